@@ -1,0 +1,144 @@
+#include "agents/ppo_searcher.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "agents/action_space.h"
+#include "agents/elite_history.h"
+#include "agents/ppo.h"
+#include "env/searcher_config.h"
+#include "shardscout/error.h"
+
+namespace shardscout::agents {
+namespace {
+
+constexpr double kNone = -std::numeric_limits<double>::infinity();
+
+/// One search: the elites and the best result that agents hand on.
+class Run {
+ public:
+  Run(SearchEnvironment& environment, const PpoConfig& config, std::uint64_t seed)
+      : environment_(environment),
+        config_(config),
+        seed_(seed),
+        space_(environment.space()),
+        history_(static_cast<std::size_t>(config.history_size)) {
+    for (const Scored& scored : environment.start()) Remember(scored);
+  }
+
+  bool Over() const { return environment_.ended() != EndReason::kNone || environment_.Remaining() <= 0; }
+
+  AgentReport RunAgent(std::int64_t index) {
+    AgentReport report;
+    report.index = index;
+    if (space_.sub_actions().empty()) return report;  // One strategy: nothing to decide.
+    const std::int64_t agents_left = std::max<std::int64_t>(1, config_.num_agents - index);
+    report.share = (environment_.Remaining() + agents_left - 1) / agents_left;
+    report.inherited_best = best_;
+    PpoAgent agent(space_, config_, Rng::Stream(seed_, "ppo.agent." + std::to_string(index)).Next());
+    std::int64_t stale = 0, confident = 0;
+    while (report.evaluations < report.share) {
+      const std::vector<Choices>& actions = agent.Sample(history_);
+      std::vector<Strategy> strategies;
+      for (const Choices& action : actions) strategies.push_back(environment_.space().Decode(space_.Expand(action)));
+      const std::int64_t before = environment_.Evaluations();
+      const std::vector<Scored> answer = Evaluate(strategies);
+      const std::int64_t fresh = environment_.Evaluations() - before;
+      report.evaluations += fresh;
+      for (const Scored& scored : answer) Remember(scored);
+      if (answer.size() < strategies.size() || Over()) return report;
+      std::vector<double> rewards;
+      for (const Scored& scored : answer) rewards.push_back(Shaped(scored.reward, report.inherited_best));
+      agent.Update(rewards, static_cast<double>(report.evaluations) / static_cast<double>(report.share));
+      ++report.updates;
+      stale = fresh > 0 ? 0 : stale + 1;
+      const bool sure = agent.GreedyConfidence(history_, config_.exit_probability) > config_.exit_probability;
+      confident = sure ? confident + 1 : 0;
+      report.end = confident >= config_.exit_updates       ? AgentEnd::kConfident
+                   : stale >= config_.exit_stale_rollouts ? AgentEnd::kStale
+                                                          : AgentEnd::kShareSpent;
+      if (report.end != AgentEnd::kShareSpent) return report;
+    }
+    return report;
+  }
+
+  void Sweep() {
+    Choices prefix;
+    SweepBelow(prefix);
+  }
+
+ private:
+  double Shaped(double reward, double inherited) const {
+    return reward - config_.inherit_penalty * std::max(0.0, inherited - reward);
+  }
+
+  void Remember(const Scored& scored) {
+    history_.Add(space_.Reduce(environment_.space().Encode(scored.strategy)), scored.reward);
+    best_ = std::max(best_, scored.reward);
+  }
+
+  std::vector<Scored> Evaluate(const std::vector<Strategy>& strategies) {
+    omp_set_num_threads(threads_.openmp_threads());
+    std::vector<Scored> answer = environment_.Evaluate(strategies);
+    omp_set_num_threads(1);
+    return answer;
+  }
+
+  /// False when the search is over.
+  bool SweepBelow(Choices& prefix) {
+    if (prefix.size() == static_cast<std::size_t>(kNumVariables)) {
+      const Strategy strategy = environment_.space().Decode(prefix);
+      if (!environment_.Known(strategy)) {
+        for (const Scored& scored : Evaluate({strategy})) Remember(scored);
+      }
+      return !Over();
+    }
+    std::vector<std::uint8_t> mask;
+    environment_.space().AllowedChoices(prefix, mask);
+    for (std::size_t c = 0; c < mask.size(); ++c) {
+      if (!mask[c]) continue;
+      prefix.push_back(static_cast<int>(c));
+      const bool more = SweepBelow(prefix);
+      prefix.pop_back();
+      if (!more) return false;
+    }
+    return true;
+  }
+
+  SearchEnvironment& environment_;
+  const PpoConfig& config_;
+  const std::uint64_t seed_;
+  const TorchThreadScope threads_;
+  const StrategyActionSpace space_;
+  EliteHistory history_;
+  double best_ = kNone;
+};
+
+}  // namespace
+
+PpoSearcher::PpoSearcher(const PpoConfig& config) : config_(config) {
+  if (config.width % config.num_heads != 0) {
+    throw SpecError("ppo.num_heads", "found " + std::to_string(config.num_heads) + "; it must divide width, which is " +
+                                         std::to_string(config.width));
+  }
+}
+
+SearchStatus PpoSearcher::Search(SearchEnvironment& environment, std::uint64_t seed) {
+  Run run(environment, config_, seed);
+  for (std::int64_t index = 0; !run.Over(); ++index) {
+    const AgentReport report = run.RunAgent(index);
+    if (on_agent) on_agent(report);
+    if (report.evaluations > 0 || run.Over()) continue;
+    run.Sweep();
+    break;
+  }
+  return SearchStatus::kFinished;
+}
+
+std::string PpoSearcher::ConfigJson() const { return env::SettingsJson(config_); }
+
+}  // namespace shardscout::agents

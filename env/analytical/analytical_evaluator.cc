@@ -1,0 +1,289 @@
+#include "env/analytical/analytical_evaluator.h"
+
+#include <array>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <unordered_map>
+
+#include "env/analytical/block_cost.h"
+#include "shardscout/error.h"
+
+namespace shardscout::env {
+namespace {
+
+/// Tables of this many tuples of degrees and batch are kept a thread; then all are dropped (a search rarely comes back
+/// that far).
+constexpr std::size_t kMaxTables = 512;
+
+using TableKey = std::array<std::int64_t, 8>;
+
+TableKey KeyOf(const Strategy& s) {
+  return {s.pipeline_parallel_size,
+          s.tensor_parallel_size,
+          s.context_parallel_size,
+          s.data_parallel_size,
+          s.expert_parallel_size,
+          s.expert_tensor_parallel_size,
+          s.batch_size,
+          s.num_microbatches};
+}
+
+struct TableKeyHash {
+  std::size_t operator()(const TableKey& key) const {
+    std::uint64_t hash = 0;
+    for (std::int64_t part : key) hash = (hash ^ static_cast<std::uint64_t>(part)) * 0x9E3779B97F4A7C15U;
+    return static_cast<std::size_t>(hash ^ (hash >> 32));
+  }
+};
+
+/// The block's own variables as one number (LowerBlock lists them), 3 bits each; degrees and batch are the table's key.
+std::uint32_t BlockCode(const Problem& problem, const Strategy& s, BlockKind kind) {
+  std::uint32_t code = static_cast<std::uint32_t>(kind);
+  auto add = [&](auto value) { code = code << 3 | static_cast<std::uint32_t>(value); };
+  auto sharding = [&](Operator op) { add(s.ShardingOf(op)); };
+  add(s.residual_layout);
+  if (problem.workload().HasPhase(Phase::kPrefill)) {
+    add((s.ShardingOf(Operator::kAttention) == Sharding::kToken ? 2 : 0) +
+        (s.ShardingOf(Operator::kLmHead) == Sharding::kToken ? 1 : 0));
+  }
+  switch (kind) {
+    case BlockKind::kEmbedding:
+      sharding(Operator::kEmbedding);
+      break;
+    case BlockKind::kAttention:
+      sharding(Operator::kQkv);
+      sharding(Operator::kAttention);
+      sharding(Operator::kAttnOut);
+      break;
+    case BlockKind::kMoe:
+      add(s.expert_exchange);
+      sharding(Operator::kRouter);
+      sharding(Operator::kExpertUp);
+      sharding(Operator::kExpertDown);
+      sharding(Operator::kFfnUp);
+      sharding(Operator::kFfnDown);
+      break;
+    case BlockKind::kDenseFfn:
+      add(s.dense_ffn_group);
+      sharding(Operator::kFfnUp);
+      sharding(Operator::kFfnDown);
+      break;
+    case BlockKind::kHead:
+      sharding(Operator::kLmHead);
+      break;
+    case BlockKind::kTransfer:
+      break;
+  }
+  return code;
+}
+
+}  // namespace
+
+struct AnalyticalEvaluator::Impl {
+  /// The blocks priced so far for one tuple of degrees and batch.
+  struct Table {
+    Table(const Problem& problem, const Strategy& s)
+        : spans(problem.cluster(), s), stages(SplitLayers(problem.model(), s.pipeline_parallel_size)) {}
+    SpanCache spans;
+    std::vector<Stage> stages;
+    std::unordered_map<std::uint32_t, BlockCost> blocks;
+    std::unordered_map<std::uint32_t, TransferCost> transfers;
+  };
+
+  struct Workspace {
+    std::unordered_map<TableKey, std::unique_ptr<Table>, TableKeyHash> tables;
+  };
+
+  explicit Impl(const Problem& p) : problem(p) {}
+
+  std::unique_ptr<Workspace> Acquire() {
+    const std::lock_guard lock(mutex);
+    if (idle.empty()) return std::make_unique<Workspace>();
+    std::unique_ptr<Workspace> workspace = std::move(idle.back());
+    idle.pop_back();
+    return workspace;
+  }
+
+  void Release(std::unique_ptr<Workspace> workspace) {
+    const std::lock_guard lock(mutex);
+    idle.push_back(std::move(workspace));
+  }
+
+  Table& TableOf(Workspace& workspace, const Strategy& s) const {
+    const TableKey key = KeyOf(s);
+    const auto found = workspace.tables.find(key);
+    if (found != workspace.tables.end()) return *found->second;
+    if (workspace.tables.size() >= kMaxTables) workspace.tables.clear();
+    return *workspace.tables.emplace(key, std::make_unique<Table>(problem, s)).first->second;
+  }
+
+  /// The block as both phases of the workload lower it.
+  std::array<Block, 2> LowerPhases(const Strategy& s, BlockKind kind) const {
+    std::array<Block, 2> blocks;
+    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      if (problem.workload().HasPhase(phase)) {
+        blocks[static_cast<std::size_t>(phase)] = LowerBlock(problem, s, phase, kind);
+      }
+    }
+    return blocks;
+  }
+
+  const BlockCost& CostOf(Table& table, const Strategy& s, BlockKind kind) const {
+    const auto [entry, is_new] = table.blocks.try_emplace(BlockCode(problem, s, kind));
+    if (is_new) {
+      const std::array<Block, 2> blocks = LowerPhases(s, kind);
+      entry->second = PriceBlock(problem.cluster(), &blocks[0], &blocks[1], table.spans);
+    }
+    return entry->second;
+  }
+
+  const TransferCost& TransferOf(Table& table, const Strategy& s) const {
+    const auto [entry, is_new] = table.transfers.try_emplace(BlockCode(problem, s, BlockKind::kTransfer));
+    if (is_new) {
+      const std::array<Block, 2> blocks = LowerPhases(s, BlockKind::kTransfer);
+      entry->second = PriceTransfer(problem.cluster(), &blocks[0], &blocks[1], table.spans);
+    }
+    return entry->second;
+  }
+
+  const Problem& problem;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Workspace>> idle;
+};
+
+AnalyticalEvaluator::AnalyticalEvaluator(const Problem& problem) : impl_(std::make_unique<Impl>(problem)) {}
+AnalyticalEvaluator::~AnalyticalEvaluator() = default;
+
+Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
+  std::unique_ptr<Impl::Workspace> workspace = impl_->Acquire();
+  Impl::Table& table = impl_->TableOf(*workspace, s);
+  StrategyCost cost;
+  cost.embedding = impl_->CostOf(table, s, BlockKind::kEmbedding);
+  cost.attention = impl_->CostOf(table, s, BlockKind::kAttention);
+  if (impl_->problem.model().HasDense()) cost.dense_ffn = impl_->CostOf(table, s, BlockKind::kDenseFfn);
+  if (impl_->problem.model().HasMoe()) cost.moe = impl_->CostOf(table, s, BlockKind::kMoe);
+  cost.head = impl_->CostOf(table, s, BlockKind::kHead);
+  if (s.pipeline_parallel_size > 1) cost.transfer = impl_->TransferOf(table, s);
+  const Evaluation evaluation = Assemble(impl_->problem, s, table.stages, cost);
+  impl_->Release(std::move(workspace));
+  return evaluation;
+}
+
+Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
+  const ClusterSpec& cluster = impl_->problem.cluster();
+  SpanCache spans(cluster, program.strategy);
+  const PhaseProgram* prefill = nullptr;
+  const PhaseProgram* decode = nullptr;
+  for (const PhaseProgram& phase : program.phases) (phase.phase == Phase::kPrefill ? prefill : decode) = &phase;
+  auto blocks = [&](BlockKind kind) {
+    return std::pair(prefill == nullptr ? nullptr : &prefill->BlockOf(kind),
+                     decode == nullptr ? nullptr : &decode->BlockOf(kind));
+  };
+  auto price = [&](BlockKind kind) {
+    const auto [in_prefill, in_decode] = blocks(kind);
+    return PriceBlock(cluster, in_prefill, in_decode, spans);
+  };
+  StrategyCost cost;
+  cost.embedding = price(BlockKind::kEmbedding);
+  cost.attention = price(BlockKind::kAttention);
+  cost.dense_ffn = price(BlockKind::kDenseFfn);
+  cost.moe = price(BlockKind::kMoe);
+  cost.head = price(BlockKind::kHead);
+  const auto [in_prefill, in_decode] = blocks(BlockKind::kTransfer);
+  cost.transfer = PriceTransfer(cluster, in_prefill, in_decode, spans);
+  return Assemble(impl_->problem, program.strategy, program.stages, cost);
+}
+
+Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
+  const Problem& problem = impl_->problem;
+  const ClusterSpec& cluster = problem.cluster();
+  const Program program = Lower(problem, s);
+  SpanCache spans(cluster, s);
+  Breakdown breakdown;
+  breakdown.bytes_by_tier.assign(cluster.tiers.size(), 0.0);
+  const auto pp = static_cast<double>(program.stages.size());
+  std::int64_t dense = 0;
+  std::int64_t moe = 0;
+  for (const Stage& stage : program.stages) {
+    dense += stage.num_dense;
+    moe += stage.num_moe;
+  }
+  for (const PhaseProgram& phase : program.phases) {
+    std::map<std::tuple<Operator, bool, std::string>, BreakdownRow> rows;
+    for (const Block& block : phase.blocks) {
+      const bool transfer = block.kind == BlockKind::kTransfer;
+      for (std::size_t t = 0; t < block.tasks.size(); ++t) {
+        const Task& task = block.tasks[t];
+        std::int64_t calls = 1;
+        if (block.kind == BlockKind::kAttention) calls = dense + moe;
+        if (block.kind == BlockKind::kDenseFfn) calls = dense;
+        if (block.kind == BlockKind::kMoe) calls = moe;
+        if (transfer && t == 0) calls = static_cast<std::int64_t>(program.stages.size()) - 1;
+        const bool collective = task.kind == TaskKind::kCollective;
+        std::string what(collective ? ToString(task.collective) : ToString(task.kind));
+        if (collective) {
+          what += transfer ? std::string(t == 0 ? " to the next stage" : " of token ids to the first stage")
+                           : " over " + std::to_string(task.group.size) + " ranks, stride " +
+                                 std::to_string(task.group.stride);
+        }
+        if (task.ffn == FfnKind::kShared) what += " (shared expert)";
+        BreakdownRow& row = rows[{task.op, collective, what}];
+        row.phase = phase.phase;
+        row.op = task.op;
+        row.what = what;
+        row.collective = collective;
+        row.calls += calls;
+        const auto n = static_cast<double>(calls);
+        row.time_s += n * TaskTime(cluster, task, spans);
+        row.flop += n * task.work.flop;
+        if (!collective) {
+          row.bytes += n * (task.work.read_bytes + task.work.weight_bytes + task.work.write_bytes);
+          continue;
+        }
+        row.bytes += n * task.payload_bytes;
+        const std::vector<GroupSpan>& group = spans.Of(task.group);
+        for (const GroupSpan& span : group) row.tier = std::max(row.tier, span.outermost_tier);
+        const std::vector<double> wire = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, group);
+        // Calls are spread over the stages; a device has its own stage's share.
+        for (std::size_t tier = 0; tier < wire.size(); ++tier) {
+          breakdown.bytes_by_tier[tier] += wire[tier] * n / pp * static_cast<double>(phase.num_microbatches);
+        }
+      }
+    }
+    for (auto& [key, row] : rows) breakdown.rows.push_back(std::move(row));
+
+    auto block_time = [&](BlockKind kind) {
+      double time_s = 0;
+      for (const Task& task : phase.BlockOf(kind).tasks) time_s += TaskTime(cluster, task, spans);
+      return time_s;
+    };
+    const double attention_s = block_time(BlockKind::kAttention);
+    const double dense_s = block_time(BlockKind::kDenseFfn);
+    const double moe_s = block_time(BlockKind::kMoe);
+    const std::vector<Task>& sends = phase.BlockOf(BlockKind::kTransfer).tasks;
+    for (std::size_t i = 0; i < program.stages.size(); ++i) {
+      const Stage& stage = program.stages[i];
+      const bool last = i + 1 == program.stages.size();
+      double time_s = static_cast<double>(stage.num_layers) * attention_s +
+                      static_cast<double>(stage.num_dense) * dense_s + static_cast<double>(stage.num_moe) * moe_s;
+      if (i == 0) time_s += block_time(BlockKind::kEmbedding);
+      if (last) time_s += block_time(BlockKind::kHead);
+      if (!last) time_s += TaskTime(cluster, sends.front(), spans);
+      if (last && sends.size() > 1) time_s += TaskTime(cluster, sends[1], spans);
+      breakdown.stages.push_back({phase.phase, time_s});
+    }
+  }
+  return breakdown;
+}
+
+}  // namespace shardscout::env
+
+namespace shardscout {
+
+void RegisterBuiltinEvaluators(EvaluatorRegistry& registry) {
+  registry.Register("analytical", "closed form: roofline operators, latency-bandwidth collectives, pipeline",
+                    [](const Problem& problem) { return std::make_unique<env::AnalyticalEvaluator>(problem); });
+}
+
+}  // namespace shardscout

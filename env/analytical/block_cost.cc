@@ -1,0 +1,182 @@
+#include "env/analytical/block_cost.h"
+
+#include <algorithm>
+
+#include "shardscout/error.h"
+
+namespace shardscout::env {
+namespace {
+
+constexpr std::size_t kPrefill = static_cast<std::size_t>(Phase::kPrefill);
+constexpr std::size_t kDecode = static_cast<std::size_t>(Phase::kDecode);
+
+/// A weight that both phases use is stored once; where one phase needs more of it, that much.
+double UnionBytes(const Block* a, const Block* b) {
+  double bytes = 0;
+  auto find = [](const Block* block, const Weight& w) -> const Weight* {
+    if (block == nullptr) return nullptr;
+    for (const Weight& other : block->weights) {
+      if (other.kind == w.kind && other.ffn == w.ffn) return &other;
+    }
+    return nullptr;
+  };
+  if (a != nullptr) {
+    for (const Weight& w : a->weights) {
+      const Weight* other = find(b, w);
+      bytes += other == nullptr ? w.bytes : std::max(w.bytes, other->bytes);
+    }
+  }
+  if (b != nullptr) {
+    for (const Weight& w : b->weights) {
+      if (find(a, w) == nullptr) bytes += w.bytes;
+    }
+  }
+  return bytes;
+}
+
+struct StageSums {
+  double sum_s = 0;
+  double slowest_s = 0;
+};
+
+StageSums SumStages(const std::vector<Stage>& stages, const StrategyCost& cost, std::size_t phase) {
+  StageSums sums;
+  const std::size_t n = stages.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    const Stage& stage = stages[i];
+    double time_s = static_cast<double>(stage.num_layers) * cost.attention.time_s[phase] +
+                    static_cast<double>(stage.num_dense) * cost.dense_ffn.time_s[phase] +
+                    static_cast<double>(stage.num_moe) * cost.moe.time_s[phase];
+    if (i == 0) time_s += cost.embedding.time_s[phase];
+    if (i + 1 == n) time_s += cost.head.time_s[phase];
+    if (i + 1 < n) {
+      time_s += cost.transfer.send_s[phase];
+    } else if (n > 1 && phase == kDecode) {
+      time_s += cost.transfer.return_s;
+    }
+    sums.sum_s += time_s;
+    sums.slowest_s = std::max(sums.slowest_s, time_s);
+  }
+  return sums;
+}
+
+MemoryUse FullestStage(const Problem& problem, const Strategy& s, const std::vector<Stage>& stages,
+                       const StrategyCost& cost) {
+  MemoryUse memory;
+  memory.limit_bytes = problem.MemoryLimitBytes();
+  memory.reserved_bytes = problem.cluster().device.reserved_bytes;
+  const double cache_bytes = CacheElementsPerLayer(problem, s) * BytesPerElement(problem.model().kv_dtype);
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = stages[i];
+    double weights = static_cast<double>(stage.num_layers) * cost.attention.weight_bytes +
+                     static_cast<double>(stage.num_dense) * cost.dense_ffn.weight_bytes +
+                     static_cast<double>(stage.num_moe) * cost.moe.weight_bytes;
+    if (i == 0) weights += cost.embedding.weight_bytes;
+    if (i + 1 == stages.size()) weights += cost.head.weight_bytes;
+    if (SharesEmbedding(problem.model(), s)) weights -= cost.embedding.weight_bytes;
+    const double cache = static_cast<double>(stage.num_layers) * cache_bytes;
+    if (weights + cache > memory.weight_bytes + memory.kv_cache_bytes) {
+      memory.weight_bytes = weights;
+      memory.kv_cache_bytes = cache;
+    }
+  }
+  for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.dense_ffn, &cost.moe, &cost.head}) {
+    memory.activation_bytes = std::max(memory.activation_bytes, block->peak_activation_bytes);
+    memory.communication_bytes = std::max(memory.communication_bytes, block->max_payload_bytes);
+  }
+  memory.communication_bytes = std::max(memory.communication_bytes, cost.transfer.max_payload_bytes);
+  return memory;
+}
+
+}  // namespace
+
+const std::vector<GroupSpan>& SpanCache::Of(const Group& group) {
+  for (const auto& [known, spans] : spans_) {
+    if (known == group) return *spans;
+  }
+  std::vector<GroupSpan> spans = SpansOf(cluster_, group, stage_size_, num_stages_);
+  spans_.emplace_back(group, std::make_unique<std::vector<GroupSpan>>(std::move(spans)));
+  return *spans_.back().second;
+}
+
+double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans) {
+  if (task.kind == TaskKind::kCollective) {
+    return CollectiveTime(cluster, task.collective, task.payload_bytes, spans.Of(task.group));
+  }
+  return OperatorTime(cluster.device, task);
+}
+
+BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans) {
+  BlockCost cost;
+  cost.weight_bytes = UnionBytes(prefill, decode);
+  for (const auto& [block, phase] : {std::pair(prefill, kPrefill), std::pair(decode, kDecode)}) {
+    if (block == nullptr) continue;
+    for (const Task& task : block->tasks) cost.time_s[phase] += TaskTime(cluster, task, spans);
+    cost.peak_activation_bytes = std::max(cost.peak_activation_bytes, block->peak_activation_bytes);
+    cost.max_payload_bytes = std::max(cost.max_payload_bytes, block->max_payload_bytes);
+  }
+  return cost;
+}
+
+TransferCost PriceTransfer(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans) {
+  TransferCost cost;
+  for (const auto& [block, phase] : {std::pair(prefill, kPrefill), std::pair(decode, kDecode)}) {
+    if (block == nullptr || block->tasks.empty()) continue;
+    cost.send_s[phase] = TaskTime(cluster, block->tasks.front(), spans);
+    if (block->tasks.size() > 1) cost.return_s = TaskTime(cluster, block->tasks[1], spans);
+    cost.max_payload_bytes = std::max(cost.max_payload_bytes, block->max_payload_bytes);
+  }
+  return cost;
+}
+
+Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<Stage>& stages,
+                    const StrategyCost& cost) {
+  const WorkloadSpec& workload = problem.workload();
+  const DeviceSpec& device = problem.cluster().device;
+  const auto devices = static_cast<double>(problem.cluster().num_devices);
+  Evaluation e;
+  Metrics& m = e.metrics;
+  m.replicas = problem.Replicas(s);
+  m.idle_devices = problem.cluster().num_devices - m.replicas * s.InstanceSize();
+  m.concurrency = s.batch_size * s.data_parallel_size * m.replicas;
+  const auto concurrency = static_cast<double>(m.concurrency);
+  const auto microbatches = static_cast<double>(s.num_microbatches);
+  const auto input = static_cast<double>(workload.input_tokens);
+  const auto output = static_cast<double>(workload.output_tokens);
+  const StageSums prefill = SumStages(stages, cost, kPrefill);
+  const StageSums decode = SumStages(stages, cost, kDecode);
+  const double decode_s = std::max(microbatches * decode.slowest_s, decode.sum_s);
+  switch (workload.kind) {
+    case WorkloadKind::kPrefill:
+      m.ttft_s = prefill.sum_s + (microbatches - 1) * prefill.slowest_s;
+      m.throughput_tokens_per_s = concurrency * input / m.ttft_s;
+      break;
+    case WorkloadKind::kDecode:
+      m.tpot_s = decode_s;
+      m.throughput_tokens_per_s = concurrency / m.tpot_s;
+      break;
+    case WorkloadKind::kServe: {
+      const auto passes = static_cast<double>(s.batch_size) / static_cast<double>(PrefillRequests(problem, s));
+      const double batch_s = output * decode_s + passes * prefill.sum_s;
+      m.tpot_s = batch_s / output;
+      m.throughput_tokens_per_s = concurrency * output / batch_s;
+      m.ttft_s = prefill.sum_s + decode_s / 2;
+      break;
+    }
+  }
+  m.throughput_per_device = m.throughput_tokens_per_s / devices;
+  m.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * devices / m.throughput_tokens_per_s * 1e6;
+  m.energy_j_per_token = device.power_w * devices / m.throughput_tokens_per_s;
+
+  e.memory = FullestStage(problem, s, stages, cost);
+  e.excess.memory = e.memory.TotalBytes() / e.memory.limit_bytes - 1;
+  e.excess.ttft = -1;
+  e.excess.tpot = -1;
+  if (workload.ttft_target_s && workload.HasPhase(Phase::kPrefill))
+    e.excess.ttft = m.ttft_s / *workload.ttft_target_s - 1;
+  if (workload.tpot_target_s && workload.HasPhase(Phase::kDecode))
+    e.excess.tpot = m.tpot_s / *workload.tpot_target_s - 1;
+  return e;
+}
+
+}  // namespace shardscout::env

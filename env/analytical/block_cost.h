@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "shardscout/collective_time.h"
+#include "shardscout/evaluation.h"
+#include "shardscout/program.h"
+
+namespace shardscout::env {
+
+/// What a block costs a rank, in both phases; a phase that the workload does not have costs 0.
+struct BlockCost {
+  double time_s[2] = {0, 0};  ///< By Phase: one micro-batch, one layer.
+  double weight_bytes = 0;    ///< One layer; where phases need different weights, what both need.
+  double peak_activation_bytes = 0;
+  double max_payload_bytes = 0;
+};
+
+/// A stage's time apart from its layers: what it sends on.
+struct TransferCost {
+  double send_s[2] = {0, 0};  ///< By Phase.
+  double return_s = 0;        ///< Decode: token ids from the last stage to the first.
+  double max_payload_bytes = 0;
+};
+
+/// Spans of the groups of one tuple of degrees, found once each.
+class SpanCache {
+ public:
+  SpanCache(const ClusterSpec& cluster, const Strategy& degrees)
+      : cluster_(cluster),
+        stage_size_(degrees.StageSize()),
+        num_stages_(degrees.pipeline_parallel_size * (cluster.num_devices / degrees.InstanceSize())) {}
+  const std::vector<GroupSpan>& Of(const Group& group);
+
+ private:
+  const ClusterSpec& cluster_;
+  std::int64_t stage_size_, num_stages_;
+  std::vector<std::pair<Group, std::unique_ptr<std::vector<GroupSpan>>>> spans_;
+};
+
+/// Time of one task: OperatorTime or CollectiveTime.
+double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans);
+
+/// Prices the lowered blocks of one kind, prefill and decode (either may be null).
+BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans);
+TransferCost PriceTransfer(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans);
+
+/// All that an evaluation is made of: the blocks that occur, each priced for the strategy's own variables.
+struct StrategyCost {
+  BlockCost embedding, attention, dense_ffn, moe, head;
+  TransferCost transfer;
+};
+
+/// The metrics of DESIGN.md section 6 from the costs of the blocks:
+///   stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe (+ embedding on the first, head on
+///   the last) + its send prefill     TTFT = sum of stage times + (m - 1) * slowest stage; throughput = batch * dp *
+///   replicas * input / TTFT decode      TPOT = max(m * slowest stage, sum of stage times);   throughput = batch * dp *
+///   replicas / TPOT serve       T = output * t_decode + passes * t_prefill for the batch's requests; TPOT = T /
+///   output;
+///               throughput = batch * dp * replicas * output / T;     TTFT = t_prefill + t_decode / 2
+/// Memory is that of the fullest stage: weights, cache at the last position, the largest block's activations, staging
+/// for the largest collective, and the reserve.
+Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<Stage>& stages,
+                    const StrategyCost& cost);
+
+}  // namespace shardscout::env

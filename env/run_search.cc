@@ -1,0 +1,180 @@
+#include "shardscout/run_search.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "shardscout/error.h"
+#include "shardscout/journal.h"
+#include "shardscout/reward.h"
+#include "src/digest.h"
+
+namespace shardscout {
+namespace {
+
+double ObjectiveNumber(const Problem& problem, const Evaluation& evaluation) {
+  return ObjectiveOf(evaluation, problem.workload().objective, problem.workload().kind).value;
+}
+
+/// The Megatron rule's objective; a reward divides by it.
+double Normaliser(const Problem& problem, const MegatronAnswer& megatron) {
+  const double value = ObjectiveNumber(problem, megatron.evaluation);
+  if (std::isfinite(value) && value > 0) return value;
+  throw SpecError("--objective " + std::string(ToString(problem.workload().objective)),
+                  "is 0 on this cluster; give the cluster's device a price (price_usd_per_hour) and a power (power_w), "
+                  "or choose another objective");
+}
+
+JournalHeader HeaderFor(const Problem& problem, const SearchRequest& request, const Searcher& searcher) {
+  JournalHeader header;
+  header.problem_digest = problem.digest();
+  header.configuration_digest = Digest(request.searcher + "\n" + searcher.ConfigJson() + "\n" + request.evaluator +
+                                       "\n" + std::to_string(request.seed) + "\n" + std::to_string(request.budget) +
+                                       "\n" + std::string(ToString(request.start)));
+  header.build = "shardscout " + std::string(Version()) + (request.build.empty() ? "" : ", " + request.build);
+  return header;
+}
+
+void CheckRequest(const SearchRequest& request) {
+  if (request.budget < 1) {
+    throw SpecError("--budget", "found " + std::to_string(request.budget) + ", expected at least 1");
+  }
+  if (request.seed > static_cast<std::uint64_t>(INT64_MAX)) {
+    throw SpecError("--seed",
+                    "found " + std::to_string(request.seed) + ", expected at most " + std::to_string(INT64_MAX));
+  }
+  if (request.threads < 0) {
+    throw SpecError("--threads", "found " + std::to_string(request.threads) + ", expected 0 (all) or more");
+  }
+  if (!std::isfinite(request.time_limit_s) || request.time_limit_s < 0) {
+    throw SpecError("--time-limit", "expected a number of seconds, 0 for none");
+  }
+  if (request.resume && request.journal_path.empty()) {
+    throw SpecError("--resume", "needs a journal to resume from: give --out (its journal lies beside it) or --journal");
+  }
+}
+
+/// The winner as a plan, once a new evaluator has found the same as the search did.
+Plan MakePlan(const Problem& problem, const SearchRequest& request, const StrategySpace& space, const Scored& winner,
+              const EvaluatorRegistry& evaluators) {
+  const std::unique_ptr<Evaluator> judge = evaluators.Make(request.evaluator, problem);
+  SHARDSCOUT_CHECK_OP(space.WhyNot(winner.strategy), ==, "");
+  SHARDSCOUT_CHECK(judge->Evaluate(winner.strategy) == winner.evaluation);
+  Plan plan;
+  plan.model_name = problem.model().name;
+  plan.cluster_name = problem.cluster().name;
+  plan.workload_name = problem.workload().name;
+  plan.problem_digest = problem.digest();
+  plan.problem_json = ToJson(problem);
+  plan.pools.push_back(MakePool(problem, winner.strategy));
+  plan.evaluation = winner.evaluation;
+  plan.breakdown = judge->Explain(winner.strategy);
+  return plan;
+}
+
+SearchProvenance ProvenanceOf(const SearchRequest& request, const SearchReport& report, const Searcher& searcher) {
+  SearchProvenance search;
+  search.searcher = request.searcher;
+  search.evaluator = request.evaluator;
+  search.seed = request.seed;
+  search.budget = request.budget;
+  search.evaluations = report.evaluations;
+  search.feasible_evaluations = report.feasible_evaluations;
+  search.status = std::string(ToString(report.status));
+  search.start = std::string(ToString(request.start));
+  search.configuration_json = searcher.ConfigJson();
+  search.version = std::string(Version());
+  search.reward = report.best->reward;
+  search.megatron_objective = report.normaliser;
+  search.space_strategies = report.space.strategies;
+  search.space_exact = report.space.exact;
+  return search;
+}
+
+}  // namespace
+
+std::string_view ToString(StartFrom start) { return start == StartFrom::kNone ? "none" : "megatron"; }
+
+StartFrom ParseStartFrom(std::string_view text, std::string_view place) {
+  for (const StartFrom start : {StartFrom::kNone, StartFrom::kMegatron}) {
+    if (text == ToString(start)) return start;
+  }
+  throw SpecError(place, "found \"" + std::string(text) + "\", expected none or megatron");
+}
+
+SearchReport RunSearch(const Problem& problem, const SearchRequest& request, const SearcherRegistry& searchers,
+                       const EvaluatorRegistry& evaluators) {
+  const auto started = std::chrono::steady_clock::now();
+  CheckRequest(request);
+  const std::unique_ptr<Evaluator> evaluator = evaluators.Make(request.evaluator, problem);
+  const std::unique_ptr<Searcher> searcher = searchers.Make(request.searcher, request.settings);
+  const StrategySpace space(problem);
+
+  SearchReport report;
+  report.searcher = request.searcher;
+  report.space = space.Size();
+  report.megatron = MegatronRule(space, [&](const Strategy& strategy) { return evaluator->Evaluate(strategy); });
+  report.normaliser = Normaliser(problem, report.megatron);
+
+  std::unique_ptr<Journal> journal;
+  if (!request.journal_path.empty()) {
+    const JournalHeader header = HeaderFor(problem, request, *searcher);
+    journal = request.resume ? Journal::Resume(request.journal_path, header, &report.warnings)
+                             : Journal::Create(request.journal_path, header);
+    report.replayed = journal->NumReplayable();
+  }
+
+  EnvironmentOptions options;
+  options.budget = request.budget;
+  options.time_limit_s = request.time_limit_s;
+  options.threads = request.threads;
+  options.normaliser = report.normaliser;
+  if (request.start == StartFrom::kMegatron) options.start.push_back(report.megatron.strategy);
+  options.stop = request.stop;
+  options.journal = journal.get();
+  options.on_progress = request.on_progress;
+  SearchEnvironment environment(space, *evaluator, std::move(options));
+
+  report.status = StatusOf(environment, searcher->Search(environment, request.seed));
+  report.evaluations = environment.Evaluations();
+  report.feasible_evaluations = environment.FeasibleEvaluations();
+  report.replayed = std::min(report.replayed, report.evaluations);
+  report.best = environment.best();
+  report.top = environment.Top(request.top);
+  report.best_so_far.assign(environment.best_so_far().begin(), environment.best_so_far().end());
+  if (report.best && report.best->evaluation.Feasible()) {
+    report.plan = MakePlan(problem, request, space, *report.best, evaluators);
+    report.plan->search = ProvenanceOf(request, report, *searcher);
+  }
+  report.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return report;
+}
+
+std::size_t BestReport(std::span<const SearchReport> reports) {
+  SHARDSCOUT_CHECK(!reports.empty());
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < reports.size(); ++i) {
+    if (!reports[i].best) continue;
+    if (!reports[best].best || Better(*reports[i].best, *reports[best].best)) best = i;
+  }
+  return best;
+}
+
+StrategyReport EvaluateStrategy(const Problem& problem, const Strategy& strategy, const std::string& evaluator_name,
+                                const EvaluatorRegistry& evaluators) {
+  const std::unique_ptr<Evaluator> evaluator = evaluators.Make(evaluator_name, problem);
+  const StrategySpace space(problem);
+  if (const std::string broken = space.WhyNot(strategy); !broken.empty()) throw SpecError("strategy", broken);
+  StrategyReport report;
+  report.evaluation = evaluator->Evaluate(strategy);
+  report.breakdown = evaluator->Explain(strategy);
+  report.megatron = MegatronRule(space, [&](const Strategy& other) { return evaluator->Evaluate(other); });
+  report.normaliser = Normaliser(problem, report.megatron);
+  report.reward = Reward(report.evaluation, problem.workload().objective, problem.workload().kind, report.normaliser);
+  return report;
+}
+
+}  // namespace shardscout

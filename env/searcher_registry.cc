@@ -1,0 +1,78 @@
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "shardscout/error.h"
+#include "shardscout/searcher.h"
+
+namespace shardscout {
+
+std::string_view ToString(SearchStatus status) {
+  switch (status) {
+    case SearchStatus::kProvenOptimal:
+      return "proven_optimal";
+    case SearchStatus::kBudgetExhausted:
+      return "budget_exhausted";
+    case SearchStatus::kSpaceExhausted:
+      return "space_exhausted";
+    case SearchStatus::kTimeLimit:
+      return "time_limit";
+    case SearchStatus::kProvenInfeasible:
+      return "proven_infeasible";
+    case SearchStatus::kNothingFound:
+      return "nothing_found";
+    case SearchStatus::kInterrupted:
+      return "interrupted";
+    case SearchStatus::kFinished:
+      return "finished";
+  }
+  SHARDSCOUT_CHECK(false && "unknown status");
+  return "";
+}
+
+SearchStatus StatusOf(const SearchEnvironment& environment, SearchStatus claim) {
+  const bool found = environment.best() && environment.best()->evaluation.Feasible();
+  // A proof stands whatever ended the search; one that contradicts what was found is a bug.
+  if (claim == SearchStatus::kProvenInfeasible) {
+    SHARDSCOUT_CHECK(!found);
+    return claim;
+  }
+  if (claim == SearchStatus::kProvenOptimal && found) return claim;
+  switch (environment.ended()) {
+    case EndReason::kInterrupted:
+      return SearchStatus::kInterrupted;
+    case EndReason::kSpace:
+      return found ? SearchStatus::kSpaceExhausted : SearchStatus::kProvenInfeasible;
+    case EndReason::kBudget:
+      return found ? SearchStatus::kBudgetExhausted : SearchStatus::kNothingFound;
+    case EndReason::kTime:
+      return found ? SearchStatus::kTimeLimit : SearchStatus::kNothingFound;
+    case EndReason::kNone:
+    case EndReason::kStalled:
+      return found ? SearchStatus::kFinished : SearchStatus::kNothingFound;
+  }
+  SHARDSCOUT_CHECK(false && "unknown end reason");
+  return claim;
+}
+
+void SearcherRegistry::Register(std::string name, Entry entry) {
+  const bool added = entries_.emplace(name, std::move(entry)).second;
+  SHARDSCOUT_CHECK(added && "a searcher of this name is registered already");
+}
+
+std::unique_ptr<Searcher> SearcherRegistry::Make(const std::string& name, const SearcherSettings& settings) const {
+  const auto found = entries_.find(name);
+  if (found != entries_.end()) return found->second.factory(settings);
+  std::vector<std::string> names;
+  std::string allowed;
+  for (const auto& [known, entry] : entries_) {
+    names.push_back(known);
+    allowed += (allowed.empty() ? "" : ", ") + known;
+  }
+  const std::string near = NearestName(name, names);
+  throw SpecError("searcher", "found \"" + name + "\"; allowed: " + allowed +
+                                  (near.empty() ? "" : "; did you mean \"" + near + "\"?"));
+}
+
+}  // namespace shardscout

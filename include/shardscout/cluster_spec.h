@@ -1,0 +1,85 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shardscout/dtype.h"
+
+namespace shardscout {
+
+/// How well a device reaches its peaks. Physical parameters, few, each with a meaning; the defaults are uncalibrated
+/// (see the source beside each) and a calibrated cluster file carries fitted ones.
+struct DeviceEfficiency {
+  std::int64_t num_compute_units =
+      132;  ///< Streaming multiprocessors; the waves of a matrix product are counted in them.
+  std::int64_t gemm_tile_m =
+      128;  ///< Rows of an output tile; smaller problems use the smallest power of two >= 16 that covers m.
+  std::int64_t gemm_tile_n = 128;    ///< Columns of an output tile.
+  double gemm_peak_fraction = 0.80;  ///< Of the dense peak that a large matrix product sustains (power-limited clocks).
+  double attention_peak_fraction =
+      0.60;  ///< The same for the attention core (FlashAttention-3 reports about 0.75 of it forward, 2407.08608).
+  double hbm_peak_fraction =
+      0.80;                     ///< Of the HBM bandwidth that a streaming kernel sustains (aiconfigurator uses 0.8).
+  double hbm_latency_s = 2e-6;  ///< Ramp of a memory-bound kernel: time = latency + bytes / (fraction * bandwidth).
+  bool operator==(const DeviceEfficiency&) const = default;
+};
+
+/// One accelerator.
+struct DeviceSpec {
+  std::string name;
+  /// Dense peak FLOP/s by the inputs' type; 0 where the device has no such units, then the next wider type is used.
+  std::array<double, kNumDTypes> peak_flop_per_s{};
+  double hbm_bytes = 0;
+  double hbm_bytes_per_s = 0;
+  double l2_cache_bytes = 0;
+  double kernel_launch_s = 0;  ///< Added to every kernel, inside a replayed graph.
+  double reserved_bytes = 0;   ///< Taken by the runtime, the collective library and fragmentation.
+  double power_w = 0;
+  double price_usd_per_hour = 0;
+  DeviceEfficiency efficiency;
+
+  /// Peak for `dtype`, falling back int4/mxfp4 -> fp8 -> bf16 (weights are widened before the product), fp8/int8 ->
+  /// bf16, fp16 <-> bf16.
+  double PeakFlopPerS(DType dtype) const;
+  bool operator==(const DeviceSpec&) const = default;
+};
+
+enum class TierKind : std::uint8_t { kSwitch, kFullyConnected, kRing, kTorus2d, kTorus3d };
+
+/// One level of the network. A tier of size n joins n consecutive devices (a multiple of the tier inside it).
+struct NetworkTier {
+  std::string name;
+  std::int64_t size = 0;  ///< Devices in one domain of this tier; 0 on the outermost means the whole cluster.
+  TierKind kind = TierKind::kSwitch;
+  double bytes_per_s = 0;  ///< A device's share, one direction.
+  double latency_s = 0;    ///< Of one step between two devices, NCCL's ring with LL: NVLink 0.6e-6 (H100), NIC 2.7e-6.
+  double achieved_fraction =
+      1.0;  ///< Of bytes_per_s that a collective's wire sustains (H100: 20.6 of 25 GB/s a link, NCCL's topo.h).
+  std::int64_t rails = 0;  ///< NICs of a node, bytes_per_s each, that carry traffic at the same time: a device's share
+                           ///< is rails / devices_per_node of bytes_per_s. 0: one a device, the share is bytes_per_s.
+  bool in_network_reduction =
+      false;  ///< The switch adds (NVLink SHARP): all-reduce, reduce-scatter and all-gather by NVLS.
+  bool operator==(const NetworkTier&) const = default;
+};
+
+/// Invariants: one or more tiers, innermost first, sizes rising, each a multiple of the one before; the last has size 0
+/// or covers num_devices; num_devices >= 1; devices_per_node >= 1.
+struct ClusterSpec {
+  std::string name;
+  DeviceSpec device;
+  std::vector<NetworkTier> tiers;
+  std::int64_t devices_per_node = 8;
+  std::int64_t num_devices = 8;
+  bool operator==(const ClusterSpec&) const = default;
+};
+
+/// Parses our cluster format; unknown keys are errors. `num_devices` overrides the file's count.
+ClusterSpec ParseCluster(std::string_view json, std::string_view place, std::optional<std::int64_t> num_devices);
+
+/// A file or a preset under configs/clusters (a100-80-sxm, h100-sxm, h200-sxm, b200-sxm, gb200-nvl72, ...).
+ClusterSpec LoadCluster(const std::string& name_or_path, std::optional<std::int64_t> num_devices = std::nullopt);
+
+}  // namespace shardscout

@@ -1,0 +1,139 @@
+#include "src/cli/describe.h"
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <utility>
+#include <vector>
+
+#include "shardscout/plan.h"
+#include "shardscout/reward.h"
+#include "src/cli/output.h"
+
+namespace shardscout::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string CountText(double count) {
+  if (count >= 1e12) return Number(count / 1e12) + "e12";
+  return count >= 1e9 ? Number(count / 1e9) + " billion" : Number(count / 1e6) + " million";
+}
+
+std::string LimitText(const std::optional<double>& target) {
+  return target ? " (limit " + Duration(*target) + ")" : "";
+}
+
+}  // namespace
+
+std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation) {
+  const WorkloadSpec& workload = problem.workload();
+  const double value = ObjectiveOf(evaluation, workload.objective, workload.kind).value;
+  switch (workload.objective) {
+    case Objective::kThroughputPerDevice:
+      return Number(value) + " tokens/s/device";
+    case Objective::kLatency:
+      return Duration(value) + (workload.kind == WorkloadKind::kPrefill ? " to first token" : " per token");
+    case Objective::kCostPerMillionTokens:
+      return Number(value) + " USD per million tokens";
+    case Objective::kEnergyPerToken:
+      return Number(value) + " J per token";
+  }
+  return Number(value);
+}
+
+std::string SpaceText(const SpaceSize& space) {
+  return std::string(space.exact ? "" : "at least ") + Number(space.strategies) + " strategies";
+}
+
+void PrintProblem(std::ostream& out, const Problem& problem) {
+  const ModelSpec& model = problem.model();
+  const ClusterSpec& cluster = problem.cluster();
+  const WorkloadSpec& workload = problem.workload();
+  const ParameterCount parameters = CountParameters(model);
+  out << "model     " << model.name << ": " << CountText(static_cast<double>(parameters.total)) << " parameters";
+  if (model.HasMoe()) out << ", " << CountText(static_cast<double>(parameters.active)) << " active";
+  out << "; weights " << ToString(model.weight_dtype) << ", KV cache " << ToString(model.kv_dtype) << "\n";
+  out << "cluster   " << cluster.name << ": " << Grouped(cluster.num_devices) << " x " << cluster.device.name << ", "
+      << cluster.devices_per_node << " a node\n";
+  out << "workload  " << workload.name << ": " << ToString(workload.kind) << ", input "
+      << Grouped(workload.input_tokens) << ", output " << Grouped(workload.output_tokens);
+  if (workload.batch_size) out << ", batch " << Grouped(*workload.batch_size);
+  if (workload.concurrency) out << ", concurrency " << Grouped(*workload.concurrency);
+  if (workload.ttft_target_s) out << ", TTFT at most " << Duration(*workload.ttft_target_s);
+  if (workload.tpot_target_s) out << ", TPOT at most " << Duration(*workload.tpot_target_s);
+  out << "; objective " << ToString(workload.objective) << "\n";
+}
+
+void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation& evaluation) {
+  const Metrics& metrics = evaluation.metrics;
+  const MemoryUse& memory = evaluation.memory;
+  const WorkloadSpec& workload = problem.workload();
+  if (workload.HasPhase(Phase::kPrefill)) {
+    out << "  TTFT        " << Duration(metrics.ttft_s) << LimitText(workload.ttft_target_s) << "\n";
+  }
+  if (workload.HasPhase(Phase::kDecode)) {
+    out << "  TPOT        " << Duration(metrics.tpot_s) << LimitText(workload.tpot_target_s) << "\n";
+  }
+  out << "  throughput  " << Number(metrics.throughput_tokens_per_s) << " tokens/s, "
+      << Number(metrics.throughput_per_device) << " a device, " << Grouped(metrics.concurrency)
+      << " requests at a time\n"
+      << "  instances   " << Grouped(metrics.replicas) << ", " << Grouped(metrics.idle_devices) << " idle devices\n"
+      << "  memory      " << Bytes(memory.TotalBytes()) << " a device (limit " << Bytes(memory.limit_bytes)
+      << "): weights " << Bytes(memory.weight_bytes) << ", KV cache " << Bytes(memory.kv_cache_bytes)
+      << ", activations " << Bytes(memory.activation_bytes) << ", communication " << Bytes(memory.communication_bytes)
+      << ", reserve " << Bytes(memory.reserved_bytes) << "\n";
+  if (metrics.cost_usd_per_million_tokens > 0) {
+    out << "  cost        " << Number(metrics.cost_usd_per_million_tokens) << " USD and "
+        << Number(metrics.energy_j_per_token * 1e6 / 3.6e6) << " kWh per million tokens\n";
+  }
+  if (!evaluation.Feasible()) out << "  breaks      " << DescribeViolations(evaluation, workload) << "\n";
+}
+
+void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnswer& megatron) {
+  out << "Megatron  " << ObjectiveText(problem, megatron.evaluation);
+  if (!megatron.feasible)
+    out << ", limits ignored (" << DescribeViolations(megatron.evaluation, problem.workload()) << ")";
+  out << "\n          " << ToShortString(megatron.strategy) << "\n";
+}
+
+ordered_json ProblemSummaryJson(const Problem& problem) {
+  const ParameterCount parameters = CountParameters(problem.model());
+  ordered_json out;
+  out["model"] = problem.model().name;
+  out["parameters"] = parameters.total;
+  out["active_parameters"] = parameters.active;
+  out["cluster"] = problem.cluster().name;
+  out["devices"] = problem.cluster().num_devices;
+  out["workload"] = problem.workload().name;
+  out["objective"] = ToString(problem.workload().objective);
+  out["digest"] = problem.digest();
+  return out;
+}
+
+ordered_json SpaceJson(const SpaceSize& space) {
+  ordered_json out;
+  out["strategies"] = space.strategies;
+  out["degree_tuples"] = space.degree_tuples;
+  out["exact"] = space.exact;
+  return out;
+}
+
+ordered_json ScoredJson(const Scored& scored) {
+  ordered_json out;
+  out["reward"] = scored.reward;
+  out["feasible"] = scored.evaluation.Feasible();
+  out["strategy"] = ordered_json::parse(ToJson(scored.strategy));
+  out["evaluation"] = ordered_json::parse(ToJson(scored.evaluation));
+  return out;
+}
+
+ordered_json MegatronJson(const MegatronAnswer& megatron, double objective) {
+  ordered_json out;
+  out["objective"] = objective;
+  out["feasible"] = megatron.feasible;
+  out["strategy"] = ordered_json::parse(ToJson(megatron.strategy));
+  out["evaluation"] = ordered_json::parse(ToJson(megatron.evaluation));
+  return out;
+}
+
+}  // namespace shardscout::cli

@@ -1,0 +1,36 @@
+#pragma once
+
+// Problems, strategies and evaluations in words and as JSON, the same in every command.
+
+#include <iosfwd>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "shardscout/evaluation.h"
+#include "shardscout/megatron_rule.h"
+#include "shardscout/problem.h"
+#include "shardscout/run_search.h"
+
+namespace shardscout::cli {
+
+/// The objective's own number with its unit: "1,234 tokens/s/device".
+std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation);
+
+/// "1.23e+11 strategies", or "at least ...".
+std::string SpaceText(const SpaceSize& space);
+
+/// Model, cluster and workload: three lines.
+void PrintProblem(std::ostream& out, const Problem& problem);
+
+/// Metrics and memory of one evaluation: a few lines, with the limits beside what they limit.
+void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation& evaluation);
+
+/// "megatron rule ... 1,234 tokens/s/device  pp1 tp8 ...", with what it breaks where it is not feasible.
+void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnswer& megatron);
+
+nlohmann::ordered_json ProblemSummaryJson(const Problem& problem);
+nlohmann::ordered_json SpaceJson(const SpaceSize& space);
+nlohmann::ordered_json ScoredJson(const Scored& scored);
+nlohmann::ordered_json MegatronJson(const MegatronAnswer& megatron, double objective);
+
+}  // namespace shardscout::cli

@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "shardscout/plan.h"
+#include "shardscout/run_search.h"
+#include "src/cli/commands.h"
+#include "src/cli/describe.h"
+#include "src/cli/output.h"
+#include "src/cli/strategy_input.h"
+
+namespace shardscout::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string TierName(const Problem& problem, int tier) {
+  return tier < 0 ? "" : problem.cluster().tiers.at(static_cast<std::size_t>(tier)).name;
+}
+
+/// Time by operator and collective of one phase: the critical path of one micro-batch over all stages.
+void PrintTimes(const Problem& problem, const Breakdown& breakdown, Phase phase) {
+  double total = 0, communication = 0;
+  std::vector<const BreakdownRow*> rows;
+  for (const BreakdownRow& row : breakdown.rows) {
+    if (row.phase != phase) continue;
+    rows.push_back(&row);
+    total += row.time_s;
+    if (row.collective) communication += row.time_s;
+  }
+  if (rows.empty()) return;
+  std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->time_s > b->time_s; });
+  std::cout << "\n"
+            << ToString(phase) << ": one micro-batch through all stages takes " << Duration(total) << ", "
+            << Percent(total > 0 ? communication / total : 0) << " of it in collectives\n";
+  Table table({"operator", "what", ">calls", ">time", ">share", ">bytes", ">GFLOP", "tier"});
+  for (const BreakdownRow* row : rows) {
+    table.AddRow({std::string(ToString(row->op)), row->what, Grouped(row->calls), Duration(row->time_s),
+                  Percent(total > 0 ? row->time_s / total : 0), Bytes(row->bytes),
+                  row->collective ? "" : Number(row->flop / 1e9), TierName(problem, row->tier)});
+  }
+  table.Print(std::cout);
+  std::cout << "stages    ";
+  for (const StageTime& stage : breakdown.stages) {
+    if (stage.phase == phase) std::cout << Duration(stage.time_s) << "  ";
+  }
+  std::cout << "\n";
+}
+
+void PrintMemory(const MemoryUse& memory) {
+  std::cout << "\nmemory on a device of the fullest stage\n";
+  Table table({"part", ">bytes", ">of the limit"});
+  for (const auto& [part, bytes] : {std::pair<const char*, double>{"weights", memory.weight_bytes},
+                                    {"KV cache", memory.kv_cache_bytes},
+                                    {"activations", memory.activation_bytes},
+                                    {"communication", memory.communication_bytes},
+                                    {"reserve", memory.reserved_bytes},
+                                    {"total", memory.TotalBytes()},
+                                    {"limit", memory.limit_bytes}}) {
+    table.AddRow({part, Bytes(bytes), Percent(bytes / memory.limit_bytes)});
+  }
+  table.Print(std::cout);
+}
+
+void PrintTiers(const Problem& problem, const Breakdown& breakdown) {
+  std::cout << "\nbytes that a device puts on each tier in one pass of all micro-batches\n";
+  Table table({"tier", ">devices", ">bytes", ">at full speed"});
+  const auto& tiers = problem.cluster().tiers;
+  for (std::size_t i = 0; i < std::min(tiers.size(), breakdown.bytes_by_tier.size()); ++i) {
+    const double bytes = breakdown.bytes_by_tier[i];
+    table.AddRow({tiers[i].name, tiers[i].size == 0 ? "all" : Grouped(tiers[i].size), Bytes(bytes),
+                  Duration(bytes / tiers[i].bytes_per_s)});
+  }
+  table.Print(std::cout);
+}
+
+int Run(const StrategyArguments& arguments, const Context& context) {
+  const StrategyInput input = ReadStrategyInput(arguments);
+  const StrategyReport report =
+      EvaluateStrategy(input.problem, input.strategy, arguments.evaluator, context.evaluators);
+  if (context.json) {
+    ordered_json json;
+    json["problem"] = ProblemSummaryJson(input.problem);
+    json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
+    json["breakdown"] = ordered_json::parse(ToJson(report.breakdown));
+    std::cout << json.dump(2) << "\n";
+    return kExitResult;
+  }
+  PrintProblem(std::cout, input.problem);
+  std::cout << "strategy  " << ObjectiveText(input.problem, report.evaluation) << "\n          "
+            << ToShortString(input.strategy) << "\n";
+  PrintEvaluation(std::cout, input.problem, report.evaluation);
+  PrintTimes(input.problem, report.breakdown, Phase::kPrefill);
+  PrintTimes(input.problem, report.breakdown, Phase::kDecode);
+  PrintMemory(report.evaluation.memory);
+  PrintTiers(input.problem, report.breakdown);
+  return kExitResult;
+}
+
+}  // namespace
+
+void AddExplainCommand(CLI::App& app, Context& context) {
+  auto arguments = std::make_shared<StrategyArguments>();  // shared with the callback, which outlives this function
+  CLI::App* command =
+      app.add_subcommand("explain", "Where the time, the memory and the bytes on each link go in one strategy");
+  AddStrategyOptions(*command, *arguments);
+  AddCommonOptions(*command, context);
+  command->footer(
+      "Examples:\n"
+      "  shardscout explain plan.json\n"
+      "  shardscout explain --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
+      "decode-chat");
+  command->callback(
+      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+}
+
+}  // namespace shardscout::cli

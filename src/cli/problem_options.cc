@@ -1,0 +1,138 @@
+#include "src/cli/problem_options.h"
+
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "shardscout/error.h"
+
+namespace shardscout::cli {
+namespace {
+
+constexpr std::int64_t kMostTokens = 2147483648;
+
+/// "2", "2s" and "50ms" in seconds; nullopt for "none".
+std::optional<double> ParseTarget(std::string_view text, const std::string& flag) {
+  if (text == "none") return std::nullopt;
+  const std::string place = flag + " " + std::string(text);
+  double unit = 1;
+  if (text.ends_with("ms")) {
+    unit = 1e-3;
+    text.remove_suffix(2);
+  } else if (text.ends_with("s")) {
+    text.remove_suffix(1);
+  }
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value <= 0) {
+    throw SpecError(place, "expected a time above 0 such as 2s or 50ms, or none");
+  }
+  return value * unit;
+}
+
+Objective ParseObjective(const std::string& text) {
+  std::vector<std::string> names;
+  std::string listed;
+  for (const Objective objective : {Objective::kThroughputPerDevice, Objective::kLatency,
+                                    Objective::kCostPerMillionTokens, Objective::kEnergyPerToken}) {
+    if (text == ToString(objective)) return objective;
+    names.emplace_back(ToString(objective));
+    listed += (listed.empty() ? "" : ", ") + names.back();
+  }
+  const std::string nearest = NearestName(text, names);
+  throw SpecError("--objective " + text,
+                  "expected one of " + listed + (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?"));
+}
+
+WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
+  WorkloadSpec workload = LoadWorkload(arguments.workload);
+  if (arguments.input_tokens) workload.input_tokens = *arguments.input_tokens;
+  if (arguments.output_tokens) workload.output_tokens = *arguments.output_tokens;
+  if (arguments.batch_size || arguments.concurrency) {
+    workload.batch_size = arguments.batch_size;
+    workload.concurrency = arguments.concurrency;
+  }
+  if (!arguments.ttft.empty()) {
+    workload.ttft_target_s = ParseTarget(arguments.ttft, "--ttft");
+    if (workload.ttft_target_s && workload.kind == WorkloadKind::kDecode) {
+      throw SpecError("--ttft", "a decode workload has no time to first token; give --tpot, or another workload");
+    }
+  }
+  if (!arguments.tpot.empty()) {
+    workload.tpot_target_s = ParseTarget(arguments.tpot, "--tpot");
+    if (workload.tpot_target_s && workload.kind == WorkloadKind::kPrefill) {
+      throw SpecError("--tpot", "a prefill workload has no time per output token; give --ttft, or another workload");
+    }
+  }
+  if (!arguments.objective.empty()) workload.objective = ParseObjective(arguments.objective);
+  if (arguments.memory_fraction) workload.memory_fraction = *arguments.memory_fraction;
+  return workload;
+}
+
+}  // namespace
+
+bool ProblemArguments::AnyGiven() const {
+  return !model.empty() || !cluster.empty() || !workload.empty() || devices || input_tokens || output_tokens ||
+         batch_size || concurrency || !ttft.empty() || !tpot.empty() || !objective.empty() || memory_fraction ||
+         !fixed.empty() || !overrides.weight_dtype.empty() || !overrides.activation_dtype.empty() ||
+         !overrides.kv_dtype.empty() || overrides.weight_quant_block >= 0;
+}
+
+void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    return command.add_option(name, value, help)->group("Problem");
+  };
+  const auto tokens = CLI::Range(std::int64_t{1}, kMostTokens);
+  add("--model,-m", arguments.model, "A Hugging Face config.json, or a preset (shardscout list models)");
+  add("--cluster,-c", arguments.cluster, "A cluster file, or a preset (shardscout list clusters)");
+  add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")->check(tokens);
+  add("--workload,-w", arguments.workload, "A workload file, or a preset (shardscout list workloads)");
+  add("--isl", arguments.input_tokens, "Input tokens a request")->check(tokens);
+  add("--osl", arguments.output_tokens, "Output tokens a request")->check(tokens);
+  auto* batch = add("--batch", arguments.batch_size, "Concurrent requests a data parallel rank [searched]");
+  batch->check(tokens);
+  add("--concurrency", arguments.concurrency, "Requests in flight over the whole cluster [searched]")
+      ->check(tokens)
+      ->excludes(batch);
+  add("--ttft", arguments.ttft, "Limit of the time to first token: 2s, 500ms, none");
+  add("--tpot", arguments.tpot, "Limit of the time per output token: 50ms, none");
+  add("--objective", arguments.objective,
+      "throughput_per_device, latency, cost_per_million_tokens or energy_per_token");
+  add("--memory-fraction", arguments.memory_fraction, "Of a device's memory that may be used")
+      ->check(CLI::Range(1e-6, 1.0));
+  add("--weight-dtype", arguments.overrides.weight_dtype, "bf16, fp16, fp32, fp8, int8, int4, mxfp4 [the model's]");
+  add("--activation-dtype", arguments.overrides.activation_dtype, "Inputs of the matrix products [the model's]");
+  add("--kv-dtype", arguments.overrides.kv_dtype, "KV cache [the model's]");
+  add("--quant-block", arguments.overrides.weight_quant_block, "Side of the weight scales' blocks, 0: none")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{65536}));
+  add("--fix", arguments.fixed, "Pin a decision variable, such as tensor_parallel_size=8 (repeatable)")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+}
+
+Problem MakeProblem(const ProblemArguments& arguments) {
+  for (const auto& [flag, value] : {std::pair<const char*, const std::string*>{"--model", &arguments.model},
+                                    {"--cluster", &arguments.cluster},
+                                    {"--workload", &arguments.workload}}) {
+    if (value->empty()) throw SpecError(flag, "is needed (shardscout list shows the presets)");
+  }
+  std::vector<std::string> warnings;
+  ModelSpec model = LoadModel(arguments.model, arguments.overrides, &warnings);
+  for (const std::string& warning : warnings) spdlog::warn(warning);
+  ClusterSpec cluster = LoadCluster(arguments.cluster, arguments.devices);
+  ProblemOptions options;
+  for (const std::string& fixed : arguments.fixed) {
+    const std::size_t equals = fixed.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw SpecError("--fix " + fixed, "expected a decision variable and its value, such as tensor_parallel_size=8");
+    }
+    options.fixed[fixed.substr(0, equals)] = fixed.substr(equals + 1);
+  }
+  return Problem(std::move(model), std::move(cluster), MakeWorkload(arguments), std::move(options));
+}
+
+}  // namespace shardscout::cli

@@ -1,0 +1,124 @@
+#include <spdlog/spdlog.h>
+
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "shardscout/plan.h"
+#include "src/cli/commands.h"
+#include "src/cli/describe.h"
+#include "src/cli/output.h"
+#include "src/cli/problem_options.h"
+#include "src/cli/search_options.h"
+
+namespace shardscout::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Arguments {
+  ProblemArguments problem;
+  SearchArguments search;
+  std::string searcher = "ppo";
+  int top = 0;
+};
+
+void PrintTop(const Problem& problem, const SearchReport& report) {
+  Table table({">rank", ">x Megatron", "objective", "strategy"});
+  for (std::size_t i = 0; i < report.top.size(); ++i) {
+    const Scored& scored = report.top[i];
+    const bool feasible = scored.evaluation.Feasible();
+    table.AddRow({std::to_string(i + 1), feasible ? Number(scored.reward) : "infeasible",
+                  ObjectiveText(problem, scored.evaluation), ToShortString(scored.strategy)});
+  }
+  std::cout << "\n";
+  table.Print(std::cout);
+}
+
+void PrintReport(const Problem& problem, const SearchRequest& request, const SearchReport& report,
+                 const std::string& out) {
+  PrintProblem(std::cout, problem);
+  std::cout << "space     " << SpaceText(report.space) << "\n"
+            << "search    " << report.searcher << ", seed " << request.seed << ": " << ToString(report.status)
+            << " after " << Grouped(report.evaluations) << " of " << Grouped(request.budget) << " evaluations, "
+            << Grouped(report.feasible_evaluations) << " feasible\n";
+  PrintMegatron(std::cout, problem, report.megatron);
+  if (report.plan) {
+    std::cout << "best      " << ObjectiveText(problem, report.best->evaluation) << ", " << Number(report.best->reward)
+              << " x the Megatron rule\n"
+              << "          " << ToShortString(report.best->strategy) << "\n";
+    PrintEvaluation(std::cout, problem, report.best->evaluation);
+  }
+  if (!report.top.empty()) PrintTop(problem, report);
+  if (report.plan && !out.empty()) std::cout << "plan      " << out << "\n";
+}
+
+void PrintJson(const Problem& problem, const SearchRequest& request, const SearchReport& report,
+               const std::string& out) {
+  ordered_json json;
+  json["problem"] = ProblemSummaryJson(problem);
+  json["space"] = SpaceJson(report.space);
+  json["searcher"] = report.searcher;
+  json["seed"] = request.seed;
+  json["budget"] = request.budget;
+  json["status"] = ToString(report.status);
+  json["evaluations"] = report.evaluations;
+  json["feasible_evaluations"] = report.feasible_evaluations;
+  json["replayed"] = report.replayed;
+  json["megatron"] = MegatronJson(report.megatron, report.normaliser);
+  json["best"] = report.best ? ScoredJson(*report.best) : ordered_json(nullptr);
+  json["top"] = ordered_json::array();
+  for (const Scored& scored : report.top) json["top"].push_back(ScoredJson(scored));
+  json["plan"] = report.plan && !out.empty() ? ordered_json(out) : ordered_json(nullptr);
+  json["wall_s"] = report.wall_s;
+  std::cout << json.dump(2) << "\n";
+}
+
+int Run(const Arguments& arguments, const Context& context) {
+  const Problem problem = MakeProblem(arguments.problem);
+  SearchRequest request = MakeRequests({arguments.searcher}, arguments.search, context).front();
+  const std::string& out = arguments.search.out;
+  request.top = static_cast<std::size_t>(arguments.top);
+  request.journal_path = arguments.search.journal;
+  if (request.journal_path.empty() && !out.empty() && !out.starts_with("/dev/"))
+    request.journal_path = DefaultJournal(out, "");
+
+  const SearchReport report = RunWithProgress(problem, request, context);
+  if (report.plan && !out.empty()) WriteFileAtomically(out, ToJson(*report.plan));
+  if (out != "/dev/stdout") {
+    context.json ? PrintJson(problem, request, report, out) : PrintReport(problem, request, report, out);
+  }
+  if (!report.plan) ReportInfeasible(problem, report, request, context);
+  return ExitCode(report.plan.has_value(), context);
+}
+
+}  // namespace
+
+void AddSearchCommand(CLI::App& app, Context& context) {
+  auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
+  if (!context.searchers.entries().contains(arguments->searcher)) arguments->searcher = "annealing";
+  CLI::App* command = app.add_subcommand("search", "Search the best strategy and write it as a plan");
+  AddProblemOptions(*command, arguments->problem);
+  command->add_option("--searcher,-s", arguments->searcher, "Which algorithm searches (shardscout list searchers)")
+      ->group("Search")
+      ->capture_default_str();
+  AddSearchOptions(*command, arguments->search);
+  command->add_option("--top", arguments->top, "Also show the N best strategies")
+      ->check(CLI::Range(0, 100000))
+      ->group("Output");
+  AddCommonOptions(*command, context);
+  command->footer(
+      "Examples:\n"
+      "  shardscout search --model deepseek-v3 --cluster h100-sxm --devices 256 --workload decode-chat --out "
+      "plan.json\n"
+      "  shardscout search -m config.json -c h200-sxm -n 16 -w serve-chat --concurrency 512 --searcher annealing --top "
+      "5\n"
+      "  shardscout search -m llama-3.1-70b -c a100-80-sxm -n 8 -w prefill-chat --isl 8192 --fix "
+      "tensor_parallel_size=8\n"
+      "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.restarts=8 "
+      "-s annealing");
+  command->callback(
+      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+}
+
+}  // namespace shardscout::cli

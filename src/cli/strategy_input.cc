@@ -1,0 +1,47 @@
+#include "src/cli/strategy_input.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "shardscout/error.h"
+#include "shardscout/preset_paths.h"
+
+namespace shardscout::cli {
+namespace {
+
+/// Only a plan has this key; whatever else is wrong with the file, its own parser says.
+bool IsPlan(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  return json.is_object() && (json.contains("schema_version") || json.contains("pools"));
+}
+
+}  // namespace
+
+void AddStrategyOptions(CLI::App& command, StrategyArguments& arguments) {
+  auto* file =
+      command.add_option("file", arguments.file, "A plan, or a strategy as JSON (needs the problem's options)");
+  command.add_option("--strategy", arguments.strategy_file, "The same, as an option")->excludes(file);
+  AddProblemOptions(command, arguments.problem);
+  command.add_option("--evaluator,-e", arguments.evaluator, "What scores it (shardscout list evaluators)")
+      ->capture_default_str();
+}
+
+StrategyInput ReadStrategyInput(const StrategyArguments& arguments) {
+  const std::string& path = arguments.file.empty() ? arguments.strategy_file : arguments.file;
+  if (path.empty()) throw SpecError("--strategy", "is needed: a plan, or a strategy as JSON");
+  const std::string text = ReadTextFile(path);
+  if (!IsPlan(text)) {
+    Strategy strategy = ParseStrategy(text, path);
+    return {MakeProblem(arguments.problem), strategy, std::nullopt};
+  }
+  Plan plan = ParsePlan(text, path);
+  if (plan.pools.size() != 1) {
+    throw SpecError(path, "has " + std::to_string(plan.pools.size()) + " pools; give one pool's strategy");
+  }
+  const Strategy strategy = plan.pools.front().strategy;
+  if (arguments.problem.AnyGiven()) return {MakeProblem(arguments.problem), strategy, std::nullopt};
+  return {ParseProblem(plan.problem_json, path), strategy, std::move(plan)};
+}
+
+}  // namespace shardscout::cli

@@ -1,0 +1,72 @@
+#include "shardscout/cluster_spec.h"
+
+#include <array>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+
+#include "shardscout/error.h"
+#include "shardscout/preset_paths.h"
+#include "src/json/json_text.h"
+#include "src/spec_fields.h"
+
+namespace shardscout {
+namespace {
+
+void CheckTiers(const ClusterSpec& cluster, std::string_view place) {
+  const auto fail = [&](std::size_t tier, const std::string& message) {
+    throw SpecError(json::Place(place, "/tiers/" + std::to_string(tier) + "/size"),
+                    "found " + std::to_string(cluster.tiers[tier].size) + ", expected " + message);
+  };
+  std::int64_t inner = 1;
+  for (std::size_t i = 0; i < cluster.tiers.size(); ++i) {
+    const std::int64_t size = cluster.tiers[i].size;
+    const bool outermost = i + 1 == cluster.tiers.size();
+    if (outermost && size == 0) return;
+    if (size <= inner && !(i == 0 && size == 1)) {
+      fail(i,
+           "more than the " + std::to_string(inner) + " of the tier inside it" + (outermost ? ", or 0 for all" : ""));
+    }
+    if (size % inner != 0) fail(i, "a multiple of the " + std::to_string(inner) + " of the tier inside it");
+    if (outermost && size < cluster.num_devices) {
+      fail(i, "0, or at least the " + std::to_string(cluster.num_devices) + " devices of the cluster");
+    }
+    inner = size;
+  }
+}
+
+}  // namespace
+
+std::string_view ToString(TierKind kind) {
+  static constexpr std::array<std::string_view, 5> kNames = {"switch", "fully_connected", "ring", "torus_2d",
+                                                             "torus_3d"};
+  return kNames.at(static_cast<std::size_t>(kind));
+}
+
+double DeviceSpec::PeakFlopPerS(DType dtype) const {
+  const auto peak_of = [&](DType candidate) { return peak_flop_per_s[static_cast<std::size_t>(candidate)]; };
+  if (peak_of(dtype) > 0 || dtype == DType::kFp32) return peak_of(dtype);
+  if (BitsPerElement(dtype) == 4 && peak_of(DType::kFp8) > 0) return peak_of(DType::kFp8);
+  for (const DType wider : {DType::kBf16, DType::kFp16, DType::kFp32}) {
+    if (peak_of(wider) > 0) return peak_of(wider);
+  }
+  return 0;
+}
+
+ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
+  ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
+  if (num_devices) json::SetField(cluster, "num_devices", std::to_string(*num_devices), "--devices");
+  if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
+  CheckTiers(cluster, place);
+  if (cluster.device.PeakFlopPerS(DType::kBf16) <= 0) {
+    throw SpecError(json::Place(place, "/device/peak_flop_per_s"),
+                    "no peak for bf16, fp16 or fp32; expected at least one");
+  }
+  return cluster;
+}
+
+ClusterSpec LoadCluster(const std::string& name_or_path, std::optional<std::int64_t> num_devices) {
+  const std::string path = ResolvePreset("clusters", name_or_path, "--cluster");
+  return ParseCluster(ReadTextFile(path), path, num_devices);
+}
+
+}  // namespace shardscout

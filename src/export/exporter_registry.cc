@@ -1,0 +1,50 @@
+#include <utility>
+
+#include "shardscout/error.h"
+#include "shardscout/exporter.h"
+#include "src/export/vllm.h"
+
+namespace shardscout {
+namespace {
+
+/// "vllm" of "vllm@0.24".
+std::string Framework(const std::string& target) { return target.substr(0, target.find('@')); }
+
+}  // namespace
+
+void ExporterRegistry::Register(std::unique_ptr<Exporter> exporter) {
+  std::string name(exporter->Name());
+  SHARDSCOUT_CHECK(!exporters_.contains(name));
+  exporters_.emplace(std::move(name), std::move(exporter));
+}
+
+const Exporter& ExporterRegistry::Get(const std::string& target) const {
+  const auto exact = exporters_.find(target);
+  if (exact != exporters_.end()) return *exact->second;
+  // A framework's name alone means its newest version, which sorts last.
+  const Exporter* newest = nullptr;
+  std::vector<std::string> names;
+  std::string listed;
+  for (const auto& [name, exporter] : exporters_) {
+    if (Framework(name) == target) newest = exporter.get();
+    names.push_back(name);
+    names.push_back(Framework(name));
+    listed += (listed.empty() ? "" : ", ") + name;
+  }
+  if (newest != nullptr) return *newest;
+  const std::string nearest = NearestName(target, names);
+  throw SpecError("--to", "\"" + target + "\" is not an exporter" +
+                              (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?") + " Known: " + listed);
+}
+
+std::vector<std::string> ExporterRegistry::List() const {
+  std::vector<std::string> names;
+  for (const auto& [name, exporter] : exporters_) names.push_back(name);
+  return names;
+}
+
+void RegisterBuiltinExporters(ExporterRegistry& registry) {
+  registry.Register(std::make_unique<exporters::VllmExporter>());
+}
+
+}  // namespace shardscout

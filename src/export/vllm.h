@@ -1,0 +1,41 @@
+#pragma once
+
+#include "shardscout/exporter.h"
+#include "shardscout/problem.h"
+#include "src/export/vllm_rules.h"
+
+namespace shardscout::exporters {
+
+/// A strategy brought down to what vLLM runs.
+///
+/// vLLM takes degrees and fixes the rest: operators column then row over tp, the residual stream replicated, dense and
+/// shared FFNs over tp, experts over all ranks of a stage either by expert (--enable-expert-parallel) or each one cut,
+/// as many micro-batches as stages. Lowering sets these, then takes the nearest member of the space; what differs from
+/// the plan is what the exporter lists as dropped.
+///
+/// Context parallelism. Prefill: --prefill-context-parallel-size, which vLLM admits without data parallelism; else its
+/// ranks become data parallel ones. Decode: vLLM's --decode-context-parallel-size lies inside tp, so cp ranks become tp
+/// ranks and share the cache by position: exactly this space's attention `sequence` where the whole tp group shares one
+/// KV head (MLA, MQA), otherwise priced as the plan's own cp (`approximate`: the QKV and output projections are then
+/// 1/(tp * cp) in vLLM but 1/tp in the price).
+///
+/// Worked example: DeepSeek-V3, decode, tp 1, cp 4, dp 8, ep 32 becomes -tp 4 -dp 8 -dcp 4 --enable-expert-parallel,
+/// priced as tp 4, attention `sequence`.
+struct VllmLowering {
+  VllmArguments arguments;
+  Strategy lowered;
+  bool approximate = false;
+};
+
+/// `problem` without anything fixed: vLLM's choices may contradict what the user pinned. SpecError where no member of
+/// the space has vLLM's degrees.
+VllmLowering LowerForVllm(const Problem& problem, const Strategy& strategy);
+
+/// vllm@0.24: a file for `vllm serve --config` and the command.
+class VllmExporter final : public Exporter {
+ public:
+  std::string_view Name() const override { return "vllm@0.24"; }
+  ExportResult Export(const Plan& plan, const Reevaluate& reevaluate) const override;
+};
+
+}  // namespace shardscout::exporters

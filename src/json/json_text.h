@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+namespace shardscout::json {
+
+inline constexpr std::size_t kMaxTextBytes = std::size_t{16} << 20;
+inline constexpr int kMaxDepth = 64;
+
+/// Parses `text`. Throws SpecError at `file` with line and column for a syntax error, for more than kMaxDepth nested
+/// objects and arrays and for a number beyond double; also for more than kMaxTextBytes and for a key that one object
+/// holds twice.
+nlohmann::json ParseText(std::string_view text, std::string_view file);
+
+/// Where an error in `file` is: "file#/device/name". `pointer` is a JSON pointer, empty for the whole document.
+std::string Place(std::string_view file, std::string_view pointer);
+
+/// `name` as one step of a JSON pointer: "~" becomes "~0" and "/" becomes "~1".
+std::string PointerStep(std::string_view name);
+
+/// `value` as an error message quotes it: compact JSON, cut after 60 characters.
+std::string Quoted(const nlohmann::json& value);
+
+}  // namespace shardscout::json

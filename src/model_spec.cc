@@ -1,0 +1,102 @@
+#include "shardscout/model_spec.h"
+
+#include <algorithm>
+
+#include "shardscout/error.h"
+#include "src/model_counts.h"
+
+namespace shardscout {
+namespace {
+
+using internal::CheckedInt;
+
+/// Of one layer, its two block norms not included.
+CheckedInt AttentionParameters(const ModelSpec& model) {
+  const AttentionSpec& attention = model.attention;
+  const CheckedInt hidden = model.hidden_size;
+  const CheckedInt heads = attention.num_heads;
+  if (attention.kind == AttentionKind::kMultiLatent) {
+    const CheckedInt q_lora = attention.q_lora_rank;
+    const CheckedInt kv_lora = attention.kv_lora_rank;
+    const CheckedInt nope = attention.qk_nope_head_dim;
+    const CheckedInt rope = attention.qk_rope_head_dim;
+    const CheckedInt value = attention.v_head_dim;
+    const CheckedInt query = attention.q_lora_rank == 0 ? hidden * heads * (nope + rope)
+                                                        : hidden * q_lora + q_lora + q_lora * heads * (nope + rope);
+    const CheckedInt key_value = hidden * (kv_lora + rope) + kv_lora + kv_lora * heads * (nope + value);
+    return query + key_value + heads * value * hidden;
+  }
+  const CheckedInt query_width = heads * attention.head_dim;
+  const CheckedInt qkv_width = query_width + CheckedInt(2) * attention.num_kv_heads * attention.head_dim;
+  CheckedInt count = hidden * qkv_width + query_width * hidden;
+  if (attention.qkv_bias) count = count + qkv_width;
+  if (attention.output_bias) count = count + hidden;
+  if (attention.qk_norm) count = count + CheckedInt(2) * attention.head_dim;
+  return count;
+}
+
+CheckedInt FfnWeights(const ModelSpec& model, std::int64_t width) {
+  return CheckedInt(model.gated_ffn ? 3 : 2) * model.hidden_size * width;
+}
+
+CheckedInt DenseFfnParameters(const ModelSpec& model) {
+  const CheckedInt biases = CheckedInt(model.gated_ffn ? 2 : 1) * model.ffn_size + model.hidden_size;
+  return FfnWeights(model, model.ffn_size) + (model.ffn_bias ? biases : CheckedInt(0));
+}
+
+/// Router, shared expert and `num_routed` routed experts of one layer.
+CheckedInt MoeParameters(const ModelSpec& model, std::int64_t num_routed) {
+  const MoeSpec& moe = model.moe;
+  CheckedInt count = FfnWeights(model, moe.expert_ffn_size) * num_routed + FfnWeights(model, moe.shared_ffn_size) +
+                     CheckedInt(model.hidden_size) * moe.num_experts;
+  if (moe.router_correction_bias) count = count + moe.num_experts;
+  if (moe.shared_expert_gate) count = count + model.hidden_size;
+  return count;
+}
+
+/// Of the whole model with `num_routed` routed experts a MoE layer.
+CheckedInt ModelParameters(const ModelSpec& model, std::int64_t num_routed) {
+  const CheckedInt hidden = model.hidden_size;
+  const CheckedInt tables = CheckedInt(model.tie_word_embeddings ? 1 : 2) * model.vocab_size * hidden;
+  const CheckedInt every_layer = AttentionParameters(model) + CheckedInt(2) * hidden;
+  return tables + hidden + every_layer * model.num_layers +
+         DenseFfnParameters(model) * model.NumLayers(LayerKind::kDense) +
+         MoeParameters(model, num_routed) * model.NumLayers(LayerKind::kMoe);
+}
+
+}  // namespace
+
+std::int64_t AttentionSpec::QkHeadDim() const {
+  return kind == AttentionKind::kGrouped ? head_dim : qk_nope_head_dim + qk_rope_head_dim;
+}
+
+std::int64_t AttentionSpec::VHeadDim() const { return kind == AttentionKind::kGrouped ? head_dim : v_head_dim; }
+
+std::int64_t ModelSpec::NumLayers(LayerKind kind) const { return std::count(layers.begin(), layers.end(), kind); }
+
+namespace internal {
+
+std::optional<ParameterCount> TryCountParameters(const ModelSpec& model) {
+  const auto total = ModelParameters(model, model.moe.num_experts).Value();
+  const auto active = ModelParameters(model, model.moe.num_experts_per_token).Value();
+  if (!total || !active) return std::nullopt;
+  return ParameterCount{*total, *active};
+}
+
+}  // namespace internal
+
+ParameterCount CountParameters(const ModelSpec& model) {
+  const auto count = internal::TryCountParameters(model);
+  SHARDSCOUT_CHECK(count.has_value());
+  return *count;
+}
+
+std::int64_t KvElementsPerToken(const ModelSpec& model) {
+  const AttentionSpec& attention = model.attention;
+  const std::int64_t per_layer = attention.kind == AttentionKind::kMultiLatent
+                                     ? attention.kv_lora_rank + attention.qk_rope_head_dim
+                                     : 2 * attention.num_kv_heads * attention.head_dim;
+  return model.num_layers * per_layer;
+}
+
+}  // namespace shardscout

@@ -1,0 +1,61 @@
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "shardscout/error.h"
+#include "shardscout/plan.h"
+#include "src/json/json_text.h"
+#include "src/problem_fields.h"
+
+namespace shardscout {
+namespace {
+
+/// What ModelSpec promises beyond the ranges of its fields.
+void CheckModel(const ModelSpec& model, const std::string& place) {
+  const auto expect = [&](bool holds, const char* pointer, const char* message) {
+    if (!holds) throw SpecError(place + pointer, message);
+  };
+  expect(std::cmp_equal(model.layers.size(), model.num_layers), "/layers", "expected one entry a layer");
+  expect(model.HasMoe() == (model.NumLayers(LayerKind::kMoe) > 0), "/moe/num_experts",
+         "expected experts exactly where there are MoE layers");
+  expect(model.HasDense() == (model.NumLayers(LayerKind::kDense) > 0), "/ffn_size",
+         "expected a size exactly where there are dense layers");
+  const AttentionSpec& attention = model.attention;
+  const bool grouped = attention.kind == AttentionKind::kGrouped;
+  expect(attention.num_heads % attention.num_kv_heads == 0, "/attention/num_kv_heads",
+         "expected a divisor of num_heads");
+  expect(grouped == (attention.head_dim > 0), "/attention/head_dim", "expected a size exactly for grouped attention");
+  expect(grouped == (attention.kv_lora_rank == 0), "/attention/kv_lora_rank",
+         "expected a rank exactly for multi_latent attention");
+  const MoeSpec& moe = model.moe;
+  expect(moe.num_experts_per_token <= moe.num_experts, "/moe/num_experts_per_token", "expected at most num_experts");
+  expect(model.HasMoe() == (moe.num_experts_per_token > 0 && moe.expert_ffn_size > 0), "/moe",
+         "expected experts per token and their size exactly where there are experts");
+}
+
+}  // namespace
+
+std::string ToJson(const Problem& problem, int indent) {
+  return json::WriteJson(MakeProblemFile(problem)).dump(indent);
+}
+
+Problem ParseProblem(std::string_view json, std::string_view place) {
+  auto file = json::ReadJson<ProblemFile>(json::ParseText(json, place), place);
+  const std::string root = std::string(place) + "#";
+  CheckModel(file.model, root + "/model");
+  if (file.cluster.tiers.empty()) throw SpecError(root + "/cluster/tiers", "found [], expected one or more tiers");
+  ProblemOptions options;
+  for (std::size_t i = 0; i < file.options.fixed.size(); ++i) {
+    const std::string& text = file.options.fixed[i];
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      throw SpecError(root + "/options/fixed/" + std::to_string(i),
+                      "found \"" + text + "\", expected \"variable=value\"");
+    }
+    options.fixed[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  options.admitted_overlaps = std::move(file.options.admitted_overlaps);
+  return Problem(std::move(file.model), std::move(file.cluster), std::move(file.workload), std::move(options));
+}
+
+}  // namespace shardscout

@@ -1,0 +1,238 @@
+// The attention block: norm and projections (qkv), the core with its KV cache (attention), the output projection (attn_out).
+
+#include "strategies/block_builder.h"
+
+namespace shardscout::strategies {
+namespace {
+
+Layout Wants(Sharding sharding) {
+  switch (sharding) {
+    case Sharding::kToken:
+      return Layout::kTokenSharded;
+    case Sharding::kHidden:
+      return Layout::kFeatureSharded;
+    default:
+      return Layout::kReplicated;
+  }
+}
+
+struct Qkv {
+  ValueId qkv = kNoValue;
+  ValueId latent = kNoValue;  ///< MLA only.
+};
+
+Qkv ProjectGrouped(BlockBuilder& b, ValueId normed, Sharding sharding) {
+  Value out = b.ValueOf(normed);
+  out.kind = TensorKind::kQkv;
+  out.dtype = b.model().residual_dtype;
+  if (sharding == Sharding::kHidden) {
+    out.features = FeatureSplit::kNone;
+    out.partial = kPartialTensor;
+    const ValueId partial = b.AddValue(out);
+    b.AddMatmul(Operator::kQkv, WeightKind::kQkv, WeightSplit::kRow, normed, partial);
+    return {b.Reshard(Operator::kQkv, partial, Layout::kFeatureSharded), kNoValue};
+  }
+  const bool column = sharding == Sharding::kHeads;
+  if (column) out.features = FeatureSplit::kTensor;
+  const ValueId qkv = b.AddValue(out);
+  b.AddMatmul(Operator::kQkv, WeightKind::kQkv, column ? WeightSplit::kColumn : WeightSplit::kWhole, normed, qkv);
+  return {qkv, kNoValue};
+}
+
+Qkv ProjectMultiLatent(BlockBuilder& b, ValueId normed, Sharding sharding) {
+  const bool column = sharding == Sharding::kHeads;
+  const WeightSplit split = column ? WeightSplit::kColumn : WeightSplit::kWhole;
+  Value whole = b.ValueOf(normed);
+  whole.dtype = b.model().residual_dtype;
+  ValueId query_input = normed;
+  WeightKind query_weight = WeightKind::kQuery;
+  if (b.model().attention.q_lora_rank > 0) {
+    whole.kind = TensorKind::kQueryLatent;
+    const ValueId down = b.AddValue(whole);
+    b.AddMatmul(Operator::kQkv, WeightKind::kQueryDown, WeightSplit::kWhole, normed, down);
+    query_input = b.Norm(Operator::kQkv, down);
+    query_weight = WeightKind::kQueryUp;
+  }
+  whole.kind = TensorKind::kLatent;
+  const ValueId latent = b.AddValue(whole);
+  b.AddMatmul(Operator::kQkv, WeightKind::kLatentDown, WeightSplit::kWhole, normed, latent);
+  whole.kind = TensorKind::kQuery;
+  if (column) whole.features = FeatureSplit::kTensor;
+  const ValueId query = b.AddValue(whole);
+  b.AddMatmul(Operator::kQkv, query_weight, split, query_input, query);
+  return {query, latent};
+}
+
+/// The log-sum-exp merge of partial attention outputs over `group`: the LSEs are gathered, the outputs rescaled and reduce-scattered to
+/// `to`. Returns the merged output and, where `keep_lse`, the merged LSE in its layout.
+std::pair<ValueId, ValueId> MergeOver(BlockBuilder& b, Group group, PartialOver over, ValueId attended, ValueId lse,
+                                      Value to, bool keep_lse) {
+  Value stacked = b.ValueOf(lse);
+  stacked.copies = group.size;
+  const ValueId gathered = b.AddCollective(Operator::kAttention, Collective::kAllGather, group, lse, stacked);
+  Value summand = b.ValueOf(attended);
+  summand.partial = static_cast<std::uint8_t>(over);
+  Task rescale{.kind = TaskKind::kLseRescale, .op = Operator::kAttention, .input = attended, .input2 = gathered};
+  rescale.output = b.AddValue(summand);
+  rescale.group = group;
+  if (keep_lse) {
+    Value merged = b.ValueOf(lse);
+    merged.tokens = to.tokens;
+    merged.features = to.features;
+    rescale.output2 = b.AddValue(merged);
+  }
+  b.AddTask(rescale);
+  const ValueId merged =
+      b.AddCollective(Operator::kAttention, Collective::kReduceScatter, group, rescale.output, to);
+  return {merged, rescale.output2};
+}
+
+ValueId AttentionCore(BlockBuilder& b, Qkv in, Sharding sharding) {
+  const Operator op = Operator::kAttention;
+  const bool decode = b.phase() == Phase::kDecode;
+  const bool sequence = sharding == Sharding::kSequence;
+  const bool over_context = b.strategy().context_parallel_size > 1;
+  const bool multi_latent = in.latent != kNoValue;
+
+  Task core{.kind = TaskKind::kAttention, .op = op};
+  core.cache = {.requests_over_tp = sharding == Sharding::kToken,
+                .heads_over_tp = sharding == Sharding::kHeads && !multi_latent,
+                .positions_over_tp = sequence};
+  const TokenSplit cell = b.ValueOf(in.qkv).tokens;
+  const TokenSplit gathered = cell == TokenSplit::kTensor ? TokenSplit::kContextTensor : TokenSplit::kContext;
+  core.input = in.qkv;
+  if (decode) {
+    if (over_context) {
+      Value q = b.ValueOf(in.qkv);
+      q.tokens = gathered;
+      Value latent = multi_latent ? b.ValueOf(in.latent) : Value();
+      latent.tokens = gathered;
+      std::tie(core.input, in.latent) =
+          b.AddCollective(op, Collective::kAllGather, b.ContextGroup(), in.qkv, q, in.latent, latent);
+    }
+    core.input2 = in.latent;
+  } else {
+    core.input3 = in.latent;
+    if (over_context) {
+      Value kv = b.ValueOf(in.qkv);
+      kv.kind = TensorKind::kKeyValue;
+      kv.interleaved = sequence;
+      Task select{.kind = TaskKind::kSelectKeyValue, .op = op, .input = in.qkv, .input2 = in.latent};
+      select.output = b.AddValue(kv);
+      Value latent;
+      if (multi_latent) {
+        latent = b.ValueOf(in.latent);
+        latent.interleaved = sequence;
+        select.output2 = b.AddValue(latent);
+      }
+      b.AddTask(select);
+      kv.tokens = latent.tokens = gathered;
+      std::tie(core.input2, core.input3) = b.AddCollective(op, Collective::kAllGather, b.ContextGroup(), select.output,
+                                                           kv, select.output2, latent);
+    }
+  }
+
+  Value out = b.ValueOf(core.input);
+  out.kind = TensorKind::kAttended;
+  out.absorbed = decode && multi_latent;
+  const bool merge_tensor = sequence && b.strategy().tensor_parallel_size > 1;
+  const bool merge_context = decode && over_context;
+  core.output = b.AddValue(out);
+  if (merge_tensor || merge_context) {
+    Value lse = out;
+    lse.kind = TensorKind::kLse;
+    lse.dtype = DType::kFp32;
+    core.output2 = b.AddValue(lse);
+  }
+  b.AddTask(core);
+
+  ValueId attended = core.output;
+  ValueId lse = core.output2;
+  if (merge_tensor) {
+    Value to = b.ValueOf(attended);
+    to.features = FeatureSplit::kTensor;
+    std::tie(attended, lse) = MergeOver(b, b.TensorGroup(), kPartialTensor, attended, lse, to, merge_context);
+  }
+  if (merge_context) {
+    Value to = b.ValueOf(attended);
+    to.tokens = cell;
+    attended = MergeOver(b, b.ContextGroup(), kPartialContext, attended, lse, to, false).first;
+  }
+  return attended;
+}
+
+double NormElements(const ModelSpec& model) {
+  const AttentionSpec& a = model.attention;
+  std::int64_t n = model.hidden_size;
+  if (a.kind == AttentionKind::kMultiLatent) n += a.q_lora_rank + a.kv_lora_rank;
+  if (a.qk_norm) n += 2 * a.head_dim;
+  if (a.qkv_bias) n += (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+  if (a.output_bias) n += model.hidden_size;
+  return static_cast<double>(n);
+}
+
+}  // namespace
+
+Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase phase) {
+  BlockBuilder b(problem, strategy, phase, BlockKind::kAttention);
+  const Sharding qkv_sharding = strategy.ShardingOf(Operator::kQkv);
+  const Sharding attention_sharding = strategy.ShardingOf(Operator::kAttention);
+  const Sharding out_sharding = strategy.ShardingOf(Operator::kAttnOut);
+  const bool multi_latent = b.geometry().multi_latent;
+
+  const ValueId residual = b.AddResidualInput();
+  const ValueId normed = b.Norm(Operator::kQkv, b.Reshard(Operator::kQkv, residual, Wants(qkv_sharding)));
+  Qkv qkv = multi_latent ? ProjectMultiLatent(b, normed, qkv_sharding) : ProjectGrouped(b, normed, qkv_sharding);
+
+  Task rotary{.kind = TaskKind::kRotary, .op = Operator::kQkv, .input = qkv.qkv, .input2 = qkv.latent};
+  rotary.output = b.AddValue(b.ValueOf(qkv.qkv));
+  if (multi_latent) rotary.output2 = b.AddValue(b.ValueOf(qkv.latent));
+  b.AddTask(rotary);
+  qkv = {rotary.output, rotary.output2};
+  if (multi_latent) {
+    const ValueId projected = b.AddLike(qkv.qkv, TensorKind::kQkv);
+    const bool decode = phase == Phase::kDecode;
+    b.AddTask({.kind = decode ? TaskKind::kAbsorbKey : TaskKind::kUpProject,
+               .op = Operator::kQkv,
+               .input = qkv.qkv,
+               .input2 = decode ? kNoValue : qkv.latent,
+               .output = projected});
+    qkv.qkv = projected;
+  }
+
+  const Layout core_wants =
+      attention_sharding == Sharding::kHeads ? Layout::kFeatureSharded : Wants(attention_sharding);
+  std::tie(qkv.qkv, qkv.latent) = b.ReshardQkv(Operator::kAttention, qkv.qkv, qkv.latent, core_wants);
+  ValueId attended = AttentionCore(b, qkv, attention_sharding);
+
+  // heads is row-parallel on the heads' outputs; hidden is column-parallel and wants them whole.
+  Layout out_wants = Layout::kReplicated;
+  if (out_sharding == Sharding::kHeads) out_wants = Layout::kFeatureSharded;
+  if (out_sharding == Sharding::kToken) out_wants = Layout::kTokenSharded;
+  attended = b.Reshard(Operator::kAttnOut, attended, out_wants);
+  if (b.ValueOf(attended).absorbed) {
+    Value values = b.ValueOf(attended);
+    values.absorbed = false;
+    const ValueId projected = b.AddValue(values);
+    b.AddTask({.kind = TaskKind::kValueProject, .op = Operator::kAttnOut, .input = attended, .output = projected});
+    attended = projected;
+  }
+  Value out = b.ValueOf(attended);
+  out.kind = TensorKind::kHidden;
+  out.dtype = b.model().residual_dtype;
+  WeightSplit split = WeightSplit::kWhole;
+  if (out_sharding == Sharding::kHeads) {
+    out.features = FeatureSplit::kNone;
+    out.partial = kPartialTensor;
+    split = WeightSplit::kRow;
+  } else if (out_sharding == Sharding::kHidden) {
+    out.features = FeatureSplit::kTensor;
+    split = WeightSplit::kColumn;
+  }
+  const ValueId output = b.AddValue(out);
+  b.AddMatmul(Operator::kAttnOut, WeightKind::kAttnOut, split, attended, output);
+  b.AddWholeWeight(WeightKind::kNorms, Operator::kQkv, NormElements(b.model()));
+  return b.FinishWith(residual, output);
+}
+
+}  // namespace shardscout::strategies

@@ -1,0 +1,101 @@
+#include <algorithm>
+
+#include "shardscout/error.h"
+#include "shardscout/program.h"
+#include "strategies/block_builder.h"
+
+namespace shardscout {
+
+std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp) {
+  SHARDSCOUT_CHECK(pp >= 1 && pp <= model.num_layers);
+  std::vector<Stage> stages(static_cast<std::size_t>(pp));
+  const std::int64_t each = model.num_layers / pp;
+  const std::int64_t extra = model.num_layers % pp;
+  std::int64_t next = 0;
+  for (std::int64_t i = 0; i < pp; ++i) {
+    Stage& stage = stages[static_cast<std::size_t>(i)];
+    stage.first_layer = next;
+    stage.num_layers = each + (i >= pp - 1 - extra && i < pp - 1 ? 1 : 0);
+    next += stage.num_layers;
+    for (std::int64_t layer = stage.first_layer; layer < next; ++layer) {
+      (model.layers[static_cast<std::size_t>(layer)] == LayerKind::kDense ? stage.num_dense : stage.num_moe) += 1;
+    }
+  }
+  SHARDSCOUT_CHECK_OP(next, ==, model.num_layers);
+  return stages;
+}
+
+std::int64_t PrefillRequests(const Problem& problem, const Strategy& s) {
+  if (problem.workload().kind != WorkloadKind::kServe) return s.batch_size / s.num_microbatches;
+  const bool by_request = s.ShardingOf(Operator::kAttention) == Sharding::kToken ||
+                          s.ShardingOf(Operator::kLmHead) == Sharding::kToken;
+  return by_request ? s.tensor_parallel_size : 1;
+}
+
+double CacheElementsPerLayer(const Problem& problem, const Strategy& s) {
+  const AttentionSpec& a = problem.model().attention;
+  const Sharding sharding = s.ShardingOf(Operator::kAttention);
+  const std::int64_t tp = s.tensor_parallel_size;
+  std::int64_t requests = s.batch_size;
+  if (sharding == Sharding::kToken) requests /= tp;
+  const std::int64_t parts = s.context_parallel_size * (sharding == Sharding::kSequence ? tp : 1);
+  std::int64_t positions = problem.workload().CachePositions();
+  if (a.sliding_window > 0) positions = std::min(positions, a.sliding_window);
+  positions = (positions + parts - 1) / parts;
+  std::int64_t width = a.kv_lora_rank + a.qk_rope_head_dim;
+  if (a.kind == AttentionKind::kGrouped) {
+    const std::int64_t over = sharding == Sharding::kHeads ? tp : 1;
+    width = 2 * std::max<std::int64_t>(1, a.num_kv_heads / over) * a.head_dim;
+  }
+  return static_cast<double>(requests * positions) * static_cast<double>(width);
+}
+
+Block LowerBlock(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind) {
+  switch (kind) {
+    case BlockKind::kEmbedding:
+      return strategies::LowerEmbedding(problem, strategy, phase);
+    case BlockKind::kAttention:
+      return strategies::LowerAttention(problem, strategy, phase);
+    case BlockKind::kDenseFfn:
+      return problem.model().HasDense() ? strategies::LowerDenseFfn(problem, strategy, phase) : Block{.kind = kind};
+    case BlockKind::kMoe:
+      return problem.model().HasMoe() ? strategies::LowerMoe(problem, strategy, phase) : Block{.kind = kind};
+    case BlockKind::kHead:
+      return strategies::LowerHead(problem, strategy, phase);
+    case BlockKind::kTransfer:
+      return strategy.pipeline_parallel_size > 1 ? strategies::LowerTransfer(problem, strategy, phase)
+                                                 : Block{.kind = kind};
+  }
+  SHARDSCOUT_CHECK(false && "unknown block");
+  return {};
+}
+
+bool SharesEmbedding(const ModelSpec& model, const Strategy& s) {
+  if (!model.tie_word_embeddings || s.pipeline_parallel_size > 1) return false;
+  const Sharding embedding = s.ShardingOf(Operator::kEmbedding);
+  const Sharding head = s.ShardingOf(Operator::kLmHead);
+  return embedding == head || (embedding == Sharding::kNone && head == Sharding::kToken);
+}
+
+Program Lower(const Problem& problem, const Strategy& strategy) {
+  Program program{.strategy = strategy,
+                  .phases = {},
+                  .stages = SplitLayers(problem.model(), strategy.pipeline_parallel_size),
+                  .shares_embedding = SharesEmbedding(problem.model(), strategy)};
+  for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    if (!problem.workload().HasPhase(phase)) continue;
+    const strategies::Geometry geometry(problem, strategy, phase);
+    PhaseProgram p{.phase = phase, .requests = geometry.requests, .context = geometry.context};
+    const bool one_pass = phase == Phase::kPrefill && problem.workload().kind == WorkloadKind::kServe;
+    p.num_microbatches = one_pass ? 1 : strategy.num_microbatches;
+    p.padded_input = geometry.padded_input;
+    p.token_shard_by_request = geometry.by_request;
+    for (int kind = 0; kind < kNumBlockKinds; ++kind) {
+      p.blocks.push_back(LowerBlock(problem, strategy, phase, static_cast<BlockKind>(kind)));
+    }
+    program.phases.push_back(std::move(p));
+  }
+  return program;
+}
+
+}  // namespace shardscout

@@ -1,0 +1,171 @@
+#include "strategies/sharding_rules.h"
+
+#include <algorithm>
+
+namespace shardscout::strategies {
+
+bool ShardingRules::BatchSplits(const Strategy& s) const {
+  if (s.batch_size % s.num_microbatches != 0) return false;
+  if (!problem_.workload().HasPhase(Phase::kDecode)) return true;
+  return (s.batch_size / s.num_microbatches) % s.context_parallel_size == 0;
+}
+
+bool ShardingRules::TokensSplit(const Strategy& s) const {
+  if (!problem_.workload().HasPhase(Phase::kDecode)) return true;
+  return (s.batch_size / s.num_microbatches / s.context_parallel_size) % s.tensor_parallel_size == 0;
+}
+
+bool ShardingRules::RequestsSplit(const Strategy& s) const {
+  if (problem_.workload().HasPhase(Phase::kDecode)) return TokensSplit(s);
+  return (s.batch_size / s.num_microbatches) % s.tensor_parallel_size == 0;
+}
+
+bool ShardingRules::Residual(const Strategy& s, Layout layout) const {
+  switch (layout) {
+    case Layout::kReplicated:
+      return true;
+    case Layout::kTokenSharded:
+      return s.tensor_parallel_size > 1 && TokensSplit(s);
+    case Layout::kFeatureSharded:
+      return s.tensor_parallel_size > 1 && model_.hidden_size % s.tensor_parallel_size == 0;
+    case Layout::kPartial:
+      break;
+  }
+  return false;
+}
+
+bool ShardingRules::FfnGroup(const Strategy& s, DenseFfnGroup group) const {
+  const bool stage_differs = model_.HasDense() && s.context_parallel_size * s.data_parallel_size > 1;
+  if (group == DenseFfnGroup::kStage) return stage_differs;
+  // Without experts, dp inside an instance does something only where the FFN spans it; else it equals replicas.
+  return model_.HasMoe() || s.data_parallel_size == 1;
+}
+
+bool ShardingRules::Exchange(const Strategy& s, ExpertExchange exchange) const {
+  const ExpertExchange first = ExpertExchange::kAllToAll;
+  if (!model_.HasMoe()) return exchange == first;
+  if (s.BlockSize() == 1) return exchange == first && TokensSplit(s);
+  if (exchange == ExpertExchange::kGatherReduce) return s.BlockSize() % s.tensor_parallel_size == 0;
+  return TokensSplit(s);
+}
+
+bool ShardingRules::HeadsSplit(std::int64_t tp) const {
+  const AttentionSpec& a = model_.attention;
+  if (a.num_heads % tp != 0) return false;
+  if (a.kind == AttentionKind::kMultiLatent) return true;
+  return a.num_kv_heads % tp == 0 || tp % a.num_kv_heads == 0;
+}
+
+bool ShardingRules::ExpertTensorSplits(std::int64_t etp) const {
+  return Splits(model_.moe.expert_ffn_size, etp, model_.weight_quant_block);
+}
+
+bool ShardingRules::FfnAdmits(const Strategy& s, Operator op, Sharding sharding) const {
+  const std::int64_t block = model_.weight_quant_block;
+  const std::int64_t tp = s.tensor_parallel_size;
+  const bool stage = s.dense_ffn_group == DenseFfnGroup::kStage;
+  const std::int64_t dense_parts = model_.HasDense() ? (stage ? s.StageSize() : tp) : 1;
+  const std::int64_t shared_parts = model_.HasSharedExpert() ? tp : 1;
+  if (std::max(dense_parts, shared_parts) == 1) return false;
+  if (sharding == Sharding::kToken) return !stage && TokensSplit(s);
+  const bool ffn_splits = Splits(std::max<std::int64_t>(model_.ffn_size, 1), dense_parts, block) &&
+                          Splits(std::max<std::int64_t>(model_.moe.shared_ffn_size, 1), shared_parts, block);
+  if (sharding == Sharding::kFfn) return ffn_splits;
+  if (sharding != Sharding::kHidden) return false;
+  const bool hidden_splits =
+      Splits(model_.hidden_size, dense_parts, block) && Splits(model_.hidden_size, shared_parts, block);
+  // A row-parallel up projection leaves its output split by ffn.
+  return hidden_splits && (op == Operator::kFfnDown || ffn_splits);
+}
+
+bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) const {
+  const std::int64_t tp = s.tensor_parallel_size;
+  const std::int64_t etp = s.expert_tensor_parallel_size;
+  const std::int64_t block = model_.weight_quant_block;
+  const std::int64_t hidden = model_.hidden_size;
+  const AttentionSpec& a = model_.attention;
+  const bool expert = op == Operator::kExpertUp || op == Operator::kExpertDown;
+  if (sharding == Sharding::kNone) return !expert || etp == 1;
+  switch (op) {
+    case Operator::kEmbedding:
+      if (tp == 1) return false;
+      if (sharding == Sharding::kVocab) return model_.vocab_size % tp == 0;
+      return sharding == Sharding::kHidden && hidden % tp == 0;
+    case Operator::kQkv: {
+      if (tp == 1) return false;
+      if (sharding == Sharding::kToken) return TokensSplit(s);
+      if (sharding != Sharding::kHeads && sharding != Sharding::kHidden) return false;
+      if (!HeadsSplit(tp)) return false;
+      if (a.kind == AttentionKind::kMultiLatent) {
+        const std::int64_t heads = a.num_heads / tp;
+        return sharding == Sharding::kHeads &&
+               (block == 0 ||
+                (heads * a.QkHeadDim() % block == 0 && heads * (a.qk_nope_head_dim + a.v_head_dim) % block == 0));
+      }
+      if (sharding == Sharding::kHidden) return Splits(hidden, tp, block);
+      const std::int64_t kv_heads = std::max<std::int64_t>(1, a.num_kv_heads / tp);
+      return Splits(a.num_heads * a.head_dim, tp, block) && (block == 0 || kv_heads * a.head_dim % block == 0);
+    }
+    case Operator::kAttention:
+      if (tp == 1) return false;
+      if (sharding == Sharding::kToken) return RequestsSplit(s);
+      if (sharding == Sharding::kHeads) return HeadsSplit(tp);
+      return sharding == Sharding::kSequence && a.num_heads % tp == 0;
+    case Operator::kAttnOut:
+      if (tp == 1) return false;
+      if (sharding == Sharding::kToken) return TokensSplit(s);
+      if (sharding == Sharding::kHeads) {
+        return a.num_heads % tp == 0 && Splits(a.num_heads * a.VHeadDim(), tp, block);
+      }
+      return sharding == Sharding::kHidden && Splits(hidden, tp, block);
+    case Operator::kRouter:
+      return model_.HasMoe() && tp > 1 && sharding == Sharding::kToken && TokensSplit(s);
+    case Operator::kFfnUp:
+    case Operator::kFfnDown:
+      return FfnAdmits(s, op, sharding);
+    case Operator::kExpertUp:
+    case Operator::kExpertDown:
+      if (etp == 1 || !ExpertTensorSplits(etp)) return false;
+      return sharding == Sharding::kFfn || (sharding == Sharding::kHidden && Splits(hidden, etp, block));
+    case Operator::kLmHead:
+      if (tp == 1) return false;
+      if (sharding == Sharding::kToken) return RequestsSplit(s);
+      if (sharding == Sharding::kVocab) return model_.vocab_size % tp == 0;
+      return sharding == Sharding::kHidden && hidden % tp == 0;
+    default:
+      return false;
+  }
+}
+
+std::string ShardingRules::Why(const Strategy& s, Operator op, Sharding sharding) const {
+  const std::string tp = std::to_string(s.tensor_parallel_size);
+  const AttentionSpec& a = model_.attention;
+  if (sharding == Sharding::kToken) {
+    if (s.tensor_parallel_size == 1) return "a group of size 1 admits only \"none\"";
+    return "the requests of a micro-batch and rank (batch_size " + std::to_string(s.batch_size) + " / num_microbatches " +
+           std::to_string(s.num_microbatches) + " / cp) must divide by tensor_parallel_size " + tp;
+  }
+  if (op == Operator::kExpertUp || op == Operator::kExpertDown) {
+    if (sharding == Sharding::kNone) return "the experts' width is split over expert_tensor_parallel_size";
+    if (s.expert_tensor_parallel_size == 1) return "a group of size 1 admits only \"none\"";
+    return "the experts' matrices must split into whole parts and quantisation blocks";
+  }
+  if (op == Operator::kFfnUp || op == Operator::kFfnDown) {
+    return "ffn " + std::to_string(model_.ffn_size) + " (shared " + std::to_string(model_.moe.shared_ffn_size) +
+           ") and hidden " + std::to_string(model_.hidden_size) +
+           " must split over the group into whole parts and quantisation blocks of " +
+           std::to_string(model_.weight_quant_block) + ", and the group must have two ranks or more";
+  }
+  if (s.tensor_parallel_size == 1) return "a group of size 1 admits only \"none\"";
+  if (sharding == Sharding::kHeads || sharding == Sharding::kSequence || op == Operator::kQkv) {
+    return std::to_string(a.num_heads) + " heads and " + std::to_string(a.num_kv_heads) +
+           " KV heads must split over tensor_parallel_size " + tp + " (in whole quantisation blocks)";
+  }
+  if (sharding == Sharding::kVocab) {
+    return "vocab_size " + std::to_string(model_.vocab_size) + " must divide by tensor_parallel_size " + tp;
+  }
+  return "hidden_size " + std::to_string(model_.hidden_size) + " must split over tensor_parallel_size " + tp +
+         " in whole quantisation blocks";
+}
+
+}  // namespace shardscout::strategies

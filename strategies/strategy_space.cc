@@ -1,0 +1,548 @@
+#include "shardscout/strategy_space.h"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "shardscout/error.h"
+#include "strategies/space_impl.h"
+
+namespace shardscout {
+namespace {
+
+constexpr std::size_t kMaxCachedMasks = 1024;
+
+constexpr int Index(Variable variable) { return static_cast<int>(variable); }
+
+std::vector<std::int64_t> Range(std::int64_t last) {
+  std::vector<std::int64_t> range(static_cast<std::size_t>(last));
+  std::iota(range.begin(), range.end(), std::int64_t{1});
+  return range;
+}
+
+std::vector<std::int64_t> Divisors(std::int64_t n) {
+  std::vector<std::int64_t> divisors;
+  for (std::int64_t d = 1; d * d <= n; ++d) {
+    if (n % d != 0) continue;
+    divisors.push_back(d);
+    if (d != n / d) divisors.push_back(n / d);
+  }
+  std::sort(divisors.begin(), divisors.end());
+  return divisors;
+}
+
+/// Every size that the workload can ask for: the given one, ceil(concurrency / k) for all k, or 2^k and 3*2^k.
+std::vector<std::int64_t> BatchValues(const Problem& problem) {
+  const WorkloadSpec& w = problem.workload();
+  if (w.batch_size) return {*w.batch_size};
+  std::set<std::int64_t> sizes;
+  if (w.concurrency) {
+    for (std::int64_t k = 1; k <= problem.cluster().num_devices; ++k) sizes.insert((*w.concurrency + k - 1) / k);
+  } else {
+    for (std::int64_t base : {std::int64_t{1}, std::int64_t{3}}) {
+      for (std::int64_t size = base; size <= w.max_batch_size; size *= 2) sizes.insert(size);
+    }
+  }
+  return {sizes.begin(), sizes.end()};
+}
+
+std::int64_t ParseFixed(int variable, const std::string& text) {
+  const std::string place = "--fix " + VariableName(variable);
+  if (variable < Index(Variable::kResidualLayout)) {
+    std::int64_t value = 0;
+    for (char c : text) {
+      if (c < '0' || c > '9' || value > std::int64_t{1} << 40) {
+        throw SpecError(place, "found \"" + text + "\"; a positive whole number is needed");
+      }
+      value = value * 10 + (c - '0');
+    }
+    if (text.empty() || value < 1) throw SpecError(place, "found \"" + text + "\"; a positive whole number is needed");
+    return value;
+  }
+  std::vector<std::string> names;
+  for (std::int64_t ordinal = 0; ordinal < 8; ++ordinal) {
+    std::string name;
+    if (variable >= kFirstShardingVariable) {
+      const auto admitted = AdmittedShardings(static_cast<Operator>(variable - kFirstShardingVariable));
+      if (ordinal >= static_cast<std::int64_t>(admitted.size())) break;
+      name = ToString(admitted[static_cast<std::size_t>(ordinal)]);
+      if (name == text) return static_cast<std::int64_t>(admitted[static_cast<std::size_t>(ordinal)]);
+    } else if (variable == Index(Variable::kResidualLayout) && ordinal < 3) {
+      name = ToString(static_cast<Layout>(ordinal));
+    } else if (variable == Index(Variable::kDenseFfnGroup) && ordinal < 2) {
+      name = ToString(static_cast<DenseFfnGroup>(ordinal));
+    } else if (variable == Index(Variable::kExpertExchange) && ordinal < 3) {
+      name = ToString(static_cast<ExpertExchange>(ordinal));
+    } else if (variable == Index(Variable::kOverlap) && ordinal < 3) {
+      name = ToString(static_cast<Overlap>(ordinal));
+    } else {
+      break;
+    }
+    if (name == text) return ordinal;
+    names.push_back(name);
+  }
+  std::string allowed;
+  for (const std::string& name : names) allowed += (allowed.empty() ? "" : ", ") + name;
+  throw SpecError(place, "found \"" + text + "\"; allowed: " + allowed);
+}
+
+/// Layer variables take few values; the order is that of their ordinals.
+std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
+  std::vector<std::int64_t> values;
+  if (variable >= kFirstShardingVariable) {
+    for (Sharding sharding : AdmittedShardings(static_cast<Operator>(variable - kFirstShardingVariable))) {
+      values.push_back(static_cast<std::int64_t>(sharding));
+    }
+  } else if (variable == Index(Variable::kDenseFfnGroup)) {
+    values = {0, 1};
+  } else if (variable == Index(Variable::kOverlap)) {
+    for (Overlap overlap : problem.options().admitted_overlaps) values.push_back(static_cast<std::int64_t>(overlap));
+    std::sort(values.begin(), values.end());
+  } else {
+    values = {0, 1, 2};
+  }
+  return values;
+}
+
+}  // namespace
+
+std::span<const Sharding> AdmittedShardings(Operator op) {
+  static constexpr std::array kEmbedding = {Sharding::kNone, Sharding::kHidden, Sharding::kVocab};
+  static constexpr std::array kQkv = {Sharding::kNone, Sharding::kToken, Sharding::kHeads, Sharding::kHidden};
+  static constexpr std::array kAttention = {Sharding::kNone, Sharding::kToken, Sharding::kHeads, Sharding::kSequence};
+  static constexpr std::array kRouter = {Sharding::kNone, Sharding::kToken};
+  static constexpr std::array kFfn = {Sharding::kNone, Sharding::kToken, Sharding::kHidden, Sharding::kFfn};
+  static constexpr std::array kExpert = {Sharding::kNone, Sharding::kHidden, Sharding::kFfn};
+  static constexpr std::array kLmHead = {Sharding::kNone, Sharding::kToken, Sharding::kHidden, Sharding::kVocab};
+  switch (op) {
+    case Operator::kEmbedding:
+      return kEmbedding;
+    case Operator::kQkv:
+    case Operator::kAttnOut:
+      return kQkv;
+    case Operator::kAttention:
+      return kAttention;
+    case Operator::kRouter:
+      return kRouter;
+    case Operator::kFfnUp:
+    case Operator::kFfnDown:
+      return kFfn;
+    case Operator::kExpertUp:
+    case Operator::kExpertDown:
+      return kExpert;
+    case Operator::kLmHead:
+      return kLmHead;
+    default:
+      return {};
+  }
+}
+
+StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
+  for (const auto& [name, text] : problem.options().fixed) {
+    int variable = 0;
+    std::vector<std::string> names;
+    while (variable < kNumVariables && VariableName(variable) != name) names.push_back(VariableName(variable++));
+    if (variable == kNumVariables) {
+      const std::string near = NearestName(name, names);
+      throw SpecError("--fix " + name,
+                      "unknown decision variable" + (near.empty() ? std::string() : "; did you mean " + near + "?"));
+    }
+    fixed_values[static_cast<std::size_t>(variable)] = ParseFixed(variable, text);
+    any_fixed = true;
+  }
+
+  const ModelSpec& model = problem.model();
+  const std::int64_t devices = problem.cluster().num_devices;
+  auto all = [&](Variable variable) -> std::vector<std::int64_t>& { return values[static_cast<std::size_t>(variable)]; };
+  all(Variable::kPipelineParallelSize) = Range(std::min(model.num_layers, devices));
+  all(Variable::kTensorParallelSize) = Range(devices);
+  all(Variable::kContextParallelSize) = Range(devices);
+  all(Variable::kDataParallelSize) =
+      model.HasMoe() || model.HasDense() ? Range(devices) : std::vector<std::int64_t>{1};
+  all(Variable::kExpertParallelSize) = {1};
+  all(Variable::kExpertTensorParallelSize) = {1};
+  if (model.HasMoe()) {
+    all(Variable::kExpertParallelSize) = Divisors(model.moe.num_experts);
+    auto& etps = all(Variable::kExpertTensorParallelSize);
+    etps.clear();
+    for (std::int64_t etp : Divisors(model.moe.expert_ffn_size)) {
+      if (etp <= devices && rules.ExpertTensorSplits(etp)) etps.push_back(etp);
+    }
+  }
+  all(Variable::kBatchSize) = BatchValues(problem);
+  std::set<std::int64_t> microbatches;
+  for (std::int64_t batch : all(Variable::kBatchSize)) {
+    for (std::int64_t d : Divisors(batch)) {
+      if (d <= problem.workload().max_batch_size) microbatches.insert(d);
+    }
+  }
+  all(Variable::kNumMicrobatches).assign(microbatches.begin(), microbatches.end());
+  for (int v = Index(Variable::kResidualLayout); v < kNumVariables; ++v) {
+    values[static_cast<std::size_t>(v)] = LayerValues(problem, v);
+  }
+  for (int v = 0; v < kNumVariables; ++v) {
+    std::erase_if(values[static_cast<std::size_t>(v)], [&](std::int64_t value) { return !Fixed(v, value); });
+    if (values[static_cast<std::size_t>(v)].empty()) {
+      throw SpecError("--fix " + VariableName(v), "the value is not one that this problem admits");
+    }
+  }
+  for (std::int64_t ep : all(Variable::kExpertParallelSize)) {
+    for (std::int64_t etp : all(Variable::kExpertTensorParallelSize)) expert_meshes.push_back({ep, etp});
+  }
+
+  // Keep of tp and cp what can be completed on a large enough cluster: the masks then look at fewer.
+  Strategy s;
+  std::erase_if(all(Variable::kTensorParallelSize), [&](std::int64_t tp) {
+    s.pipeline_parallel_size = all(Variable::kPipelineParallelSize).front();
+    s.tensor_parallel_size = tp;
+    return tp > MaxStage(s) || !ContextExists(s);
+  });
+  if (all(Variable::kTensorParallelSize).empty()) {
+    throw SpecError("--fix", "no valid strategy is left: the fixed values contradict each other or the model");
+  }
+  s = Strategy();
+  s.pipeline_parallel_size = all(Variable::kPipelineParallelSize).front();
+  if (problem.workload().HasPhase(Phase::kDecode)) {
+    std::erase_if(all(Variable::kContextParallelSize), [&](std::int64_t cp) {
+      return std::none_of(all(Variable::kBatchSize).begin(), all(Variable::kBatchSize).end(),
+                          [&](std::int64_t batch) { return batch % cp == 0; });
+    });
+  }
+  if (!model.HasMoe()) {
+    // A dense model has dp > 1 only where the FFN spans the stage.
+    if (!Fixed(Index(Variable::kDenseFfnGroup), static_cast<std::int64_t>(DenseFfnGroup::kStage))) {
+      std::erase_if(all(Variable::kDataParallelSize), [](std::int64_t dp) { return dp > 1; });
+    }
+  }
+
+  for (int v = 0; v < kNumVariables; ++v) {
+    for (std::int64_t value : values[static_cast<std::size_t>(v)]) {
+      const bool parallel_size = v <= Index(Variable::kExpertTensorParallelSize);
+      prior[static_cast<std::size_t>(v)].push_back(parallel_size ? 1.0 / static_cast<double>(value) : 1.0);
+    }
+  }
+}
+
+std::span<const std::int64_t> StrategySpace::Impl::Batches(const Strategy& s) const {
+  const auto& all = values[static_cast<std::size_t>(Index(Variable::kBatchSize))];
+  if (!problem.workload().concurrency) return all;
+  const std::int64_t ranks = s.data_parallel_size * problem.Replicas(s);
+  const std::int64_t batch = (*problem.workload().concurrency + ranks - 1) / ranks;
+  const auto found = std::lower_bound(all.begin(), all.end(), batch);
+  if (found == all.end() || *found != batch) return {};
+  return {found, found + 1};
+}
+
+bool StrategySpace::Impl::LayerValueAllowed(const Strategy& s, int variable, std::int64_t value) const {
+  if (!Fixed(variable, value)) return false;
+  if (variable >= kFirstShardingVariable) {
+    return rules.Admits(s, static_cast<Operator>(variable - kFirstShardingVariable), static_cast<Sharding>(value));
+  }
+  switch (static_cast<Variable>(variable)) {
+    case Variable::kResidualLayout:
+      return rules.Residual(s, static_cast<Layout>(value));
+    case Variable::kDenseFfnGroup: {
+      if (!rules.FfnGroup(s, static_cast<DenseFfnGroup>(value))) return false;
+      Strategy with = s;
+      with.dense_ffn_group = static_cast<DenseFfnGroup>(value);
+      for (Operator op : {Operator::kFfnUp, Operator::kFfnDown}) {
+        const int v = kFirstShardingVariable + static_cast<int>(op);
+        const auto& shardings = values[static_cast<std::size_t>(v)];
+        if (std::none_of(shardings.begin(), shardings.end(),
+                         [&](std::int64_t sharding) { return LayerValueAllowed(with, v, sharding); })) {
+          return false;
+        }
+      }
+      return true;
+    }
+    case Variable::kExpertExchange:
+      return rules.Exchange(s, static_cast<ExpertExchange>(value));
+    default:
+      return true;  // overlap: the list of admitted values
+  }
+}
+
+bool StrategySpace::Impl::LayersComplete(const Strategy& s) const {
+  // The exchange first: it is what fails most often.
+  static constexpr int kExchange = Index(Variable::kExpertExchange);
+  auto possible = [&](int v) {
+    const auto& candidates = values[static_cast<std::size_t>(v)];
+    return std::any_of(candidates.begin(), candidates.end(),
+                       [&](std::int64_t value) { return LayerValueAllowed(s, v, value); });
+  };
+  if (!possible(kExchange)) return false;
+  for (int v = Index(Variable::kResidualLayout); v < kNumVariables; ++v) {
+    const bool ffn = v == kFirstShardingVariable + static_cast<int>(Operator::kFfnUp) ||
+                     v == kFirstShardingVariable + static_cast<int>(Operator::kFfnDown);
+    if (v == kExchange || ffn) continue;  // the FFN's are looked at with their group
+    if (!possible(v)) return false;
+  }
+  return true;
+}
+
+bool StrategySpace::Impl::MicrobatchExists(const Strategy& s) const {
+  Strategy with = s;
+  const auto& all = values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))];
+  for (std::int64_t m : all) {
+    if (m > s.batch_size || (s.pipeline_parallel_size == 1 && m > 1)) return false;
+    with.num_microbatches = m;
+    if (rules.BatchSplits(with) && LayersComplete(with)) return true;
+    // More micro-batches only take divisibility away.
+    if (m == 1) return false;
+  }
+  return false;
+}
+
+bool StrategySpace::Impl::BatchExists(const Strategy& degrees) const {
+  Strategy with = degrees;
+  // All that a batch decides is whether tokens and requests split; do not look at the layers twice for the same answers.
+  std::array<bool, 4> tried{};
+  for (std::int64_t batch : Batches(degrees)) {
+    with.batch_size = batch;
+    with.num_microbatches = std::max<std::int64_t>(1, values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front());
+    if (batch % with.num_microbatches != 0 || !rules.BatchSplits(with)) continue;
+    const std::size_t answers = (rules.TokensSplit(with) ? 2U : 0U) + (rules.RequestsSplit(with) ? 1U : 0U);
+    if (tried[answers]) continue;
+    tried[answers] = true;
+    if (MicrobatchExists(with)) return true;
+  }
+  return false;
+}
+
+bool StrategySpace::Impl::ExpertMeshExists(const Strategy& s) const {
+  Strategy with = s;
+  for (const ExpertMesh& mesh : expert_meshes) {
+    if (s.StageSize() % (mesh.ep * mesh.etp) != 0) continue;
+    with.expert_parallel_size = mesh.ep;
+    with.expert_tensor_parallel_size = mesh.etp;
+    if (BatchExists(with)) return true;
+  }
+  return false;
+}
+
+bool StrategySpace::Impl::DataExists(const Strategy& s) const {
+  const std::int64_t room = MaxStage(s) / (s.tensor_parallel_size * s.context_parallel_size);
+  // What no dp can mend: some expert mesh must go with tp and cp if its size were no matter. (With a concurrency the batch depends on
+  // dp, so that nothing can be said before.)
+  if (!problem.workload().concurrency) {
+    Strategy with = s;
+    with.data_parallel_size = 1;
+    bool possible = false;
+    for (const ExpertMesh& mesh : expert_meshes) {
+      with.expert_parallel_size = mesh.ep;
+      with.expert_tensor_parallel_size = mesh.etp;
+      for (std::int64_t dp : {std::int64_t{1}, std::int64_t{2}}) {
+        with.data_parallel_size = dp;
+        possible = possible || BatchExists(with);
+      }
+      if (possible) break;
+    }
+    if (!possible) return false;
+  }
+  Strategy with = s;
+  for (std::int64_t dp : values[static_cast<std::size_t>(Index(Variable::kDataParallelSize))]) {
+    if (dp > room) return false;
+    with.data_parallel_size = dp;
+    if (ExpertMeshExists(with)) return true;
+  }
+  return false;
+}
+
+bool StrategySpace::Impl::ContextExists(const Strategy& s) const {
+  Strategy with = s;
+  const std::int64_t room = MaxStage(s) / s.tensor_parallel_size;
+  for (std::int64_t cp : values[static_cast<std::size_t>(Index(Variable::kContextParallelSize))]) {
+    if (cp > room) return false;
+    with.context_parallel_size = cp;
+    if (DataExists(with)) return true;
+    // A larger cp splits the batch further and helps only an expert mesh or an FFN group that needs more ranks, which dp gives as
+    // well; so the smallest decides, unless dp is fixed or the batch depends on the degrees.
+    const bool dp_fixed = values[static_cast<std::size_t>(Index(Variable::kDataParallelSize))].size() == 1;
+    if (!dp_fixed && !problem.workload().concurrency) return false;
+  }
+  return false;
+}
+
+bool StrategySpace::Impl::TensorExists(const Strategy& s) const {
+  Strategy with = s;
+  for (std::int64_t tp : values[static_cast<std::size_t>(Index(Variable::kTensorParallelSize))]) {
+    if (tp > MaxStage(s)) return false;
+    with.tensor_parallel_size = tp;
+    if (ContextExists(with)) return true;
+  }
+  return false;
+}
+
+bool StrategySpace::Impl::Allowed(const Strategy& s, int variable, std::int64_t value) const {
+  Strategy with = s;
+  SetVariable(with, variable, value);
+  switch (static_cast<Variable>(std::min(variable, kFirstShardingVariable))) {
+    case Variable::kPipelineParallelSize:
+      return value <= problem.cluster().num_devices && TensorExists(with);
+    case Variable::kTensorParallelSize:
+      return value <= MaxStage(s) && ContextExists(with);
+    case Variable::kContextParallelSize:
+      return s.tensor_parallel_size * value <= MaxStage(s) && DataExists(with);
+    case Variable::kDataParallelSize:
+      return with.StageSize() <= MaxStage(s) && ExpertMeshExists(with);
+    case Variable::kExpertParallelSize: {
+      if (s.StageSize() % value != 0) return false;
+      for (std::int64_t etp : values[static_cast<std::size_t>(Index(Variable::kExpertTensorParallelSize))]) {
+        with.expert_tensor_parallel_size = etp;
+        if (s.StageSize() % with.BlockSize() == 0 && BatchExists(with)) return true;
+      }
+      return false;
+    }
+    case Variable::kExpertTensorParallelSize:
+      return s.StageSize() % with.BlockSize() == 0 && BatchExists(with);
+    case Variable::kBatchSize: {
+      const auto batches = Batches(s);
+      return std::binary_search(batches.begin(), batches.end(), value) && MicrobatchExists(with);
+    }
+    case Variable::kNumMicrobatches:
+      if (value > 1 && (s.pipeline_parallel_size == 1 || s.batch_size % value != 0)) return false;
+      return rules.BatchSplits(with) && LayersComplete(with);
+    default:
+      return LayerValueAllowed(s, variable, value);
+  }
+}
+
+bool StrategySpace::Impl::SizesAreAlike(const Strategy& s, int variable) const {
+  if (any_fixed || problem.workload().concurrency) return false;
+  if (variable == Index(Variable::kContextParallelSize)) return !problem.workload().HasPhase(Phase::kDecode);
+  if (variable != Index(Variable::kDataParallelSize)) return false;
+  // With ep = etp = 1 the number of ranks does not matter, only whether there are two or more.
+  Strategy with = s;
+  with.data_parallel_size = 2;
+  return with.StageSize() <= MaxStage(s) && BatchExists(with);
+}
+
+void StrategySpace::Impl::Mask(const Strategy& s, int variable, std::vector<std::uint8_t>& mask) const {
+  const auto& candidates = values[static_cast<std::size_t>(variable)];
+  const bool cached = variable <= Index(Variable::kDataParallelSize);
+  std::array<std::int64_t, 4> key = {variable, s.pipeline_parallel_size, 0, 0};
+  if (variable == 0) key[1] = 0;
+  if (variable > Index(Variable::kTensorParallelSize)) key[2] = s.tensor_parallel_size;
+  if (variable > Index(Variable::kContextParallelSize)) key[3] = s.context_parallel_size;
+  if (cached) {
+    const std::lock_guard lock(cache_mutex);
+    const auto found = mask_cache.find(key);
+    if (found != mask_cache.end()) {
+      mask = found->second;
+      return;
+    }
+  }
+  mask.assign(candidates.size(), 0);
+  std::size_t first_alike = candidates.size();
+  if (SizesAreAlike(s, variable)) {
+    first_alike = static_cast<std::size_t>(std::lower_bound(candidates.begin(), candidates.end(), 2) - candidates.begin());
+  }
+  for (std::size_t i = 0; i < std::min(first_alike + 1, candidates.size()); ++i) {
+    mask[i] = Allowed(s, variable, candidates[i]) ? 1 : 0;
+  }
+  if (first_alike < candidates.size() && mask[first_alike] != 0) {
+    Strategy with = s;
+    for (std::size_t i = first_alike; i < candidates.size(); ++i) {
+      SetVariable(with, variable, candidates[i]);
+      mask[i] = with.StageSize() <= MaxStage(s) ? 1 : 0;
+    }
+  }
+  if (cached) {
+    const std::lock_guard lock(cache_mutex);
+    if (mask_cache.size() < kMaxCachedMasks) mask_cache.emplace(key, mask);
+  }
+}
+
+StrategySpace::StrategySpace(const Problem& problem) : problem_(problem), impl_(std::make_unique<Impl>(problem)) {
+  std::vector<std::uint8_t> mask;
+  AllowedChoices({}, mask);
+  if (std::none_of(mask.begin(), mask.end(), [](std::uint8_t m) { return m != 0; })) {
+    throw SpecError("--fix", "no valid strategy is left: the fixed values contradict each other, the model or the batch");
+  }
+}
+
+StrategySpace::~StrategySpace() = default;
+
+std::span<const std::int64_t> StrategySpace::Values(int variable) const {
+  return impl_->values.at(static_cast<std::size_t>(variable));
+}
+
+std::span<const double> StrategySpace::PriorWeights(int variable) const {
+  return impl_->prior.at(static_cast<std::size_t>(variable));
+}
+
+void StrategySpace::AllowedChoices(std::span<const int> prefix, std::vector<std::uint8_t>& mask) const {
+  SHARDSCOUT_CHECK(prefix.size() < static_cast<std::size_t>(kNumVariables));
+  Strategy s;
+  for (std::size_t v = 0; v < prefix.size(); ++v) {
+    SetVariable(s, static_cast<int>(v), impl_->values[v].at(static_cast<std::size_t>(prefix[v])));
+  }
+  impl_->Mask(s, static_cast<int>(prefix.size()), mask);
+}
+
+std::string StrategySpace::WhyNot(const Strategy& strategy) const {
+  Strategy s;  // grows with the variables looked at
+  for (int v = 0; v < kNumVariables; ++v) {
+    const std::int64_t value = GetVariable(strategy, v);
+    if (value >= 1 || v >= Index(Variable::kResidualLayout)) {
+      const auto values = Values(v);
+      if (std::binary_search(values.begin(), values.end(), value) && impl_->Allowed(s, v, value)) {
+        SetVariable(s, v, value);
+        continue;
+      }
+    }
+    std::string why = VariableName(v) + " = ";
+    if (v >= kFirstShardingVariable) {
+      const Operator op = static_cast<Operator>(v - kFirstShardingVariable);
+      const Sharding sharding = static_cast<Sharding>(value);
+      return why + std::string(ToString(sharding)) + " is not possible here: " + impl_->rules.Why(s, op, sharding);
+    }
+    if (v >= Index(Variable::kResidualLayout)) {
+      return why + std::to_string(value) + " (ordinal) is not valid or not canonical after " + ToShortString(s);
+    }
+    why += std::to_string(value) + " is not possible after pp " + std::to_string(s.pipeline_parallel_size) + ", tp " +
+           std::to_string(s.tensor_parallel_size) + ", cp " + std::to_string(s.context_parallel_size) + ", dp " +
+           std::to_string(s.data_parallel_size) + ": ";
+    if (v <= Index(Variable::kDataParallelSize)) {
+      return why + "the product of pp, tp, cp and dp must be at most " +
+             std::to_string(problem_.cluster().num_devices) +
+             " devices, every stage needs a layer, a dense model has dp 1 unless dense_ffn_group is \"stage\", and some " +
+             "completion must be valid";
+    }
+    if (v <= Index(Variable::kExpertTensorParallelSize)) {
+      return why + "ep must divide the experts, etp the experts' width in whole quantisation blocks, ep * etp must "
+                   "divide tp * cp * dp, and tokens must be exchangeable";
+    }
+    return why + "batch_size must be one that the workload admits, num_microbatches a divisor of it (1 without a "
+                 "pipeline), and requests must split over the ranks";
+  }
+  return "";
+}
+
+Choices StrategySpace::Encode(const Strategy& strategy) const {
+  Choices choices(static_cast<std::size_t>(kNumVariables));
+  for (int v = 0; v < kNumVariables; ++v) {
+    const auto values = Values(v);
+    const auto found = std::lower_bound(values.begin(), values.end(), GetVariable(strategy, v));
+    SHARDSCOUT_CHECK(found != values.end() && *found == GetVariable(strategy, v));
+    choices[static_cast<std::size_t>(v)] = static_cast<int>(found - values.begin());
+  }
+  return choices;
+}
+
+Strategy StrategySpace::Decode(const Choices& choices) const {
+  SHARDSCOUT_CHECK_OP(choices.size(), ==, static_cast<std::size_t>(kNumVariables));
+  Strategy s;
+  for (int v = 0; v < kNumVariables; ++v) {
+    SetVariable(s, v, Values(v)[static_cast<std::size_t>(choices[static_cast<std::size_t>(v)])]);
+  }
+  return s;
+}
+
+SpaceSize StrategySpace::Size() const {
+  const std::lock_guard lock(impl_->cache_mutex);
+  if (!impl_->counted) impl_->counted = impl_->Count();
+  return *impl_->counted;
+}
+
+}  // namespace shardscout

@@ -1,0 +1,201 @@
+// What a task does on the fullest rank: FLOP, bytes, shape. Everything follows from the task's values and weight.
+
+#include <algorithm>
+
+#include "shardscout/error.h"
+#include "strategies/block_builder.h"
+
+namespace shardscout::strategies {
+namespace {
+
+/// Matrices that quantisation recipes cover; embedding, lm_head, router gate and norms stay as they are.
+bool Quantised(WeightKind kind) {
+  return kind != WeightKind::kEmbedding && kind != WeightKind::kLmHead && kind != WeightKind::kRouter &&
+         kind != WeightKind::kNorms;
+}
+
+double BytesPerWeight(const ModelSpec& model, WeightKind kind) {
+  if (!Quantised(kind)) return BytesPerElement(model.embedding_dtype);
+  const auto block = static_cast<double>(model.weight_quant_block);
+  const double scale = block > 0 ? BytesPerElement(model.scale_dtype) / (block * block) : 0;
+  return BytesPerElement(model.weight_dtype) + scale;
+}
+
+DType ProductDType(const ModelSpec& model, WeightKind kind) {
+  return Quantised(kind) ? model.activation_dtype : model.embedding_dtype;
+}
+
+}  // namespace
+
+void BlockBuilder::AddWholeWeight(WeightKind kind, Operator op, double elements, FfnKind ffn) {
+  if (elements > 0) Store({.kind = kind, .ffn = ffn, .op = op, .elements = elements});
+}
+
+void BlockBuilder::Store(Weight weight) {
+  for (const Weight& known : block_.weights) {
+    if (known.kind == weight.kind && known.ffn == weight.ffn) {
+      SHARDSCOUT_CHECK_OP(known.elements, ==, weight.elements);
+      return;
+    }
+  }
+  weight.bytes = weight.elements * BytesPerWeight(model(), weight.kind);
+  block_.weights.push_back(weight);
+}
+
+void BlockBuilder::StoreWeight(const Task& task) {
+  const AttentionSpec& a = model().attention;
+  auto store = [&](WeightKind kind, double elements) {
+    Store({.kind = kind, .ffn = task.ffn, .op = task.op, .elements = elements});
+  };
+  const double in = task.input == kNoValue ? 0 : ValueOf(task.input).width;
+  const double out = task.output == kNoValue ? 0 : ValueOf(task.output).width;
+  const auto heads = task.output == kNoValue ? 0.0 : static_cast<double>(geometry_.LocalHeads(ValueOf(task.output).features));
+  const double key = static_cast<double>(a.kv_lora_rank * a.qk_nope_head_dim);
+  const double value = static_cast<double>(a.kv_lora_rank * a.v_head_dim);
+  switch (task.kind) {
+    case TaskKind::kEmbed: {
+      const double rows = static_cast<double>(model().vocab_size) /
+                          (task.weight_split == WeightSplit::kRow ? geometry_.tp : 1);
+      store(WeightKind::kEmbedding, rows * out);
+      return;
+    }
+    case TaskKind::kMatmul:
+      store(task.weight, in * out);
+      return;
+    case TaskKind::kExpertMatmul:
+      store(task.weight, static_cast<double>(model().moe.num_experts) / geometry_.ep * in * out);
+      return;
+    case TaskKind::kUpProject:
+      store(WeightKind::kKeyUp, heads * key);
+      store(WeightKind::kValueUp, heads * value);
+      return;
+    case TaskKind::kAbsorbKey:
+      store(WeightKind::kKeyUp, heads * key);
+      return;
+    case TaskKind::kValueProject:
+      store(WeightKind::kValueUp, heads * value);
+      return;
+    default:
+      return;
+  }
+}
+
+void BlockBuilder::FillMatmulWork(Task& task) const {
+  const AttentionSpec& a = model().attention;
+  const Value& in = ValueOf(task.input);
+  const Value& out = ValueOf(task.output);
+  Work& w = task.work;
+  const auto heads = static_cast<double>(geometry_.LocalHeads(out.features));
+  WeightKind kind = task.weight;
+  double flop_rows = in.rows;
+  w.m = in.rows;
+  w.k = in.width;
+  w.n = out.width;
+  double matrices = 1;
+  switch (task.kind) {
+    case TaskKind::kUpProject:
+      kind = WeightKind::kKeyUp;
+      w.k = static_cast<double>(a.kv_lora_rank);
+      w.n = heads * static_cast<double>(a.qk_nope_head_dim + a.v_head_dim);
+      break;
+    case TaskKind::kAbsorbKey:
+      kind = WeightKind::kKeyUp;
+      w.count = matrices = heads;
+      w.k = static_cast<double>(a.qk_nope_head_dim);
+      w.n = static_cast<double>(a.kv_lora_rank);
+      break;
+    case TaskKind::kValueProject:
+      kind = WeightKind::kValueUp;
+      w.count = matrices = heads;
+      w.k = static_cast<double>(a.kv_lora_rank);
+      w.n = static_cast<double>(a.v_head_dim);
+      break;
+    case TaskKind::kExpertMatmul:
+      // One product for each expert that is hit; the fullest rank has the pairs, every rank reads the weights of its hit experts.
+      w.count = matrices = geometry_.DistinctExperts();
+      flop_rows = geometry_.FullestExpertPairs();
+      w.m = flop_rows / w.count;
+      flop_rows /= w.count;
+      break;
+    default:
+      break;
+  }
+  w.dtype = ProductDType(model(), kind);
+  w.flop = 2 * flop_rows * w.k * w.n * w.count;
+  w.weight_bytes = matrices * w.k * w.n * BytesPerWeight(model(), kind);
+  w.read_bytes = in.Bytes();
+  w.write_bytes = out.Bytes();
+}
+
+void BlockBuilder::FillAttentionWork(Task& task) const {
+  const AttentionSpec& a = model().attention;
+  const Geometry& g = geometry_;
+  const Value& q = ValueOf(task.input);
+  const Value& out = ValueOf(task.output);
+  Work& w = task.work;
+  const double parts = g.cp * (task.cache.positions_over_tp ? g.tp : 1);
+  const auto heads = static_cast<double>(g.LocalHeads(q.features));
+  const double kv_element = BytesPerElement(model().kv_dtype);
+  const auto window = static_cast<double>(a.sliding_window);
+  const auto cached = static_cast<double>(g.multi_latent ? a.kv_lora_rank + a.qk_rope_head_dim
+                                                         : 2 * g.LocalKvHeads(q.features) * a.head_dim);
+  w.dtype = model().residual_dtype;
+  if (g.phase == Phase::kDecode) {
+    double positions = static_cast<double>(g.context + 1);
+    if (window > 0) positions = std::min(positions, window);
+    positions /= parts;
+    const auto head_flop =
+        static_cast<double>(g.multi_latent ? 2 * a.kv_lora_rank + a.qk_rope_head_dim : 2 * a.head_dim);
+    w.flop = 2 * q.rows * heads * positions * head_flop;
+    w.read_bytes = q.Bytes() + q.rows * positions * cached * kv_element;
+    w.write_bytes = out.Bytes() + q.rows * cached * kv_element / parts;
+    return;
+  }
+  const auto n = static_cast<double>(g.padded_input);
+  double pairs = n * (n + 1) / 2;
+  if (window > 0 && window < n) pairs = window * n - window * (window - 1) / 2;
+  pairs /= parts;
+  const double requests = q.rows * g.cp / n;
+  const auto head_flop = static_cast<double>(a.QkHeadDim() + a.VHeadDim());
+  w.flop = 2 * requests * heads * pairs * head_flop;
+  const double kv_bytes = task.input2 == kNoValue ? 0 : ValueOf(task.input2).Bytes();
+  w.read_bytes = q.Bytes() + kv_bytes;
+  w.write_bytes = out.Bytes() + requests * n / parts * cached * kv_element;
+}
+
+void BlockBuilder::FillWork(Task& task) const {
+  Work& w = task.work;
+  auto bytes = [&](ValueId id) { return id == kNoValue ? 0.0 : ValueOf(id).Bytes(); };
+  w.dtype = model().residual_dtype;
+  switch (task.kind) {
+    case TaskKind::kCollective:
+      return;
+    case TaskKind::kSlice:
+      w.kernels = 0;  // a view
+      return;
+    case TaskKind::kMatmul:
+    case TaskKind::kExpertMatmul:
+    case TaskKind::kUpProject:
+    case TaskKind::kAbsorbKey:
+    case TaskKind::kValueProject:
+      FillMatmulWork(task);
+      return;
+    case TaskKind::kAttention:
+      FillAttentionWork(task);
+      return;
+    case TaskKind::kEmbed:
+      w.read_bytes = bytes(task.output);
+      w.write_bytes = bytes(task.output);
+      return;
+    case TaskKind::kAdd:
+      w.kernels = 0;  // fused into the norm that follows; its bytes are moved all the same
+      break;
+    default:
+      break;
+  }
+  w.read_bytes = bytes(task.input) + bytes(task.input2) + bytes(task.input3);
+  w.write_bytes = bytes(task.output) + bytes(task.output2);
+  if (task.kind == TaskKind::kSelectLast) w.read_bytes = w.write_bytes;
+}
+
+}  // namespace shardscout::strategies

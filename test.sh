@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds with warnings as errors and runs every test.
+#   ./test.sh          all tests, in build-test/
+#   ./test.sh --all    and the core under address, undefined-behaviour and thread sanitizers, and a program that uses the
+#                      installed library
+set -euo pipefail
+cd "$(dirname "$0")"
+
+all=no
+for argument in "$@"; do
+  case "$argument" in
+    --all) all=yes ;;
+    *) echo "usage: ./test.sh [--all]" >&2; exit 2 ;;
+  esac
+done
+
+if [ "$all" = yes ]; then scripts/install_dependencies.sh --all; else scripts/install_dependencies.sh; fi
+if [ -z "${SHARDSCOUT_DATA:-}" ] && [ -d ../shared ]; then
+  SHARDSCOUT_DATA=$(cd ../shared && pwd)
+  export SHARDSCOUT_DATA
+fi
+jobs=$(nproc)
+
+build() { # preset
+  echo "== $1: building"
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1" -- -k 0
+}
+run_tests() { # preset
+  echo "== $1: testing"
+  ctest --preset "$1" -j "$jobs"
+}
+
+build test
+if [ "$all" = yes ]; then
+  build asan
+  run_tests asan
+  if command -v clang++ >/dev/null; then
+    build tsan
+    run_tests tsan
+  else
+    echo "== tsan: skipped, no clang++ here"
+  fi
+  echo "== A program that uses the installed library"
+  prefix=$PWD/build-test/prefix
+  rm -rf "$prefix" build-test/consumer
+  cmake --install build-test --prefix "$prefix" >/dev/null
+  cmake -S tests/consumer -B build-test/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+  cmake --build build-test/consumer
+  build-test/consumer/consumer
+  "$prefix/bin/shardscout" --version
+fi
+run_tests test

@@ -1,0 +1,203 @@
+#include "agents/ppo_searcher.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <limits>
+#include <mutex>
+#include <set>
+
+#include "agents/action_space.h"
+#include "shardscout/error.h"
+#include "tests/test_evaluators.h"
+
+namespace shardscout::agents {
+namespace {
+
+using test::Constant;
+using test::Feasible;
+using test::FunctionEvaluator;
+
+struct Outcome {
+  SearchStatus claim = SearchStatus::kFinished;
+  EndReason ended = EndReason::kNone;
+  std::int64_t evaluations = 0;
+  double best = 0;
+  std::vector<Strategy> asked;  ///< In the order charged; evaluation is on one thread.
+  std::vector<AgentReport> agents;
+};
+
+Outcome Run(const StrategySpace& space, const FunctionEvaluator::Function& function, std::int64_t budget,
+            PpoConfig config = {}, std::uint64_t seed = 1, std::vector<Strategy> start = {}) {
+  Outcome out;
+  const FunctionEvaluator evaluator([&](const Strategy& strategy) {
+    out.asked.push_back(strategy);
+    return function(strategy);
+  });
+  EnvironmentOptions options;
+  options.budget = budget;
+  options.threads = 1;
+  options.start = std::move(start);
+  SearchEnvironment environment(space, evaluator, options);
+  PpoSearcher searcher(config);
+  searcher.on_agent = [&](const AgentReport& report) { out.agents.push_back(report); };
+  out.claim = searcher.Search(environment, seed);
+  out.ended = environment.ended();
+  out.evaluations = environment.Evaluations();
+  out.best = environment.best() ? environment.best()->reward : 0;
+  return out;
+}
+
+/// 0.2 and 0.04 more for every layer variable that has its largest allowed ordinal.
+FunctionEvaluator::Function LastSharding(const StrategySpace& space) {
+  return [&space](const Strategy& strategy) {
+    double score = 0.2 + (strategy.tensor_parallel_size == 4 ? 0.3 : 0) + (strategy.batch_size == 8 ? 0.2 : 0);
+    for (int v = static_cast<int>(Variable::kResidualLayout); v < kNumVariables; ++v) {
+      if (GetVariable(strategy, v) == space.Values(v).back()) score += 0.04;
+    }
+    return Feasible(score);
+  };
+}
+
+TEST(PpoSearcherTest, LearnsWhereRandomSamplingDoesNot) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  const Outcome out = Run(space, LastSharding(space), 1500);
+  double random_best = 0;
+  Rng rng(1);
+  const auto reward = LastSharding(space);
+  for (int i = 0; i < 1500; ++i) random_best = std::max(random_best, reward(space.Sample(rng)).metrics.throughput_per_device);
+  EXPECT_EQ(out.evaluations, 1500);
+  EXPECT_GT(out.best, random_best);
+}
+
+TEST(PpoSearcherTest, TheSameSeedAsksForTheSameStrategies) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  const Outcome one = Run(space, LastSharding(space), 300, {}, 5);
+  EXPECT_EQ(one.asked, Run(space, LastSharding(space), 300, {}, 5).asked);
+  EXPECT_NE(one.asked, Run(space, LastSharding(space), 300, {}, 6).asked);
+  EXPECT_EQ(std::set<Strategy>(one.asked.begin(), one.asked.end()).size(), 300u) << "nothing is asked for twice";
+}
+
+TEST(PpoSearcherTest, ConfidentAgentsEndEarlyAndTheRestIsShared) {
+  const Problem problem = test::WideProblem();
+  const StrategySpace space(problem);
+  PpoConfig config;
+  config.num_agents = 3;
+  config.ent_coef = config.ent_coef_final = 0;
+  // One tuple of degrees is worth everything, so that agents converge long before their share is spent.
+  const auto function = [&](const Strategy& s) {
+    double score = 0.1;
+    for (int v = 0; v < kNumVariables; ++v) score += GetVariable(s, v) == space.Values(v).front() ? 0.1 : 0;
+    return Feasible(score);
+  };
+  const std::int64_t budget = 6000;
+  const Outcome out = Run(space, function, budget, config);
+  ASSERT_GE(out.agents.size(), 2u);
+  EXPECT_NE(out.agents[0].end, AgentEnd::kShareSpent);
+  EXPECT_LT(out.agents[0].evaluations, out.agents[0].share);
+  EXPECT_EQ(out.agents[0].inherited_best, -std::numeric_limits<double>::infinity());
+  std::int64_t left = budget;
+  for (const AgentReport& agent : out.agents) {
+    const std::int64_t agents_left = std::max<std::int64_t>(1, config.num_agents - agent.index);
+    EXPECT_EQ(agent.share, (left + agents_left - 1) / agents_left);
+    EXPECT_LE(agent.evaluations, agent.share + config.rollout_size - 1);
+    left -= agent.evaluations;
+  }
+  EXPECT_EQ(out.evaluations, budget);
+  EXPECT_EQ(out.ended, EndReason::kBudget);
+  EXPECT_GT(out.agents[1].inherited_best, 1.0);
+}
+
+TEST(PpoSearcherTest, StaleAgentsEndAfterFiveRolloutsWithoutANewStrategy) {
+  const Problem problem = test::NarrowProblem();
+  const StrategySpace space(problem);
+  const std::size_t size = test::AllMembers(space).size();
+  PpoConfig config;
+  config.exit_probability = 1;  // Never confident.
+  const Outcome out = Run(space, Constant(Feasible(1)), 100000, config);
+  EXPECT_EQ(out.evaluations, static_cast<std::int64_t>(size)) << "the whole space, and nothing twice";
+  ASSERT_FALSE(out.agents.empty());
+  EXPECT_LE(out.agents.size(), 40u);
+  if (out.agents[0].evaluations < static_cast<std::int64_t>(size)) EXPECT_EQ(out.agents[0].end, AgentEnd::kStale);
+}
+
+TEST(PpoSearcherTest, ASpaceOfOneIsAskedForOnce) {
+  const Problem problem = test::SingleProblem();
+  const StrategySpace space(problem);
+  const Outcome out = Run(space, Constant(Feasible(1)), 10);
+  EXPECT_EQ(out.evaluations, 1);
+}
+
+TEST(PpoSearcherTest, NeverMoreThanTheBudget) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  for (const std::int64_t budget : {1, 5, 16, 17, 100}) {
+    EXPECT_EQ(Run(space, LastSharding(space), budget).evaluations, budget);
+  }
+}
+
+TEST(PpoSearcherTest, StartStrategiesAreElitesAndInherited) {
+  const Problem problem = test::WideProblem();
+  const StrategySpace space(problem);
+  Rng rng(1);
+  const Strategy start = space.Sample(rng);
+  const auto function = [&](const Strategy& s) { return Feasible(s == start ? 5.0 : 0.5); };
+  const Outcome out = Run(space, function, 100, {}, 1, {start});
+  ASSERT_FALSE(out.agents.empty());
+  EXPECT_EQ(out.agents[0].inherited_best, 5.0);
+}
+
+TEST(PpoSearcherTest, StopsWhenTold) {
+  const Problem problem = test::WideProblem();
+  const StrategySpace space(problem);
+  std::atomic<bool> stop = false;
+  std::int64_t calls = 0;
+  const FunctionEvaluator evaluator([&](const Strategy&) {
+    if (++calls == 20) stop = true;
+    return Feasible(1);
+  });
+  EnvironmentOptions options;
+  options.threads = 1;
+  options.stop = &stop;
+  SearchEnvironment environment(space, evaluator, options);
+  PpoSearcher({}).Search(environment, 1);
+  EXPECT_EQ(environment.ended(), EndReason::kInterrupted);
+  EXPECT_LE(environment.Evaluations(), 32);
+}
+
+TEST(PpoSearcherTest, SettingsAreRead) {
+  SearcherRegistry registry;
+  RegisterAgents(registry);
+  const auto searcher = registry.Make("ppo", {R"({"clip_range": 0.3})", "file.json", {"num_agents=7"}});
+  EXPECT_NE(searcher->ConfigJson().find("\"clip_range\":0.3"), std::string::npos);
+  EXPECT_NE(searcher->ConfigJson().find("\"num_agents\":7"), std::string::npos);
+  EXPECT_THROW(registry.Make("ppo", {"", "", {"clip_rnge=0.3"}}), SpecError);
+  EXPECT_THROW(registry.Make("ppo", {"", "", {"clip_range=-1"}}), SpecError);
+  EXPECT_THROW(registry.Make("ppo", {"", "", {"num_heads=5"}}), SpecError) << "does not divide the width";
+  EXPECT_FALSE(TorchVersion().empty());
+}
+
+TEST(StrategyActionSpaceTest, ReducesAndExpands) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  const StrategyActionSpace actions(space);
+  Rng rng(1);
+  for (int i = 0; i < 100; ++i) {
+    const Choices choices = space.Encode(space.Sample(rng));
+    const Choices action = actions.Reduce(choices);
+    EXPECT_EQ(action.size(), actions.sub_actions().size());
+    EXPECT_EQ(actions.Expand(action), choices);
+    std::vector<std::uint8_t> mask;
+    for (std::size_t a = 0; a < action.size(); ++a) {
+      actions.AllowedChoices(std::span<const int>(action).first(a), mask);
+      ASSERT_EQ(mask.size(), actions.sub_actions()[a].NumChoices());
+      EXPECT_EQ(mask[static_cast<std::size_t>(action[a])], 1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shardscout::agents

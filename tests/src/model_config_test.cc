@@ -1,0 +1,299 @@
+// Reading config.json: what each family means by its keys, and what is refused.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "shardscout/model_spec.h"
+#include "tests/src/spec_error_at.h"
+
+namespace shardscout {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr LayerKind kDense = LayerKind::kDense;
+constexpr LayerKind kMoe = LayerKind::kMoe;
+
+json DenseConfig(const std::string& architecture) {
+  return {
+      {"architectures", {architecture}}, {"num_hidden_layers", 4},   {"hidden_size", 64}, {"vocab_size", 100},
+      {"num_attention_heads", 8},        {"num_key_value_heads", 2}, {"head_dim", 16},    {"intermediate_size", 128},
+      {"torch_dtype", "bfloat16"}};
+}
+
+json QwenMoeConfig(const std::string& architecture) {
+  json config = DenseConfig(architecture);
+  config.update({{"num_experts", 16}, {"num_experts_per_tok", 4}, {"moe_intermediate_size", 32}});
+  return config;
+}
+
+json DeepSeekConfig() {
+  return {{"architectures", {"DeepseekV3ForCausalLM"}},
+          {"num_hidden_layers", 4},
+          {"hidden_size", 64},
+          {"vocab_size", 100},
+          {"num_attention_heads", 8},
+          {"num_key_value_heads", 8},
+          {"q_lora_rank", 24},
+          {"kv_lora_rank", 32},
+          {"qk_nope_head_dim", 16},
+          {"qk_rope_head_dim", 8},
+          {"v_head_dim", 12},
+          {"intermediate_size", 128},
+          {"first_k_dense_replace", 1},
+          {"n_routed_experts", 16},
+          {"n_shared_experts", 2},
+          {"num_experts_per_tok", 4},
+          {"moe_intermediate_size", 32},
+          {"torch_dtype", "bfloat16"}};
+}
+
+ModelSpec Parse(const json& config, const ModelOverrides& overrides = {},
+                std::vector<std::string>* warnings = nullptr) {
+  return ParseModelConfig(config.dump(), "m.json", overrides, warnings);
+}
+
+std::string ErrorAt(const std::string& pointer, const json& config) {
+  const std::string place = "m.json#" + pointer;
+  const std::string what = SpecErrorAt(place, [&] { Parse(config); });
+  return what.substr(std::min(what.size(), place.size() + 2));
+}
+
+json With(json config, const std::string& key, const json& value) {
+  config[key] = value;
+  return config;
+}
+
+json Without(json config, const std::string& key) {
+  config.erase(key);
+  return config;
+}
+
+TEST(ModelConfigTest, Llama) {
+  ModelSpec expected;
+  expected.name = "m";
+  expected.num_layers = 4;
+  expected.hidden_size = 64;
+  expected.vocab_size = 100;
+  expected.attention = {.num_heads = 8, .num_kv_heads = 2, .head_dim = 16};
+  expected.ffn_size = 128;
+  expected.layers = {kDense, kDense, kDense, kDense};
+  EXPECT_EQ(Parse(DenseConfig("LlamaForCausalLM")), expected);
+
+  json config = DenseConfig("LlamaForCausalLM");
+  config.update({{"attention_bias", true}, {"mlp_bias", true}, {"tie_word_embeddings", true}});
+  config.erase("head_dim");
+  config["num_key_value_heads"] = nullptr;
+  expected.tie_word_embeddings = true;
+  expected.ffn_bias = true;
+  expected.attention = {.num_heads = 8, .num_kv_heads = 8, .head_dim = 8, .qkv_bias = true, .output_bias = true};
+  EXPECT_EQ(Parse(config), expected);
+}
+
+TEST(ModelConfigTest, Mixtral) {
+  json config = DenseConfig("MixtralForCausalLM");
+  config.update({{"num_local_experts", 8}, {"num_experts_per_tok", 2}, {"sliding_window", 4096}});
+  const ModelSpec model = Parse(config);
+  EXPECT_EQ(model.moe, (MoeSpec{.num_experts = 8, .num_experts_per_token = 2, .expert_ffn_size = 128}));
+  EXPECT_EQ(model.ffn_size, 0);
+  EXPECT_EQ(model.attention.sliding_window, 4096);
+  EXPECT_THAT(model.layers, ElementsAre(kMoe, kMoe, kMoe, kMoe));
+}
+
+TEST(ModelConfigTest, QwenDense) {
+  const AttentionSpec qwen2 = Parse(DenseConfig("Qwen2ForCausalLM")).attention;
+  EXPECT_TRUE(qwen2.qkv_bias);
+  EXPECT_FALSE(qwen2.output_bias);
+  EXPECT_FALSE(qwen2.qk_norm);
+  const AttentionSpec qwen3 = Parse(DenseConfig("Qwen3ForCausalLM")).attention;
+  EXPECT_FALSE(qwen3.qkv_bias);
+  EXPECT_TRUE(qwen3.qk_norm);
+}
+
+TEST(ModelConfigTest, Qwen2Moe) {
+  const ModelSpec model = Parse(With(QwenMoeConfig("Qwen2MoeForCausalLM"), "shared_expert_intermediate_size", 96));
+  EXPECT_EQ(model.moe, (MoeSpec{.num_experts = 16,
+                                .num_experts_per_token = 4,
+                                .expert_ffn_size = 32,
+                                .shared_ffn_size = 96,
+                                .shared_expert_gate = true}));
+  EXPECT_TRUE(model.attention.qkv_bias);
+  EXPECT_EQ(ErrorAt("", QwenMoeConfig("Qwen2MoeForCausalLM")), "missing key \"shared_expert_intermediate_size\"");
+}
+
+TEST(ModelConfigTest, Qwen3MoeChoosesItsDenseLayers) {
+  json config = QwenMoeConfig("Qwen3MoeForCausalLM");
+  EXPECT_THAT(Parse(config).layers, ElementsAre(kMoe, kMoe, kMoe, kMoe));
+  EXPECT_EQ(Parse(config).ffn_size, 0);
+  config["decoder_sparse_step"] = 2;
+  EXPECT_THAT(Parse(config).layers, ElementsAre(kDense, kMoe, kDense, kMoe));
+  EXPECT_EQ(Parse(config).ffn_size, 128);
+  config["mlp_only_layers"] = {3};
+  EXPECT_THAT(Parse(config).layers, ElementsAre(kDense, kMoe, kDense, kDense));
+  config["mlp_only_layers"] = {1, 3};
+  EXPECT_EQ(Parse(config).moe, MoeSpec());
+  EXPECT_THAT(ErrorAt("/mlp_only_layers", With(config, "mlp_only_layers", {4})),
+              HasSubstr("below num_hidden_layers 4"));
+  EXPECT_EQ(ErrorAt("/mlp_only_layers/0", With(config, "mlp_only_layers", {-1})),
+            "found -1, expected an integer in [0, 2147483648]");
+}
+
+TEST(ModelConfigTest, DeepSeek) {
+  const ModelSpec model = Parse(DeepSeekConfig());
+  EXPECT_EQ(model.attention, (AttentionSpec{.kind = AttentionKind::kMultiLatent,
+                                            .num_heads = 8,
+                                            .q_lora_rank = 24,
+                                            .kv_lora_rank = 32,
+                                            .qk_nope_head_dim = 16,
+                                            .qk_rope_head_dim = 8,
+                                            .v_head_dim = 12}));
+  EXPECT_EQ(model.moe, (MoeSpec{.num_experts = 16,
+                                .num_experts_per_token = 4,
+                                .expert_ffn_size = 32,
+                                .shared_ffn_size = 64,
+                                .router_correction_bias = true}));
+  EXPECT_THAT(model.layers, ElementsAre(kDense, kMoe, kMoe, kMoe));
+  EXPECT_THAT(Parse(With(DeepSeekConfig(), "moe_layer_freq", 2)).layers, ElementsAre(kDense, kDense, kMoe, kDense));
+  EXPECT_EQ(Parse(With(DeepSeekConfig(), "q_lora_rank", nullptr)).attention.q_lora_rank, 0);
+}
+
+TEST(ModelConfigTest, NameIsTheFileOrItsFolder) {
+  const std::string text = DenseConfig("LlamaForCausalLM").dump();
+  EXPECT_EQ(ParseModelConfig(text, "/models/llama-3.1-8b.json", {}, nullptr).name, "llama-3.1-8b");
+  EXPECT_EQ(ParseModelConfig(text, "/models/Llama-3.1-8B/config.json", {}, nullptr).name, "Llama-3.1-8B");
+}
+
+TEST(ModelConfigTest, Fp8QuantizationIsOfTheProjections) {
+  json quantization = {{"quant_method", "fp8"}, {"activation_scheme", "dynamic"}, {"weight_block_size", {128, 128}}};
+  const ModelSpec model = Parse(With(DeepSeekConfig(), "quantization_config", quantization));
+  EXPECT_EQ(model.weight_dtype, DType::kFp8);
+  EXPECT_EQ(model.activation_dtype, DType::kFp8);
+  EXPECT_EQ(model.embedding_dtype, DType::kBf16);
+  EXPECT_EQ(model.residual_dtype, DType::kBf16);
+  EXPECT_EQ(model.kv_dtype, DType::kBf16);
+  EXPECT_EQ(model.weight_quant_block, 128);
+  quantization["weight_block_size"] = nullptr;
+  quantization["modules_to_not_convert"] = {"lm_head", "model.layers.0.mlp.gate", "model.layers.0.input_layernorm"};
+  EXPECT_EQ(Parse(With(DeepSeekConfig(), "quantization_config", quantization)).weight_quant_block, 0);
+}
+
+TEST(ModelConfigTest, RefusesOtherQuantizations) {
+  const auto error = [](const std::string& key, const json& value) {
+    json quantization = {{"quant_method", "fp8"}, {"activation_scheme", "dynamic"}};
+    quantization[key] = value;
+    return ErrorAt("/quantization_config/" + key, With(DeepSeekConfig(), "quantization_config", quantization));
+  };
+  EXPECT_THAT(error("quant_method", "compressed-tensors"), HasSubstr("found \"compressed-tensors\": expected fp8"));
+  EXPECT_THAT(error("quant_method", "awq"), HasSubstr("found \"awq\": expected fp8"));
+  EXPECT_THAT(error("weight_block_size", {1, 128}), HasSubstr("found [1,128]: expected two equal sizes"));
+  EXPECT_THAT(error("modules_to_not_convert", {"lm_head", "model.layers.0.self_attn.o_proj"}),
+              HasSubstr("\"model.layers.0.self_attn.o_proj\" is a projection"));
+  EXPECT_EQ(ErrorAt("/quantization_config", With(DeepSeekConfig(), "quantization_config", 8)),
+            "found 8, expected an object");
+}
+
+TEST(ModelConfigTest, OverridesReplaceTheFilesTypes) {
+  const json fp8 =
+      With(DeepSeekConfig(), "quantization_config", {{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}});
+  const ModelSpec widened = Parse(fp8, {.weight_dtype = "bf16"});
+  EXPECT_EQ(widened.weight_dtype, DType::kBf16);
+  EXPECT_EQ(widened.activation_dtype, DType::kBf16);
+  EXPECT_EQ(widened.weight_quant_block, 0);
+
+  const ModelSpec narrowed =
+      Parse(DeepSeekConfig(), {.weight_dtype = "int4", .kv_dtype = "fp8", .weight_quant_block = 32});
+  EXPECT_EQ(narrowed.weight_dtype, DType::kInt4);
+  EXPECT_EQ(narrowed.activation_dtype, DType::kBf16);
+  EXPECT_EQ(narrowed.kv_dtype, DType::kFp8);
+  EXPECT_EQ(narrowed.weight_quant_block, 32);
+  EXPECT_EQ(Parse(DeepSeekConfig(), {.activation_dtype = "fp8"}).activation_dtype, DType::kFp8);
+  EXPECT_EQ(Parse(fp8, {.kv_dtype = "fp8"}).weight_quant_block, 128);
+
+  EXPECT_THAT(SpecErrorAt("--weight-quant-block", [&] { Parse(DeepSeekConfig(), {.weight_quant_block = 128}); }),
+              HasSubstr("found 128, expected 0: bf16 weights have no scales"));
+  EXPECT_THAT(SpecErrorAt("--weight-dtype", [&] { Parse(DeepSeekConfig(), {.weight_dtype = "fp9"}); }),
+              HasSubstr("found \"fp9\""));
+}
+
+TEST(ModelConfigTest, WarnsOfWhatItDoesNotKnow) {
+  std::vector<std::string> warnings;
+  json config = Without(DenseConfig("LlamaForCausalLM"), "torch_dtype");
+  config.update(
+      {{"rope_theta", 500000.0}, {"_comment", "x"}, {"favourite_dish", "soup"}, {"attention_chunk_size", nullptr}});
+  Parse(config, {}, &warnings);
+  EXPECT_THAT(warnings, ElementsAre("m.json#/torch_dtype: missing, bf16 assumed",
+                                    "m.json#/attention_chunk_size: unknown key, ignored",
+                                    "m.json#/favourite_dish: unknown key, ignored"));
+  warnings.clear();
+  Parse(DenseConfig("LlamaForCausalLM"), {}, &warnings);
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
+TEST(ModelConfigTest, RefusesFeaturesThatItDoesNotModel) {
+  EXPECT_THAT(ErrorAt("/attention_chunk_size", With(DenseConfig("LlamaForCausalLM"), "attention_chunk_size", 8192)),
+              HasSubstr("found 8192: this key isn't known and may change the model's structure"));
+  EXPECT_THAT(ErrorAt("/index_topk", With(DeepSeekConfig(), "index_topk", 2048)), HasSubstr("found 2048: "));
+  EXPECT_THAT(ErrorAt("/num_experts", With(DenseConfig("Qwen3ForCausalLM"), "num_experts", 8)), HasSubstr("found 8: "));
+  EXPECT_THAT(ErrorAt("/use_sliding_window", With(DenseConfig("Qwen2ForCausalLM"), "use_sliding_window", true)),
+              HasSubstr("found true: windows on some layers only"));
+  EXPECT_THAT(ErrorAt("/layer_types", With(DenseConfig("Qwen3ForCausalLM"), "layer_types", {"sliding_attention"})),
+              HasSubstr("only full_attention"));
+  EXPECT_THAT(ErrorAt("/topk_method", With(DeepSeekConfig(), "topk_method", "greedy")), HasSubstr("found \"greedy\""));
+  EXPECT_THAT(ErrorAt("/attention_bias", With(DeepSeekConfig(), "attention_bias", true)), HasSubstr("found true"));
+  EXPECT_THAT(ErrorAt("/shared_expert_intermediate_size",
+                      With(QwenMoeConfig("Qwen3MoeForCausalLM"), "shared_expert_intermediate_size", 512)),
+              HasSubstr("no shared expert"));
+  EXPECT_THAT(ErrorAt("/use_qk_norm", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_qk_norm", false)),
+              HasSubstr("found false"));
+}
+
+TEST(ModelConfigTest, RefusesUnknownArchitectures) {
+  EXPECT_EQ(ErrorAt("/architectures/0", DenseConfig("Qwen3MoEForCausalLM")),
+            "found \"Qwen3MoEForCausalLM\", expected one of LlamaForCausalLM, MixtralForCausalLM, Qwen2ForCausalLM, "
+            "Qwen3ForCausalLM, Qwen2MoeForCausalLM, Qwen3MoeForCausalLM, DeepseekV3ForCausalLM");
+  EXPECT_THAT(ErrorAt("/architectures/0", DenseConfig("GptOssForCausalLM")), HasSubstr("found \"GptOssForCausalLM\""));
+  EXPECT_EQ(ErrorAt("/architectures", Without(DenseConfig("LlamaForCausalLM"), "architectures")),
+            "found 0 architectures, expected one");
+  EXPECT_EQ(ErrorAt("/architectures/0", With(DenseConfig("LlamaForCausalLM"), "architectures", {1})),
+            "found 1, expected a string");
+}
+
+TEST(ModelConfigTest, RefusesBadSizes) {
+  const json llama = DenseConfig("LlamaForCausalLM");
+  EXPECT_EQ(ErrorAt("", Without(llama, "hidden_size")), "missing key \"hidden_size\"");
+  EXPECT_EQ(ErrorAt("", Without(DenseConfig("Qwen3ForCausalLM"), "head_dim")), "missing key \"head_dim\"");
+  EXPECT_EQ(ErrorAt("/hidden_size", With(llama, "hidden_size", "64")),
+            "found \"64\", expected an integer in [1, 2147483648]");
+  EXPECT_EQ(ErrorAt("/hidden_size", With(llama, "hidden_size", 64.5)),
+            "found 64.5, expected an integer in [1, 2147483648]");
+  EXPECT_EQ(ErrorAt("/vocab_size", With(llama, "vocab_size", -1)), "found -1, expected an integer in [1, 2147483648]");
+  EXPECT_EQ(ErrorAt("/num_hidden_layers", With(llama, "num_hidden_layers", 100001)),
+            "found 100001, expected an integer in [1, 100000]");
+  EXPECT_THAT(ErrorAt("/num_key_value_heads", With(llama, "num_key_value_heads", 3)),
+              HasSubstr("found 3: expected a divisor of num_attention_heads 8"));
+  EXPECT_THAT(ErrorAt("/num_attention_heads",
+                      With(Without(Without(llama, "head_dim"), "num_key_value_heads"), "num_attention_heads", 7)),
+              HasSubstr("found 7: expected a divisor of hidden_size 64"));
+  EXPECT_THAT(ErrorAt("/num_experts_per_tok", With(DeepSeekConfig(), "num_experts_per_tok", 17)),
+              HasSubstr("found 17: expected at most the 16 experts"));
+  json huge = llama;
+  huge.update({{"hidden_size", 2147483648}, {"intermediate_size", 2147483648}, {"num_hidden_layers", 100000}});
+  EXPECT_EQ(ErrorAt("", huge), "the sizes give more than 2^53 parameters");
+}
+
+TEST(ModelConfigTest, RefusesWhatIsNotAnObject) {
+  EXPECT_EQ(ErrorAt("", json::array()), "found [], expected an object");
+  EXPECT_THAT(SpecErrorAt("m.json", [] { ParseModelConfig("{oops", "m.json", {}, nullptr); }),
+              HasSubstr("not JSON at line 1, column 2"));
+}
+
+}  // namespace
+}  // namespace shardscout

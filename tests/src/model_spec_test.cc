@@ -1,0 +1,190 @@
+// Counts against published figures, and against counts by hand on a model small enough for it.
+
+#include "shardscout/model_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "shardscout/error.h"
+#include "shardscout/preset_paths.h"
+#include "src/model_counts.h"
+
+namespace shardscout {
+namespace {
+
+struct Published {
+  const char* preset;
+  const char* file;  ///< Under facts/model_configs.
+  double total;
+  double active;
+  std::int64_t kv_elements_per_token;
+};
+
+/// Computed independently of this library and checked against the sizes that the models' authors publish.
+constexpr Published kPublished[] = {
+    {"deepseek-r1", "DeepSeek-R1", 671.03e9, 37.55e9, 35136},
+    {"deepseek-v3", "DeepSeek-V3", 671.03e9, 37.55e9, 35136},
+    {"kimi-k2", "Kimi-K2", 1026.41e9, 32.86e9, 35136},
+    {"llama-3.1-405b", "Llama-3.1-405B", 405.85e9, 405.85e9, 258048},
+    {"llama-3.1-70b", "Llama-3.1-70B", 70.55e9, 70.55e9, 163840},
+    {"llama-3.1-8b", "Llama-3.1-8B", 8.03e9, 8.03e9, 65536},
+    {"mixtral-8x22b", "Mixtral-8x22B", 140.62e9, 39.15e9, 114688},
+    {"mixtral-8x7b", "Mixtral-8x7B", 46.70e9, 12.88e9, 65536},
+    {"qwen2.5-72b", "Qwen2.5-72B", 72.71e9, 72.71e9, 163840},
+    {"qwen3-235b-a22b", "Qwen3-235B-A22B", 235.09e9, 22.19e9, 96256},
+    {"qwen3-30b-a3b", "Qwen3-30B-A3B", 30.53e9, 3.35e9, 49152},
+    {"qwen3-32b", "Qwen3-32B", 32.76e9, 32.76e9, 131072},
+    {"qwen3-8b", "Qwen3-8B", 8.19e9, 8.19e9, 73728},
+    {"qwen3-coder-480b-a35b", "Qwen3-Coder-480B-A35B", 480.15e9, 35.47e9, 126976},
+};
+
+void ExpectCounts(const ModelSpec& model, const Published& published) {
+  const ParameterCount count = CountParameters(model);
+  EXPECT_NEAR(static_cast<double>(count.total), published.total, 0.005 * published.total);
+  EXPECT_NEAR(static_cast<double>(count.active), published.active, 0.005 * published.active);
+  EXPECT_EQ(KvElementsPerToken(model), published.kv_elements_per_token);
+}
+
+class PublishedModelTest : public ::testing::TestWithParam<Published> {};
+
+TEST_P(PublishedModelTest, PresetHasThePublishedCounts) {
+  std::vector<std::string> warnings;
+  const ModelSpec model = LoadModel(GetParam().preset, {}, &warnings);
+  EXPECT_EQ(model.name, GetParam().preset);
+  EXPECT_THAT(warnings, ::testing::IsEmpty());
+  ExpectCounts(model, GetParam());
+}
+
+TEST_P(PublishedModelTest, PresetEqualsTheCollectedConfig) {
+  const char* data = std::getenv("SHARDSCOUT_DATA");
+  if (data == nullptr) GTEST_SKIP() << "SHARDSCOUT_DATA isn't set: no collected config.json to compare with";
+  const auto path = std::filesystem::path(data) / "facts" / "model_configs" / (std::string(GetParam().file) + ".json");
+  if (!std::ifstream(path)) GTEST_SKIP() << path << " can't be read";
+  std::vector<std::string> warnings;
+  ModelSpec collected = LoadModel(path.string(), {}, &warnings);
+  EXPECT_THAT(warnings, ::testing::IsEmpty());
+  collected.name = GetParam().preset;
+  EXPECT_EQ(collected, LoadModel(GetParam().preset));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PublishedModelTest, ::testing::ValuesIn(kPublished), [](const auto& test) {
+  std::string name = test.param.file;
+  std::erase_if(name, [](char c) { return c == '.' || c == '-'; });
+  return name;
+});
+
+TEST(CollectedConfigTest, SupportedFamiliesParseAndOthersAreRefusedByTheirArchitecture) {
+  const char* data = std::getenv("SHARDSCOUT_DATA");
+  if (data == nullptr) GTEST_SKIP() << "SHARDSCOUT_DATA isn't set: no collected config.json to read";
+  const auto folder = std::filesystem::path(data) / "facts" / "model_configs";
+  if (!std::filesystem::is_directory(folder)) GTEST_SKIP() << folder << " isn't a folder";
+  int num_parsed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    SCOPED_TRACE(entry.path());
+    try {
+      LoadModel(entry.path().string());
+      ++num_parsed;
+    } catch (const SpecError& error) {
+      EXPECT_THAT(error.place(), ::testing::HasSubstr("#/architectures"));
+    }
+  }
+  EXPECT_EQ(num_parsed, static_cast<int>(std::size(kPublished)) + 1);
+  ExpectCounts(LoadModel((folder / "Qwen1.5-MoE-A2.7B.json").string()), {"", "", 14.32e9, 2.69e9, 98304});
+}
+
+TEST(ModelPresetTest, EveryPresetIsCounted) {
+  std::vector<std::string> expected = {"moe-1.2t", "moe-1.6t"};
+  for (const Published& published : kPublished) expected.emplace_back(published.preset);
+  EXPECT_THAT(ListPresets("models"), ::testing::UnorderedElementsAreArray(expected));
+}
+
+TEST(ModelPresetTest, SyntheticModelsHaveTheirSize) {
+  EXPECT_NEAR(static_cast<double>(CountParameters(LoadModel("moe-1.2t")).total), 1.2e12, 0.012e12);
+  EXPECT_NEAR(static_cast<double>(CountParameters(LoadModel("moe-1.6t")).total), 1.6e12, 0.016e12);
+}
+
+/// hidden 8, 4 heads of 2 over 2 KV heads, FFN 16, vocabulary 10, one dense layer.
+ModelSpec TinyModel() {
+  ModelSpec model;
+  model.num_layers = 1;
+  model.hidden_size = 8;
+  model.vocab_size = 10;
+  model.attention = {.num_heads = 4, .num_kv_heads = 2, .head_dim = 2};
+  model.ffn_size = 16;
+  model.layers = {LayerKind::kDense};
+  return model;
+}
+
+// Embedding and lm_head 2 * 10 * 8 = 160, final norm 8, q 8 * 8, k and v 8 * 4 each, o 8 * 8: 192, norms 16, FFN 3 * 8
+// * 16 = 384.
+constexpr std::int64_t kTinyCount = 160 + 8 + 192 + 16 + 384;
+
+TEST(CountParametersTest, DenseByHand) {
+  ModelSpec model = TinyModel();
+  EXPECT_EQ(CountParameters(model), (ParameterCount{kTinyCount, kTinyCount}));
+  EXPECT_EQ(KvElementsPerToken(model), 2 * 2 * 2);
+  model.tie_word_embeddings = true;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount - 80);
+}
+
+TEST(CountParametersTest, BiasesAndNormsByHand) {
+  ModelSpec model = TinyModel();
+  model.attention.qkv_bias = true;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 16);
+  model.attention.output_bias = true;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 16 + 8);
+  model.attention.qk_norm = true;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 16 + 8 + 4);
+  model.ffn_bias = true;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 16 + 8 + 4 + 40);
+  model.gated_ffn = false;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 16 + 8 + 4 + 24 - 128);
+}
+
+TEST(CountParametersTest, MoeByHand) {
+  ModelSpec model = TinyModel();
+  model.num_layers = 2;
+  model.layers = {LayerKind::kDense, LayerKind::kMoe};
+  model.moe = {.num_experts = 4, .num_experts_per_token = 2, .expert_ffn_size = 6, .shared_ffn_size = 5};
+  // Second layer: attention 192, norms 16, experts 4 * 3 * 8 * 6 = 576, shared 3 * 8 * 5 = 120, router 8 * 4 = 32.
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 192 + 16 + 576 + 120 + 32);
+  EXPECT_EQ(CountParameters(model).active, kTinyCount + 192 + 16 + 288 + 120 + 32);
+  EXPECT_EQ(KvElementsPerToken(model), 16);
+  model.moe.router_correction_bias = true;
+  model.moe.shared_expert_gate = true;
+  EXPECT_EQ(CountParameters(model).total, kTinyCount + 192 + 16 + 576 + 120 + 32 + 4 + 8);
+}
+
+TEST(CountParametersTest, MultiLatentByHand) {
+  ModelSpec model = TinyModel();
+  model.attention = {.kind = AttentionKind::kMultiLatent,
+                     .num_heads = 4,
+                     .kv_lora_rank = 5,
+                     .qk_nope_head_dim = 3,
+                     .qk_rope_head_dim = 2,
+                     .v_head_dim = 7};
+  // q 8 * 4 * 5 = 160; down 8 * 7 = 56, its norm 5, up 5 * 4 * 10 = 200; o 4 * 7 * 8 = 224.
+  EXPECT_EQ(CountParameters(model).total, kTinyCount - 192 + 160 + 56 + 5 + 200 + 224);
+  EXPECT_EQ(KvElementsPerToken(model), 7);
+  model.attention.q_lora_rank = 6;
+  // q: down 8 * 6 = 48, its norm 6, up 6 * 4 * 5 = 120.
+  EXPECT_EQ(CountParameters(model).total, kTinyCount - 192 + 174 + 56 + 5 + 200 + 224);
+  EXPECT_EQ(model.attention.QkHeadDim(), 5);
+  EXPECT_EQ(model.attention.VHeadDim(), 7);
+}
+
+TEST(CountParametersTest, NoticesOverflow) {
+  ModelSpec model = TinyModel();
+  model.hidden_size = std::int64_t{1} << 31;
+  model.ffn_size = std::int64_t{1} << 31;
+  EXPECT_EQ(internal::TryCountParameters(model), std::nullopt);
+}
+
+}  // namespace
+}  // namespace shardscout

@@ -1,0 +1,94 @@
+#include "shardscout/workload_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "shardscout/preset_paths.h"
+#include "src/spec_fields.h"
+#include "tests/src/spec_error_at.h"
+
+namespace shardscout {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string ErrorAt(const std::string& pointer, const std::string& text) {
+  const std::string place = "w.json#" + pointer;
+  const std::string what = SpecErrorAt(place, [&] { ParseWorkload(text, "w.json"); });
+  return what.substr(std::min(what.size(), place.size() + 2));
+}
+
+TEST(WorkloadPresetTest, ChatPresets) {
+  EXPECT_THAT(ListPresets("workloads"), ::testing::ElementsAre("decode-chat", "prefill-chat", "serve-chat"));
+  WorkloadSpec expected;
+  expected.name = "serve-chat";
+  expected.kind = WorkloadKind::kServe;
+  expected.input_tokens = 4096;
+  expected.output_tokens = 1024;
+  expected.ttft_target_s = 2.0;
+  expected.tpot_target_s = 0.05;
+  expected.max_batch_size = 1024;
+  EXPECT_EQ(LoadWorkload("serve-chat"), expected);
+  expected.name = "prefill-chat";
+  expected.kind = WorkloadKind::kPrefill;
+  expected.tpot_target_s.reset();
+  EXPECT_EQ(LoadWorkload("prefill-chat"), expected);
+  expected.name = "decode-chat";
+  expected.kind = WorkloadKind::kDecode;
+  expected.ttft_target_s.reset();
+  expected.tpot_target_s = 0.05;
+  EXPECT_EQ(LoadWorkload("decode-chat"), expected);
+}
+
+TEST(WorkloadSpecTest, RoundTrips) {
+  for (const std::string& name : ListPresets("workloads")) {
+    WorkloadSpec workload = LoadWorkload(name);
+    workload.concurrency = 100;
+    workload.objective = Objective::kEnergyPerToken;
+    EXPECT_EQ(ParseWorkload(json::WriteJson(workload).dump(), ""), workload);
+  }
+}
+
+TEST(WorkloadSpecTest, PositionsAndPhases) {
+  WorkloadSpec workload;
+  workload.input_tokens = 100;
+  workload.output_tokens = 21;
+  EXPECT_EQ(workload.DecodeContext(), 110);
+  EXPECT_EQ(workload.CachePositions(), 121);
+  EXPECT_FALSE(workload.HasPhase(Phase::kPrefill));
+  EXPECT_TRUE(workload.HasPhase(Phase::kDecode));
+  workload.kind = WorkloadKind::kPrefill;
+  EXPECT_EQ(workload.CachePositions(), 100);
+  EXPECT_TRUE(workload.HasPhase(Phase::kPrefill));
+  EXPECT_FALSE(workload.HasPhase(Phase::kDecode));
+  workload.kind = WorkloadKind::kServe;
+  EXPECT_TRUE(workload.HasPhase(Phase::kPrefill));
+  EXPECT_TRUE(workload.HasPhase(Phase::kDecode));
+}
+
+TEST(ParseWorkloadTest, RefusesBadInput) {
+  EXPECT_EQ(ErrorAt("/kind", R"({"name": "w", "kind": "decoed"})"),
+            "found \"decoed\", expected one of prefill, decode, serve; did you mean \"decode\"?");
+  EXPECT_EQ(ErrorAt("", R"({"name": "w"})"), "missing key \"kind\"");
+  EXPECT_EQ(ErrorAt("/input_tokens", R"({"name": "w", "kind": "decode", "input_tokens": 0})"),
+            "found 0, expected an integer in [1, 2147483648]");
+  EXPECT_EQ(ErrorAt("/memory_fraction", R"({"name": "w", "kind": "decode", "memory_fraction": 0})"),
+            "found 0, expected a number in (0, 1]");
+  EXPECT_EQ(ErrorAt("/tpot_target_s", R"({"name": "w", "kind": "decode", "tpot_target_s": -0.1})"),
+            "found -0.1, expected a number in (0, 1000000000]");
+  EXPECT_THAT(ErrorAt("/tpot_target_ms", R"({"name": "w", "kind": "decode", "tpot_target_ms": 50})"),
+              HasSubstr("did you mean \"tpot_target_s\"?"));
+  EXPECT_THAT(ErrorAt("/concurrency", R"({"name": "w", "kind": "decode", "batch_size": 8, "concurrency": 64})"),
+              HasSubstr("at most one of them"));
+  EXPECT_THAT(ErrorAt("/ttft_target_s", R"({"name": "w", "kind": "decode", "ttft_target_s": 1})"),
+              HasSubstr("a decode workload has no time to first token"));
+  EXPECT_THAT(ErrorAt("/tpot_target_s", R"({"name": "w", "kind": "prefill", "tpot_target_s": 1})"),
+              HasSubstr("a prefill workload has no time per output token"));
+}
+
+}  // namespace
+}  // namespace shardscout

@@ -1,0 +1,252 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "tests/strategies/block_runner.h"
+
+namespace shardscout::interpret {
+namespace {
+
+/// Row ranges of the requests in rising rows: request -> [first, end).
+std::map<std::int64_t, std::pair<Eigen::Index, Eigen::Index>> RequestRanges(const Tags& rows) {
+  std::map<std::int64_t, std::pair<Eigen::Index, Eigen::Index>> ranges;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    auto [range, inserted] = ranges.try_emplace(RequestOf(rows[i]), static_cast<Eigen::Index>(i), 0);
+    range->second.second = static_cast<Eigen::Index>(i) + 1;
+  }
+  return ranges;
+}
+
+}  // namespace
+
+TagsPtr BlockRunner::CacheColumns(const CachePlan& plan, std::int64_t rank) {
+  Value value;
+  const bool split = plan.heads_over_tp && model_.attention.kind == AttentionKind::kGrouped;
+  value.kind = model_.attention.kind == AttentionKind::kGrouped ? TensorKind::kKeyValue : TensorKind::kLatent;
+  value.features = split ? FeatureSplit::kTensor : FeatureSplit::kNone;
+  return layouts_.LocalColumns(value, rank);
+}
+
+/// K and V of kQkv's own columns, numbered as kKeyValue's.
+Local BlockRunner::OwnKeyValue(const Local& qkv) const {
+  const AttentionSpec& a = model_.attention;
+  const Tag first = a.num_heads * a.QkHeadDim();
+  const auto begin = std::lower_bound(qkv.columns->begin(), qkv.columns->end(), first);
+  Tags columns(begin, qkv.columns->end());
+  for (Tag& column : columns) column -= first;
+  Local out;
+  out.rows = qkv.rows;
+  out.data = qkv.data.rightCols(static_cast<Eigen::Index>(columns.size()));
+  out.columns = std::make_shared<const Tags>(std::move(columns));
+  return out;
+}
+
+/// Appends the rows of `source` (kKeyValue or kLatent) that `rank` owns to its cache; all that it owns must be there.
+void BlockRunner::AppendToCache(const CachePlan& plan, std::int64_t rank, const Local& source) {
+  const TagsPtr columns = CacheColumns(plan, rank);
+  const std::vector<std::int64_t>& requests = pass_.requests[static_cast<std::size_t>(layouts_.At(rank).d)];
+  const bool prefill = pass_.phase == Phase::kPrefill;
+  const std::int64_t first = prefill ? 0 : pass_.position;
+  const std::int64_t end = prefill ? pass_.input_tokens : pass_.position + 1;
+  for (std::size_t j = 0; j < requests.size(); ++j) {
+    if (!layouts_.OwnsRequest(plan, rank, static_cast<std::int64_t>(j))) continue;
+    Tags rows;
+    for (std::int64_t p = first; p < end; ++p) {
+      if (layouts_.OwnsPosition(plan, rank, p)) rows.push_back(RowTag(requests[j], p));
+    }
+    if (rows.empty()) continue;
+    Local kept = Cut(source, std::make_shared<const Tags>(rows), columns);
+    CacheEntry& entry = (*cache_)[static_cast<std::size_t>(rank)][requests[j]];
+    if (entry.positions.empty()) entry.columns = *columns;
+    if (entry.columns != *columns) Fail("the cache holds other columns than the plan says");
+    if (!entry.positions.empty() && entry.positions.back() >= PositionOf(rows.front())) {
+      Fail("a position is written to the cache twice");
+    }
+    for (Tag row : rows) entry.positions.push_back(PositionOf(row));
+    Matrix data(entry.data.rows() + kept.data.rows(), kept.data.cols());
+    if (entry.data.rows() > 0) data.topRows(entry.data.rows()) = entry.data;
+    data.bottomRows(kept.data.rows()) = kept.data;
+    entry.data = std::move(data);
+  }
+  if (model_.attention.sliding_window == 0) return;
+  for (std::int64_t request : requests) {  // What no later query sees is forgotten.
+    const auto found = (*cache_)[static_cast<std::size_t>(rank)].find(request);
+    if (found == (*cache_)[static_cast<std::size_t>(rank)].end()) continue;
+    CacheEntry& entry = found->second;
+    const auto keep = std::lower_bound(entry.positions.begin(), entry.positions.end(),
+                                       end - model_.attention.sliding_window);
+    const Matrix rest = entry.data.bottomRows(entry.positions.end() - keep);
+    entry.positions.erase(entry.positions.begin(), keep);
+    entry.data = rest;
+  }
+}
+
+/// The keys that a rank attends to in prefill: all that its inputs hold of the request, or where the positions are split
+/// over tp only its own.
+BlockRunner::Keys BlockRunner::PrefillKeys(const CachePlan& plan, std::int64_t rank, std::int64_t request,
+                                           const Local& kv, const Local* latent) const {
+  Keys keys;
+  std::vector<Eigen::Index> rows;
+  auto row = std::lower_bound(kv.rows->begin(), kv.rows->end(), RowTag(request, 0));
+  for (; row != kv.rows->end() && RequestOf(*row) == request; ++row) {
+    const std::int64_t position = PositionOf(*row);
+    if (plan.positions_over_tp && position % strategy_.tensor_parallel_size != layouts_.At(rank).t) continue;
+    keys.positions.push_back(position);
+    rows.push_back(row - kv.rows->begin());
+  }
+  keys.columns = kv.columns.get();
+  keys.data = kv.data(rows, Eigen::all);
+  if (latent != nullptr) {
+    if (*latent->rows != *kv.rows) Fail("latent and key-value rows differ");
+    keys.latent = latent->data(rows, Eigen::all);
+  }
+  return keys;
+}
+
+/// Every position that a query at `position` sees and that is this rank's must be among the keys.
+void BlockRunner::CheckPositions(const CachePlan& plan, std::int64_t rank, std::int64_t position,
+                                 const Keys& keys) const {
+  const std::int64_t window = model_.attention.sliding_window;
+  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
+  std::int64_t expected = 0, found = 0;
+  for (std::int64_t p = first; p <= position; ++p) {
+    const bool mine = pass_.phase == Phase::kDecode ? layouts_.OwnsPosition(plan, rank, p)
+                      : plan.positions_over_tp      ? p % strategy_.tensor_parallel_size == layouts_.At(rank).t
+                                                    : true;
+    expected += mine ? 1 : 0;
+  }
+  for (std::int64_t p : keys.positions) found += p >= first && p <= position ? 1 : 0;
+  if (expected != found) {
+    Fail("rank " + std::to_string(rank) + " has " + std::to_string(found) + " of the " + std::to_string(expected) +
+         " keys that position " + std::to_string(position) + " needs");
+  }
+}
+
+void BlockRunner::Attend(const Local& q, Eigen::Index first, Eigen::Index count, const Keys& keys, Matrix* attended,
+                         Matrix* lse) const {
+  const AttentionSpec& a = model_.attention;
+  const bool grouped = a.kind == AttentionKind::kGrouped;
+  const bool absorbed = !grouped && keys.columns == nullptr;
+  const std::int64_t nope = a.qk_nope_head_dim, rope = a.qk_rope_head_dim, rank = a.kv_lora_rank;
+  const std::int64_t q_size = absorbed ? rank + rope : a.QkHeadDim();
+  const std::int64_t v_size = absorbed ? rank : a.VHeadDim();
+  Tags q_columns(q.columns->begin(), std::lower_bound(q.columns->begin(), q.columns->end(), a.num_heads * q_size));
+  const Tags heads = HeadsOf(q_columns, q_size);
+  auto find = [&](Tag column, std::int64_t size) {
+    const Eigen::Index found = FindColumns(*keys.columns, column, size);
+    if (found < 0) Fail("the key or value head of a query head is missing");
+    return found;
+  };
+  const auto n = static_cast<Eigen::Index>(keys.positions.size());
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    const auto at = static_cast<Eigen::Index>(i);
+    const Tag head = heads[i];
+    const auto query = q.data.block(first, at * q_size, count, q_size);
+    Matrix scores, values;
+    if (absorbed) {
+      scores = query * keys.latent.transpose();
+      values = keys.latent.leftCols(rank);
+    } else if (grouped) {
+      const Tag kv = head / (a.num_heads / a.num_kv_heads);
+      scores = query * keys.data.middleCols(find(kv * q_size, q_size), q_size).transpose();
+      values = keys.data.middleCols(find((a.num_kv_heads + kv) * v_size, v_size), v_size);
+    } else {
+      scores = query.leftCols(nope) * keys.data.middleCols(find(head * nope, nope), nope).transpose() +
+               query.rightCols(rope) * keys.latent.rightCols(rope).transpose();
+      values = keys.data.middleCols(find(a.num_heads * nope + head * v_size, v_size), v_size);
+    }
+    scores /= std::sqrt(static_cast<double>(a.QkHeadDim()));
+    for (Eigen::Index row = 0; row < count; ++row) {
+      const std::int64_t position = PositionOf((*q.rows)[static_cast<std::size_t>(first + row)]);
+      double most = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (Eigen::Index k = 0; k < n; ++k) {
+        const std::int64_t distance = position - keys.positions[static_cast<std::size_t>(k)];
+        if (distance < 0 || (a.sliding_window > 0 && distance >= a.sliding_window)) {
+          scores(row, k) = -std::numeric_limits<double>::infinity();
+        }
+        most = std::max(most, scores(row, k));
+      }
+      if (std::isinf(most)) {
+        scores.row(row).setZero();
+        (*lse)(first + row, at) = most;
+        continue;
+      }
+      for (Eigen::Index k = 0; k < n; ++k) {
+        scores(row, k) = std::exp(scores(row, k) - most);
+        sum += scores(row, k);
+      }
+      scores.row(row) /= sum;
+      (*lse)(first + row, at) = most + std::log(sum);
+    }
+    attended->block(first, at * v_size, count, v_size) = scores * values;
+  }
+}
+
+std::pair<Local, Local> BlockRunner::Attention(const Task& task, std::int64_t rank) {
+  const auto index = static_cast<std::size_t>(rank);
+  const AttentionSpec& a = model_.attention;
+  const bool grouped = a.kind == AttentionKind::kGrouped, prefill = pass_.phase == Phase::kPrefill;
+  const Local& q = *HeldOf(task.input).at[index];
+  auto local_of = [&](ValueId id, TensorKind kind) -> const Local* {
+    if (id == kNoValue) return nullptr;
+    if (ValueOf(id).kind != kind) Fail("an input is not " + std::string(ToString(kind)));
+    return HeldOf(id).at[index].get();
+  };
+  if (ValueOf(task.input).kind != TensorKind::kQkv) Fail("the input is not qkv");
+  const Local* latent = local_of(prefill ? task.input3 : task.input2, TensorKind::kLatent);
+  if ((latent != nullptr) == grouped) Fail("MLA and only MLA needs the latent");
+  const bool gathered = prefill && strategy_.context_parallel_size > 1;
+  if (prefill && (task.input2 != kNoValue) != gathered) Fail("keys are gathered if and only if cp > 1");
+  Local kv;
+  if (gathered) {
+    kv = *local_of(task.input2, TensorKind::kKeyValue);
+  } else if (grouped || prefill) {
+    kv = OwnKeyValue(q);
+  }
+  AppendToCache(task.cache, rank, grouped ? kv : *latent);
+
+  const std::int64_t q_size = !grouped && !prefill ? a.kv_lora_rank + a.qk_rope_head_dim : a.QkHeadDim();
+  const std::int64_t v_size = !grouped && !prefill ? a.kv_lora_rank : a.VHeadDim();
+  const Tags q_columns(q.columns->begin(),
+                       std::lower_bound(q.columns->begin(), q.columns->end(), a.num_heads * q_size));
+  const Tags heads = HeadsOf(q_columns, q_size);
+  Tags columns;
+  for (Tag head : heads) {
+    for (Tag i = 0; i < v_size; ++i) columns.push_back(head * v_size + i);
+  }
+  Local out{q.rows, std::make_shared<const Tags>(std::move(columns)), {}, {}};
+  out.data = Matrix::Zero(q.data.rows(), static_cast<Eigen::Index>(out.columns->size()));
+  Local lse{q.rows, std::make_shared<const Tags>(heads), {}, {}};
+  lse.data = Matrix::Zero(q.data.rows(), static_cast<Eigen::Index>(heads.size()));
+  const std::vector<std::int64_t>& requests = pass_.requests[static_cast<std::size_t>(layouts_.At(rank).d)];
+  for (const auto& [request, range] : RequestRanges(*q.rows)) {
+    const auto j = std::find(requests.begin(), requests.end(), request) - requests.begin();
+    if (j == static_cast<std::ptrdiff_t>(requests.size())) Fail("a query of another dp rank's request");
+    if (!layouts_.OwnsRequest(task.cache, rank, j)) Fail("a query of a request whose cache another rank keeps");
+    Keys keys;
+    if (prefill) {
+      keys = PrefillKeys(task.cache, rank, request, kv, latent);
+    } else {
+      const auto entry = (*cache_)[index].find(request);
+      const TagsPtr kept = CacheColumns(task.cache, rank);
+      keys.columns = grouped ? kept.get() : nullptr;
+      Matrix& data = grouped ? keys.data : keys.latent;
+      if (entry == (*cache_)[index].end() || entry->second.positions.empty()) {
+        data.resize(0, static_cast<Eigen::Index>(kept->size()));
+      } else {
+        keys.positions = entry->second.positions;
+        data = entry->second.data;
+      }
+    }
+    for (Eigen::Index row = range.first; row < range.second; ++row) {
+      CheckPositions(task.cache, rank, PositionOf((*q.rows)[static_cast<std::size_t>(row)]), keys);
+    }
+    Attend(q, range.first, range.second - range.first, keys, &out.data, &lse.data);
+  }
+  const bool partial = (task.cache.positions_over_tp && strategy_.tensor_parallel_size > 1) ||
+                       (!prefill && strategy_.context_parallel_size > 1);
+  if (partial && task.output2 == kNoValue) Fail("partial attention without its log-sum-exp");
+  return {std::move(out), std::move(lse)};
+}
+
+}  // namespace shardscout::interpret

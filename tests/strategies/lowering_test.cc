@@ -1,0 +1,225 @@
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "shardscout/program.h"
+#include "shardscout/strategy_space.h"
+#include "tests/tiny_problems.h"
+
+namespace shardscout {
+namespace {
+
+using testing::DenseModel;
+using testing::MoeModel;
+using testing::MultiLatentModel;
+using testing::SmallProblem;
+
+/// "all_gather x2, reduce_scatter x1" of a block.
+std::map<std::string, int> Collectives(const Block& block) {
+  std::map<std::string, int> count;
+  for (const Task& task : block.tasks) {
+    if (task.kind == TaskKind::kCollective) ++count[std::string(ToString(task.collective))];
+  }
+  return count;
+}
+
+Strategy MegatronTensor(std::int64_t tp, Layout residual) {
+  Strategy s;
+  s.tensor_parallel_size = tp;
+  s.batch_size = 16;
+  s.residual_layout = residual;
+  s.SetSharding(Operator::kEmbedding, Sharding::kVocab);
+  s.SetSharding(Operator::kQkv, Sharding::kHeads);
+  s.SetSharding(Operator::kAttention, Sharding::kHeads);
+  s.SetSharding(Operator::kAttnOut, Sharding::kHeads);
+  s.SetSharding(Operator::kFfnUp, Sharding::kFfn);
+  s.SetSharding(Operator::kFfnDown, Sharding::kFfn);
+  s.SetSharding(Operator::kLmHead, Sharding::kVocab);
+  return s;
+}
+
+using Counts = std::map<std::string, int>;
+
+TEST(Lowering, MegatronTensorParallelismIsTwoAllReducesALayer) {
+  const Problem problem = SmallProblem(DenseModel(), 4, WorkloadKind::kDecode);
+  const Program p = Lower(problem, MegatronTensor(4, Layout::kReplicated));
+  const PhaseProgram& decode = p.phases.at(0);
+  EXPECT_EQ(Collectives(decode.BlockOf(BlockKind::kAttention)), (Counts{{"all_reduce", 1}}));
+  EXPECT_EQ(Collectives(decode.BlockOf(BlockKind::kDenseFfn)), (Counts{{"all_reduce", 1}}));
+  EXPECT_EQ(Collectives(decode.BlockOf(BlockKind::kEmbedding)), (Counts{{"all_reduce", 1}}));
+  EXPECT_EQ(Collectives(decode.BlockOf(BlockKind::kHead)), (Counts{{"all_gather", 1}}));
+  // 16 requests x 96 hidden x 2 bytes.
+  for (const Task& task : decode.BlockOf(BlockKind::kAttention).tasks) {
+    if (task.kind == TaskKind::kCollective) {
+      EXPECT_EQ(task.payload_bytes, 16 * 96 * 2.0);
+    }
+  }
+}
+
+TEST(Lowering, MegatronSequenceParallelismIsTwoAllGathersAndTwoReduceScatters) {
+  const Problem problem = SmallProblem(DenseModel(), 4, WorkloadKind::kPrefill);
+  const Program p = Lower(problem, MegatronTensor(4, Layout::kTokenSharded));
+  for (BlockKind kind : {BlockKind::kAttention, BlockKind::kDenseFfn}) {
+    EXPECT_EQ(Collectives(p.phases.at(0).BlockOf(kind)), (Counts{{"all_gather", 1}, {"reduce_scatter", 1}}));
+  }
+}
+
+TEST(Lowering, PapersAllGatherVariant) {
+  // Residual F with row attn_out and column FFN matrices: three all-gathers and one reduce-scatter a layer, beside the norms' statistics
+  // of which there are none (every norm is fed a gathered input). With residual R: one all-reduce and two all-gathers.
+  const Problem problem = SmallProblem(DenseModel(), 4, WorkloadKind::kDecode);
+  Strategy s = MegatronTensor(4, Layout::kFeatureSharded);
+  s.SetSharding(Operator::kFfnDown, Sharding::kHidden);
+  auto layer = [&](const Strategy& strategy) {
+    const Program p = Lower(problem, strategy);
+    Counts counts = Collectives(p.phases.at(0).BlockOf(BlockKind::kAttention));
+    for (const auto& [kind, n] : Collectives(p.phases.at(0).BlockOf(BlockKind::kDenseFfn))) counts[kind] += n;
+    return counts;
+  };
+  EXPECT_EQ(layer(s), (Counts{{"all_gather", 3}, {"reduce_scatter", 1}}));
+  s.residual_layout = Layout::kReplicated;
+  EXPECT_EQ(layer(s), (Counts{{"all_gather", 2}, {"all_reduce", 1}}));
+}
+
+TEST(Lowering, TensorParallelAttentionWithExpertsOverTheSameRanksGathersForFree) {
+  const Problem problem = SmallProblem(MoeModel(4, 0, 0), 4, WorkloadKind::kDecode);
+  Strategy s = MegatronTensor(4, Layout::kReplicated);
+  s.SetSharding(Operator::kFfnUp, Sharding::kNone);
+  s.SetSharding(Operator::kFfnDown, Sharding::kNone);
+  s.expert_parallel_size = 4;
+  s.expert_exchange = ExpertExchange::kGatherReduce;
+  EXPECT_EQ(Collectives(Lower(problem, s).phases.at(0).BlockOf(BlockKind::kMoe)), (Counts{{"all_reduce", 1}}));
+}
+
+TEST(Lowering, HelixMergesByLogSumExp) {
+  const Problem problem = SmallProblem(DenseModel(), 4, WorkloadKind::kDecode);
+  Strategy s;
+  s.context_parallel_size = 4;
+  s.batch_size = 16;
+  // q, k, v gathered over cp; the log-sum-exps gathered; the rescaled outputs reduce-scattered.
+  EXPECT_EQ(Collectives(Lower(problem, s).phases.at(0).BlockOf(BlockKind::kAttention)),
+            (Counts{{"all_gather", 2}, {"reduce_scatter", 1}}));
+}
+
+TEST(Lowering, ExtraLayersGoJustBeforeTheLastStage) {
+  ModelSpec seven = DenseModel(7);
+  auto sizes = [](const std::vector<Stage>& stages) {
+    std::vector<std::int64_t> n;
+    for (const Stage& stage : stages) n.push_back(stage.num_layers);
+    return n;
+  };
+  EXPECT_EQ(sizes(SplitLayers(seven, 3)), (std::vector<std::int64_t>{2, 3, 2}));
+  ModelSpec sixty_one = DenseModel(61);
+  EXPECT_EQ(sizes(SplitLayers(sixty_one, 4)), (std::vector<std::int64_t>{15, 15, 16, 15}));
+  EXPECT_EQ(sizes(SplitLayers(sixty_one, 61)), std::vector<std::int64_t>(61, 1));
+}
+
+/// Sum over the ranks of a stage of what each holds, copies counted once each.
+double StoredElements(const Program& p) {
+  double elements = 0;
+  const PhaseProgram& phase = p.phases.back();
+  for (const Stage& stage : p.stages) {
+    for (const auto& [kind, n] : {std::pair(BlockKind::kAttention, stage.num_layers),
+                                  std::pair(BlockKind::kDenseFfn, stage.num_dense),
+                                  std::pair(BlockKind::kMoe, stage.num_moe)}) {
+      for (const Weight& w : phase.BlockOf(kind).weights) elements += static_cast<double>(n) * w.elements;
+    }
+  }
+  for (BlockKind kind : {BlockKind::kEmbedding, BlockKind::kHead}) {
+    for (const Weight& w : phase.BlockOf(kind).weights) elements += w.elements;
+  }
+  return elements;
+}
+
+TEST(Lowering, OneDeviceStoresExactlyTheModelsParameters) {
+  for (ModelSpec model : {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel()}) {
+    model.moe.router_correction_bias = model.HasMoe();
+    for (WorkloadKind kind : {WorkloadKind::kPrefill, WorkloadKind::kDecode}) {
+      const Problem problem = SmallProblem(model, 1, kind);
+      EXPECT_EQ(StoredElements(Lower(problem, Strategy())), static_cast<double>(CountParameters(model).total)) << model.name;
+    }
+  }
+}
+
+TEST(Lowering, PhasesOfServeStoreTheValueProjectionOnceWhereTheyAgree) {
+  const Problem problem = SmallProblem(MultiLatentModel(), 1, WorkloadKind::kServe);
+  const Program p = Lower(problem, Strategy());
+  auto value_up = [&](std::size_t phase) {
+    for (const Weight& w : p.phases.at(phase).BlockOf(BlockKind::kAttention).weights) {
+      if (w.kind == WeightKind::kValueUp) return std::pair(w.elements, w.op);
+    }
+    return std::pair(0.0, Operator::kResidual);
+  };
+  EXPECT_EQ(value_up(0), std::pair(8 * 32 * 8.0, Operator::kQkv));
+  EXPECT_EQ(value_up(1), std::pair(8 * 32 * 8.0, Operator::kAttnOut));
+}
+
+/// FLOP of the products of a pass, all ranks of an instance together.
+double ProductFlop(const Problem& problem, const Strategy& s) {
+  double flop = 0;
+  const Program p = Lower(problem, s);
+  for (const Stage& stage : p.stages) {
+    for (const auto& [kind, n] :
+         {std::pair(BlockKind::kAttention, stage.num_layers), std::pair(BlockKind::kDenseFfn, stage.num_dense)}) {
+      for (const Task& task : p.phases.at(0).BlockOf(kind).tasks) {
+        if (task.kind == TaskKind::kMatmul || task.kind == TaskKind::kAttention) {
+          flop += static_cast<double>(n * s.StageSize()) * task.work.flop;
+        }
+      }
+    }
+  }
+  return flop * static_cast<double>(p.phases.at(0).num_microbatches);
+}
+
+TEST(Lowering, WorkIsConservedWhereEveryOperatorIsSharded) {
+  // Nothing is computed twice when every operator is split, whatever the axes; with `none` somewhere there is more.
+  ModelSpec model = DenseModel();
+  model.attention.num_kv_heads = 8;  // no KV head is computed twice
+  for (WorkloadKind kind : {WorkloadKind::kPrefill, WorkloadKind::kDecode}) {
+    const Problem problem = SmallProblem(model, 8, kind);
+    Strategy one;
+    one.batch_size = 16;
+    const double flop = ProductFlop(problem, one);
+    const StrategySpace space(problem);
+    Rng rng(5);
+    int checked = 0;
+    for (int i = 0; i < 4000; ++i) {
+      Strategy s = space.Sample(rng);
+      s.batch_size = 16;
+      s = space.Repair(s);
+      if (s.tensor_parallel_size == 1 && s.context_parallel_size == 1) continue;
+      bool all = s.data_parallel_size == 1 && s.batch_size == 16;
+      for (Operator op : {Operator::kQkv, Operator::kAttention, Operator::kAttnOut, Operator::kFfnUp, Operator::kFfnDown}) {
+        all = all && (s.ShardingOf(op) != Sharding::kNone || s.tensor_parallel_size == 1);
+      }
+      const double padded = kind == WorkloadKind::kPrefill && 96 % (2 * s.tensor_parallel_size * s.context_parallel_size) != 0;
+      if (padded != 0) continue;
+      if (all) {
+        ++checked;
+        EXPECT_NEAR(ProductFlop(problem, s) / flop, 1, 1e-9) << ToShortString(s);
+      } else {
+        EXPECT_GE(ProductFlop(problem, s) / flop, 1 - 1e-9) << ToShortString(s);
+      }
+    }
+    EXPECT_GT(checked, 20);
+  }
+}
+
+TEST(Lowering, CacheIsSplitAsTheAttentionIs) {
+  const Problem problem = SmallProblem(DenseModel(), 8, WorkloadKind::kDecode);
+  Strategy s = MegatronTensor(8, Layout::kReplicated);
+  const double whole = 16 * 128 * 2.0 * 4 * 12;  // requests x positions x K and V x KV heads x head size
+  EXPECT_EQ(CacheElementsPerLayer(problem, s), whole / 4);  // 4 KV heads on 8 ranks
+  s.SetSharding(Operator::kAttention, Sharding::kToken);
+  EXPECT_EQ(CacheElementsPerLayer(problem, s), whole / 8);
+  s.SetSharding(Operator::kAttention, Sharding::kSequence);
+  EXPECT_EQ(CacheElementsPerLayer(problem, s), whole / 8);
+  s.SetSharding(Operator::kAttention, Sharding::kNone);
+  EXPECT_EQ(CacheElementsPerLayer(problem, s), whole);
+  const Problem mla = SmallProblem(MultiLatentModel(), 8, WorkloadKind::kDecode);
+  s.SetSharding(Operator::kAttention, Sharding::kHeads);
+  EXPECT_EQ(CacheElementsPerLayer(mla, s), 16 * 128 * 36.0);  // heads copies the latent
+}
+
+}  // namespace
+}  // namespace shardscout

@@ -1,0 +1,261 @@
+#include "tests/strategies/reference_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "shardscout/error.h"
+#include "shardscout/random.h"
+
+namespace shardscout::interpret {
+namespace {
+
+Matrix RandomMatrix(Rng& rng, std::int64_t rows, std::int64_t columns, double scale) {
+  Matrix m(rows, columns);
+  for (Eigen::Index j = 0; j < m.cols(); ++j) {
+    for (Eigen::Index i = 0; i < m.rows(); ++i) m(i, j) = (2 * rng.Uniform() - 1) * std::sqrt(3.0) * scale;
+  }
+  return m;
+}
+
+/// A projection that keeps an input of size O(1) at O(1).
+Matrix Projection(Rng& rng, std::int64_t in, std::int64_t out) {
+  return RandomMatrix(rng, in, out, 1 / std::sqrt(static_cast<double>(in)));
+}
+
+RowVector RandomScale(Rng& rng, std::int64_t size) {
+  RowVector v(size);
+  for (double& x : v) x = 0.75 + 0.5 * rng.Uniform();
+  return v;
+}
+
+LayerWeights RandomLayer(const ModelSpec& model, LayerKind kind, Rng& rng) {
+  const AttentionSpec& a = model.attention;
+  const std::int64_t h = model.hidden_size;
+  LayerWeights w;
+  w.input_norm = RandomScale(rng, h);
+  w.post_norm = RandomScale(rng, h);
+  if (a.kind == AttentionKind::kGrouped) {
+    const std::int64_t width = (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+    w.qkv = Projection(rng, h, width);
+    w.qkv_bias = RandomMatrix(rng, 1, width, 0.3);
+    w.query_head_norm = RandomScale(rng, a.head_dim);
+    w.key_head_norm = RandomScale(rng, a.head_dim);
+    w.attn_out = Projection(rng, a.num_heads * a.head_dim, h);
+  } else {
+    const std::int64_t query_width = a.num_heads * (a.qk_nope_head_dim + a.qk_rope_head_dim);
+    if (a.q_lora_rank > 0) {
+      w.query_down = Projection(rng, h, a.q_lora_rank);
+      w.query_up = Projection(rng, a.q_lora_rank, query_width);
+      w.query_latent_norm = RandomScale(rng, a.q_lora_rank);
+    } else {
+      w.query = Projection(rng, h, query_width);
+    }
+    w.latent_down = Projection(rng, h, a.kv_lora_rank + a.qk_rope_head_dim);
+    w.latent_norm = RandomScale(rng, a.kv_lora_rank);
+    w.key_up = Projection(rng, a.kv_lora_rank, a.num_heads * a.qk_nope_head_dim);
+    w.value_up = Projection(rng, a.kv_lora_rank, a.num_heads * a.v_head_dim);
+    w.attn_out = Projection(rng, a.num_heads * a.v_head_dim, h);
+  }
+  const std::int64_t halves = model.gated_ffn ? 2 : 1;
+  if (kind == LayerKind::kDense) {
+    w.ffn_up = Projection(rng, h, halves * model.ffn_size);
+    w.ffn_down = Projection(rng, model.ffn_size, h);
+    return w;
+  }
+  w.router = Projection(rng, h, model.moe.num_experts);
+  for (std::int64_t e = 0; e < model.moe.num_experts; ++e) {
+    w.expert_up.push_back(Projection(rng, h, halves * model.moe.expert_ffn_size));
+    w.expert_down.push_back(Projection(rng, model.moe.expert_ffn_size, h));
+  }
+  if (model.HasSharedExpert()) {
+    w.shared_up = Projection(rng, h, halves * model.moe.shared_ffn_size);
+    w.shared_down = Projection(rng, model.moe.shared_ffn_size, h);
+  }
+  return w;
+}
+
+Matrix Ffn(const ModelSpec& model, const Matrix& x, const Matrix& up, const Matrix& down) {
+  const Matrix inner = x * up;
+  if (!model.gated_ffn) return inner.unaryExpr(&Gelu) * down;
+  const Eigen::Index n = inner.cols() / 2;
+  return (inner.leftCols(n).unaryExpr(&Silu).array() * inner.rightCols(n).array()).matrix() * down;
+}
+
+}  // namespace
+
+Matrix RmsNorm(const Matrix& x, const RowVector& scale) {
+  const Eigen::VectorXd inverse =
+      (x.rowwise().squaredNorm().array() / static_cast<double>(x.cols()) + kNormEpsilon).rsqrt();
+  return inverse.asDiagonal() * x * scale.asDiagonal();
+}
+
+void Rotate(Eigen::Ref<Matrix> block, std::int64_t position) {
+  const Eigen::Index half = block.cols() / 2;
+  for (Eigen::Index i = 0; i < half; ++i) {
+    const double angle =
+        static_cast<double>(position) * std::pow(100.0, -static_cast<double>(i) / static_cast<double>(half));
+    const double c = std::cos(angle), s = std::sin(angle);
+    const double a = block(0, i), b = block(0, i + half);
+    block(0, i) = a * c - b * s;
+    block(0, i + half) = a * s + b * c;
+  }
+}
+
+double Silu(double x) { return x / (1 + std::exp(-x)); }
+
+double Gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
+
+void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_t>* experts,
+                std::vector<double>* weights) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(scores.size()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::int64_t a, std::int64_t b) { return scores(a) > scores(b); });
+  order.resize(static_cast<std::size_t>(k));
+  weights->clear();
+  double sum = 0;
+  for (std::int64_t e : order) sum += std::exp(scores(e) - scores(order[0]));
+  for (std::int64_t e : order) weights->push_back(std::exp(scores(e) - scores(order[0])) / sum);
+  *experts = std::move(order);
+}
+
+ReferenceModel::ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions)
+    : model_(std::move(model)), seed_(seed), positions_(positions) {
+  SHARDSCOUT_CHECK(!model_.attention.output_bias && !model_.ffn_bias);
+  SHARDSCOUT_CHECK(!model_.moe.shared_expert_gate && !model_.moe.router_correction_bias);
+  Rng rng = Rng::Stream(seed, "reference-weights");
+  weights_.embedding = RandomMatrix(rng, model_.vocab_size, model_.hidden_size, 1.0);
+  if (model_.tie_word_embeddings) {
+    weights_.lm_head = weights_.embedding.transpose();
+  } else {
+    weights_.lm_head = Projection(rng, model_.hidden_size, model_.vocab_size);
+  }
+  weights_.final_norm = RandomScale(rng, model_.hidden_size);
+  for (LayerKind kind : model_.layers) weights_.layers.push_back(RandomLayer(model_, kind, rng));
+}
+
+const ReferenceRequest& ReferenceModel::Request(std::int64_t request) {
+  auto found = requests_.find(request);
+  if (found != requests_.end()) return found->second;
+  Rng rng = Rng::Stream(seed_ * 1000003u + static_cast<std::uint64_t>(request), "reference-ids");
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    std::vector<std::int64_t> ids(static_cast<std::size_t>(positions_));
+    for (std::int64_t& id : ids) {
+      id = static_cast<std::int64_t>(rng.Below(static_cast<std::size_t>(model_.vocab_size)));
+    }
+    double margin = std::numeric_limits<double>::infinity();
+    ReferenceRequest result = Forward(std::move(ids), &margin);
+    if (margin > 1e-3) return requests_.emplace(request, std::move(result)).first->second;
+  }
+  throw std::runtime_error("no token ids with clear routing found");
+}
+
+Matrix ReferenceModel::Attend(const LayerWeights& layer, const Matrix& x, Matrix* cache) const {
+  const AttentionSpec& a = model_.attention;
+  const Eigen::Index n = x.rows();
+  const bool grouped = a.kind == AttentionKind::kGrouped;
+  const Eigen::Index heads = a.num_heads;
+  const Eigen::Index dim = a.QkHeadDim(), v_dim = a.VHeadDim();
+  std::vector<Matrix> q, k, v;  // By query head: [positions, dim].
+  if (grouped) {
+    Matrix qkv = x * layer.qkv;
+    if (a.qkv_bias) qkv.rowwise() += layer.qkv_bias;
+    const Eigen::Index normed_heads = heads + a.num_kv_heads;
+    for (Eigen::Index head = 0; head < normed_heads; ++head) {
+      auto block = qkv.middleCols(head * dim, dim);
+      if (a.qk_norm) block = RmsNorm(block, head < heads ? layer.query_head_norm : layer.key_head_norm).eval();
+      for (Eigen::Index p = 0; p < n; ++p) Rotate(qkv.block(p, head * dim, 1, dim), p);
+    }
+    *cache = qkv.rightCols(2 * a.num_kv_heads * dim);
+    for (Eigen::Index head = 0; head < heads; ++head) {
+      const Eigen::Index kv = head / (heads / a.num_kv_heads);
+      q.push_back(qkv.middleCols(head * dim, dim));
+      k.push_back(qkv.middleCols((heads + kv) * dim, dim));
+      v.push_back(qkv.middleCols((heads + a.num_kv_heads + kv) * dim, dim));
+    }
+  } else {
+    const Eigen::Index nope = a.qk_nope_head_dim, rope = a.qk_rope_head_dim, rank = a.kv_lora_rank;
+    Matrix query = a.q_lora_rank > 0 ? Matrix(RmsNorm(x * layer.query_down, layer.query_latent_norm) * layer.query_up)
+                                     : Matrix(x * layer.query);
+    Matrix latent = x * layer.latent_down;
+    latent.leftCols(rank) = RmsNorm(latent.leftCols(rank), layer.latent_norm).eval();
+    for (Eigen::Index p = 0; p < n; ++p) {
+      Rotate(latent.block(p, rank, 1, rope), p);
+      for (Eigen::Index head = 0; head < heads; ++head) Rotate(query.block(p, head * dim + nope, 1, rope), p);
+    }
+    *cache = latent;
+    const Matrix keys = latent.leftCols(rank) * layer.key_up;
+    const Matrix values = latent.leftCols(rank) * layer.value_up;
+    for (Eigen::Index head = 0; head < heads; ++head) {
+      q.push_back(query.middleCols(head * dim, dim));
+      Matrix key(n, dim);
+      key << keys.middleCols(head * nope, nope), latent.rightCols(rope);
+      k.push_back(std::move(key));
+      v.push_back(values.middleCols(head * v_dim, v_dim));
+    }
+  }
+  Matrix attended(n, heads * v_dim);
+  for (Eigen::Index head = 0; head < heads; ++head) {
+    const auto index = static_cast<std::size_t>(head);
+    Matrix scores = q[index] * k[index].transpose() / std::sqrt(static_cast<double>(dim));
+    for (Eigen::Index i = 0; i < n; ++i) {
+      for (Eigen::Index j = 0; j < n; ++j) {
+        if (j > i || (a.sliding_window > 0 && i - j >= a.sliding_window)) {
+          scores(i, j) = -std::numeric_limits<double>::infinity();
+        }
+      }
+      scores.row(i) = (scores.row(i).array() - scores.row(i).maxCoeff()).exp();
+      scores.row(i) /= scores.row(i).sum();
+    }
+    attended.middleCols(head * v_dim, v_dim) = scores * v[index];
+  }
+  return attended * layer.attn_out;
+}
+
+Matrix ReferenceModel::Moe(const LayerWeights& layer, const Matrix& x, double* margin) const {
+  const MoeSpec& moe = model_.moe;
+  const Matrix scores = x * layer.router;
+  Matrix out = Matrix::Zero(x.rows(), x.cols());
+  std::vector<std::int64_t> experts;
+  std::vector<double> weights;
+  for (Eigen::Index i = 0; i < x.rows(); ++i) {
+    const RowVector row = scores.row(i);
+    TopExperts(row, moe.num_experts_per_token, &experts, &weights);
+    for (std::int64_t e = 0; e < moe.num_experts; ++e) {
+      if (std::find(experts.begin(), experts.end(), e) == experts.end()) {
+        *margin = std::min(*margin, row(experts.back()) - row(e));
+      }
+    }
+    for (std::size_t j = 0; j < experts.size(); ++j) {
+      const auto e = static_cast<std::size_t>(experts[j]);
+      out.row(i) += weights[j] * Ffn(model_, x.row(i), layer.expert_up[e], layer.expert_down[e]);
+    }
+  }
+  if (model_.HasSharedExpert()) out += Ffn(model_, x, layer.shared_up, layer.shared_down);
+  return out;
+}
+
+ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* margin) const {
+  Matrix x(static_cast<Eigen::Index>(ids.size()), model_.hidden_size);
+  for (std::size_t p = 0; p < ids.size(); ++p) {
+    x.row(static_cast<Eigen::Index>(p)) = weights_.embedding.row(ids[p]);
+  }
+  ReferenceRequest result;
+  for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
+    const LayerWeights& layer = weights_.layers[l];
+    Matrix cache;
+    x += Attend(layer, RmsNorm(x, layer.input_norm), &cache);
+    result.cache.push_back(std::move(cache));
+    const Matrix normed = RmsNorm(x, layer.post_norm);
+    x += model_.layers[l] == LayerKind::kDense ? Ffn(model_, normed, layer.ffn_up, layer.ffn_down)
+                                               : Moe(layer, normed, margin);
+  }
+  result.logits = RmsNorm(x, weights_.final_norm) * weights_.lm_head;
+  result.ids = std::move(ids);
+  return result;
+}
+
+}  // namespace shardscout::interpret

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "shardscout/model_spec.h"
+
+namespace shardscout::interpret {
+
+using Matrix = Eigen::MatrixXd;
+using RowVector = Eigen::RowVectorXd;
+
+/// The matrices of one layer, [in, out], column order as TensorKind says. Only those that the layer has are set.
+struct LayerWeights {
+  Matrix qkv;                                             ///< Grouped.
+  Matrix query, query_down, query_up, latent_down;        ///< MLA.
+  Matrix key_up, value_up;                                ///< MLA: [kv_lora_rank, heads * (nope | v)].
+  Matrix attn_out;                                        ///< [heads * v, hidden]
+  Matrix router;                                          ///< [hidden, experts]
+  Matrix ffn_up, ffn_down, shared_up, shared_down;        ///< Gated: [gate | up].
+  std::vector<Matrix> expert_up, expert_down;             ///< By expert.
+  RowVector input_norm, post_norm;                        ///< Scales of the RMS norms before attention and FFN.
+  RowVector query_head_norm, key_head_norm;               ///< qk_norm: [head_dim]
+  RowVector query_latent_norm, latent_norm;               ///< MLA.
+  RowVector qkv_bias;                                     ///< As the columns of qkv.
+};
+
+struct ModelWeights {
+  Matrix embedding;  ///< [vocab, hidden]
+  Matrix lm_head;    ///< [hidden, vocab]; the embedding's transpose where the two are tied.
+  RowVector final_norm;
+  std::vector<LayerWeights> layers;
+};
+
+/// What the unsharded model computes for one request: a full causal forward over all positions at once, which is what
+/// prefill and then decode steps with a KV cache must give.
+struct ReferenceRequest {
+  std::vector<std::int64_t> ids;  ///< [positions]
+  Matrix logits;                  ///< [positions, vocab]
+  std::vector<Matrix> cache;      ///< By layer: [positions, 2 * kv * d] (keys after the rotary embedding | values), MLA
+                                  ///< [positions, kv_lora_rank + rope].
+};
+
+inline constexpr double kNormEpsilon = 1e-6;
+
+/// Scaled row-wise: x / sqrt(mean(x^2) + epsilon) * scale.
+Matrix RmsNorm(const Matrix& x, const RowVector& scale);
+/// Rotates columns [first, first + size) of one row by its position: pairs (i, i + size/2).
+void Rotate(Eigen::Ref<Matrix> block, std::int64_t position);
+double Silu(double x);
+double Gelu(double x);
+/// The `k` largest of a row of scores, by falling score, with the softmax over them as weights. (The same as a softmax
+/// over all scores whose top k are normalised to 1.)
+void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_t>* experts,
+                std::vector<double>* weights);
+
+/// A tiny transformer in double precision with seeded weights, unsharded. Attention is never absorbed: MLA keys and
+/// values are up-projected for every position. Not thread safe. Requests are computed when first asked for; a request's
+/// token ids are drawn again until, on every token and MoE layer, the last expert chosen beats the first one not chosen
+/// by more than 1e-3 (in score), so that rounding never changes the routing.
+/// Not handled: output and FFN biases, the shared expert's gate, the router's correction bias.
+class ReferenceModel {
+ public:
+  ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions);
+
+  const ModelSpec& model() const { return model_; }
+  const ModelWeights& weights() const { return weights_; }
+  std::int64_t positions() const { return positions_; }
+  const ReferenceRequest& Request(std::int64_t request);
+
+ private:
+  Matrix Attend(const LayerWeights& layer, const Matrix& x, Matrix* cache) const;
+  Matrix Moe(const LayerWeights& layer, const Matrix& x, double* margin) const;
+  ReferenceRequest Forward(std::vector<std::int64_t> ids, double* margin) const;
+
+  ModelSpec model_;
+  std::uint64_t seed_;
+  std::int64_t positions_;
+  ModelWeights weights_;
+  std::map<std::int64_t, ReferenceRequest> requests_;
+};
+
+}  // namespace shardscout::interpret
