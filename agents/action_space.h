@@ -9,8 +9,8 @@
 
 namespace shardscout::agents {
 
-/// What a policy network needs to know of one sub-action. Independent of StrategySpace, so that the network can be tested on plain
-/// arrays.
+/// What a policy network needs to know of one sub-action. Independent of StrategySpace, so that the network can be
+/// tested on plain arrays.
 struct SubAction {
   std::vector<double> log_prior;  ///< Logarithm of the prior weight of each choice. [num_choices]
   /// Numeric features of each choice, row-major, about 1 in size, or empty where choices are mere names.
@@ -28,13 +28,13 @@ class ActionSpace {
   virtual void AllowedChoices(std::span<const int> prefix, std::vector<std::uint8_t>& mask) const = 0;
 };
 
-/// The decision variables of a StrategySpace that have more than one value; the others take no step of the policy. The space must
-/// outlive this.
+/// The decision variables of a StrategySpace that have more than one value; the others take no step of the policy. The
+/// space must outlive this.
 ///
-/// Each size v of the first eight variables (the degrees, batch_size, num_microbatches) carries numeric features: log2 v, fifteen
-/// bumps over log2 v (so that near sizes look alike), its powers of two and three, whether it is 2^k or 3 * 2^k, and whether it
-/// divides the number of devices. A policy starts with embeddings made of them, so that what it learns of tp = 8 holds a
-/// little for tp = 16, and the 24,576 sizes of a large cluster need no experience of each.
+/// Each size v of the first eight variables (the degrees, batch_size, num_microbatches) carries numeric features: log2
+/// v, fifteen bumps over log2 v (so that near sizes look alike), its powers of two and three, whether it is 2^k or 3 *
+/// 2^k, and whether it divides the number of devices. A policy starts with embeddings made of them, so that what it
+/// learns of tp = 8 holds a little for tp = 16, and the 24,576 sizes of a large cluster need no experience of each.
 class StrategyActionSpace : public ActionSpace {
  public:
   explicit StrategyActionSpace(const StrategySpace& space);

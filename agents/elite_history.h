@@ -15,12 +15,12 @@ struct Elite {
   bool operator==(const Elite&) const = default;
 };
 
-/// The N best distinct strategies found so far: what a policy observes, and what an agent inherits from the one before it
-/// (DESIGN.md section 8; "Learning to Shard", arXiv 2509.00217).
+/// The N best distinct strategies found so far: what a policy observes, and what an agent inherits from the one before
+/// it (DESIGN.md section 8; "Learning to Shard", arXiv 2509.00217).
 ///
-/// Invariants: at most `capacity` elites, no two with the same choices, best first; among equal rewards the lexicographically
-/// smaller choices come first (the order of Better). What was offered, not when, decides the content, as long as a strategy
-/// always comes with the same reward.
+/// Invariants: at most `capacity` elites, no two with the same choices, best first; among equal rewards the
+/// lexicographically smaller choices come first (the order of Better). What was offered, not when, decides the content,
+/// as long as a strategy always comes with the same reward.
 ///
 /// Example, capacity 2: Add(a, 0.5), Add(b, 0.9), Add(a, 0.5), Add(c, 0.7) leave [b 0.9, c 0.7].
 class EliteHistory {

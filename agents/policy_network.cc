@@ -78,12 +78,13 @@ void PolicyNetwork::Build(Rng& rng) {
   const double fan = 1 / std::sqrt(static_cast<double>(width));
   const double residual = fan / std::sqrt(3.0 * size_.num_layers);
   matrix(table_, {rows, table}, 0);
-  matrix(input_, {actions, table, width}, 1 / std::sqrt(static_cast<double>(table)));
-  matrix(output_, {actions, width, table}, 0.01 * fan);
+  const double table_fan = 1 / std::sqrt(static_cast<double>(table));
+  matrix(input_, {table, width}, table_fan);
+  matrix(output_, {width, table}, 0.01 * fan);
   matrix(begin_, {width}, 1);
   matrix(position_, {actions, width}, 1);
   matrix(start_, {1, width}, 1);
-  matrix(elite_, {width, width}, fan);
+  matrix(elite_, {actions, table, width}, table_fan);
   matrix(reward_, {kRewardFeatures, width}, 0.5);
   norm(memory_norm_, memory_norm_bias_);
   layers_.resize(static_cast<std::size_t>(size_.num_layers));
@@ -166,13 +167,14 @@ PolicyNetwork::Memory PolicyNetwork::Encode(std::span<const Elite> elites) const
         rows.data_ptr<int64_t>()[a * count + i] = offsets_[j] + elite.choices[j];
       }
       const double features[kRewardFeatures] = {1, elite.reward, std::max(-1.0, 10 * (elite.reward - best)),
-                                                i == 0 ? 1.0 : 0.0, static_cast<double>(i) / static_cast<double>(count)};
+                                                i == 0 ? 1.0 : 0.0,
+                                                static_cast<double>(i) / static_cast<double>(count)};
       std::transform(features, features + kRewardFeatures, rewards.data_ptr<float>() + i * kRewardFeatures,
                      [](double x) { return static_cast<float>(x); });
     }
-    const at::Tensor embedded = at::bmm(at::embedding(table_, rows), input_);
-    const at::Tensor sum = embedded.sum(0) / std::sqrt(static_cast<double>(actions));
-    tokens = at::cat({start_, at::mm(sum, elite_) + at::mm(rewards, reward_)});
+    const at::Tensor sum =
+        at::bmm(at::embedding(table_, rows), elite_).sum(0) / std::sqrt(static_cast<double>(actions));
+    tokens = at::cat({start_, at::addmm(sum, rewards, reward_)});
   }
   tokens = at::layer_norm(tokens, {size_.width}, memory_norm_, memory_norm_bias_);
   Memory memory;
@@ -210,8 +212,7 @@ at::Tensor PolicyNetwork::Hidden(const Memory& memory, const at::Tensor& choices
   at::Tensor x = begin_.view({1, 1, width}).expand({1, count, width});
   if (actions > 1) {
     const at::Tensor rows = (choices + offset_row_).narrow(1, 0, actions - 1).t();
-    const at::Tensor embedded = at::embedding(table_, rows);
-    x = at::cat({x, at::bmm(embedded, input_.narrow(0, 0, actions - 1))});
+    x = at::cat({x, at::matmul(at::embedding(table_, rows), input_)});
   }
   x = (x + position_.unsqueeze(1)).transpose(0, 1).reshape({count * actions, width});
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -225,13 +226,12 @@ at::Tensor PolicyNetwork::Hidden(const Memory& memory, const at::Tensor& choices
 
 /// [num_sub_actions, num_actions, table width]
 at::Tensor PolicyNetwork::Queries(const at::Tensor& hidden) const {
-  return at::bmm(hidden.transpose(0, 1), output_) / std::sqrt(static_cast<double>(size_.table_width));
+  return at::matmul(hidden, output_ / std::sqrt(static_cast<double>(size_.table_width))).transpose(0, 1);
 }
 
 at::Tensor PolicyNetwork::SmallLogits(const at::Tensor& queries) const {
   const at::Tensor rows = at::embedding(table_, small_rows_);
-  return at::bmm(queries.index_select(0, small_index_),
-                 rows.transpose(1, 2));
+  return at::bmm(queries.index_select(0, small_index_), rows.transpose(1, 2));
 }
 
 at::Tensor PolicyNetwork::LargeLogits(const at::Tensor& queries, std::size_t large) const {
@@ -323,7 +323,7 @@ void PolicyNetwork::Decoder::Advance(std::span<const int> choices) {
   } else {
     const std::size_t before = static_cast<std::size_t>(position_ - 1);
     const at::Tensor rows = at::embedding(network_.table_, Indices(choices) + network_.offsets_[before]);
-    x = at::addmm(network_.position_.select(0, position_), rows, network_.input_.select(0, position_ - 1));
+    x = at::addmm(network_.position_.select(0, position_), rows, network_.input_);
   }
   const int64_t width = network_.size_.width;
   for (std::size_t i = 0; i < network_.layers_.size(); ++i) {
@@ -338,8 +338,8 @@ void PolicyNetwork::Decoder::Advance(std::span<const int> choices) {
 at::Tensor PolicyNetwork::Decoder::Logits() const {
   const at::NoGradGuard no_grad;
   const std::size_t a = static_cast<std::size_t>(position_);
-  const at::Tensor query = at::mm(hidden_, network_.output_.select(0, position_)) /
-                           std::sqrt(static_cast<double>(network_.size_.table_width));
+  const at::Tensor query =
+      at::mm(hidden_, network_.output_ / std::sqrt(static_cast<double>(network_.size_.table_width)));
   const int64_t num_choices = static_cast<int64_t>(network_.sub_actions_[a].NumChoices());
   return at::mm(query, network_.table_.narrow(0, network_.offsets_[a], num_choices).t());
 }

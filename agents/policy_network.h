@@ -20,11 +20,11 @@ struct PolicySize {
   int table_width = 32;
 };
 
-/// Additive terms of the logits of recorded actions: log prior where a choice is allowed, kMasked where it is not. The sub-actions with at most
-/// PolicyNetwork::kSmall choices share one padded tensor.
+/// Additive terms of the logits of recorded actions: log prior where a choice is allowed, kMasked where it is not. The
+/// sub-actions with at most PolicyNetwork::kSmall choices share one padded tensor.
 struct ActionBias {
-  at::Tensor small;                ///< [num_small, num_actions, most choices of a small one]
-  std::vector<at::Tensor> large;   ///< For each large one: [num_actions, num_choices]
+  at::Tensor small;               ///< [num_small, num_actions, most choices of a small one]
+  std::vector<at::Tensor> large;  ///< For each large one: [num_actions, num_choices]
 };
 
 /// What a teacher-forced pass says of recorded actions. [num_actions, num_sub_actions], float32 each.
@@ -36,24 +36,25 @@ struct ActionEvaluation {
 
 /// A transformer decoder that emits a compound action one sub-action at a time.
 ///
-///   memory    = start token, then one token for each elite: sum over sub-actions of W_a E[choice], projected, plus its reward's embedding
-///   x_0       = begin + position_0,    x_a = W_(a-1) E[choice of a-1] + position_a
-///   h         = layers(x): causal self-attention, cross-attention to the memory, feed-forward; pre-norm, residual
-///   logits_a  = E_a (V_a h_a) / sqrt(table width) + log prior_a, masked;      value_a = u . h_a
+///   memory    = start token, then one token for each elite: sum over sub-actions a of W_a E[choice of a], plus its
+///   reward's embedding x_0       = begin + position_0,    x_a = U E[choice of a-1] + position_a h         = layers(x):
+///   causal self-attention, cross-attention to the memory, feed-forward; pre-norm, residual logits_a  = E_a (V h_a) /
+///   sqrt(table width) + log prior_a, masked;      value_a = w . h_a
 ///
-/// E is one table with a row of `table_width` numbers for every choice of every sub-action, shared by input and output (24,576 choices of one sub-action:
-/// 3 MB, with gradient and Adam's moments 13 MB). Rows of sizes start as random projections of their numeric features plus noise,
-/// so that near sizes look alike from the start and yet every size can be learned by itself; V starts near zero, so the first
-/// policy is the prior.
+/// E is one table with a row of `table_width` numbers for every choice of every sub-action, shared by input and output
+/// (24,576 choices of one sub-action: 3 MB, with gradient and Adam's moments 13 MB). Rows of sizes start as random
+/// projections of their numeric features plus noise, so that near sizes look alike from the start and yet every size
+/// can be learned by itself; V starts near zero, so the first policy is the prior.
 ///
-/// Source: "Learning to Shard" (arXiv 2509.00217) as DESIGN.md section 8 gives it; decoder of Vaswani et al. 2017, pre-norm. Departures:
-/// the prior in the logits; a value for each prefix instead of one for the history alone.
+/// Source: "Learning to Shard" (arXiv 2509.00217) as DESIGN.md section 8 gives it; decoder of Vaswani et al. 2017,
+/// pre-norm. Departures: the prior in the logits; a value for each prefix instead of one for the history alone.
 ///
-/// Weights come from `rng` (uniform draws), never from torch's global generator, so that nothing outside is disturbed. Not thread safe.
+/// Weights come from `rng` (uniform draws), never from torch's global generator, so that nothing outside is disturbed.
+/// Not thread safe.
 class PolicyNetwork {
  public:
-  static constexpr int kSmall = 64;          ///< Choices of a small sub-action, at most.
-  static constexpr float kMasked = -1e30F;   ///< Finite, so that 0 * kMasked is 0 in the entropy; its exp is 0.
+  static constexpr int kSmall = 64;         ///< Choices of a small sub-action, at most.
+  static constexpr float kMasked = -1e30F;  ///< Finite, so that 0 * kMasked is 0 in the entropy; its exp is 0.
 
   PolicyNetwork(const std::vector<SubAction>& sub_actions, const PolicySize& size, Rng& rng);
 
@@ -96,7 +97,8 @@ class PolicyNetwork {
   /// Log-probabilities of every choice of one sub-action under teacher forcing, for tests. [num_actions, num_choices]
   at::Tensor AllLogprobs(const Memory& memory, const at::Tensor& choices, const ActionBias& bias, int sub_action) const;
 
-  /// All weights and their gradients, each in one contiguous vector, float32; the weights of the layers are views of it.
+  /// All weights and their gradients, each in one contiguous vector, float32; the weights of the layers are views of
+  /// it.
   const at::Tensor& weights() const { return weights_; }
   const at::Tensor& gradients() const { return gradients_; }
 
@@ -120,9 +122,9 @@ class PolicyNetwork {
 
   std::vector<SubAction> sub_actions_;
   PolicySize size_;
-  std::vector<std::int64_t> offsets_;       ///< First row of a sub-action in the table.
-  std::vector<int> small_, large_;          ///< Sub-actions by size.
-  std::vector<int> slot_;                   ///< Index of a sub-action in small_ or large_.
+  std::vector<std::int64_t> offsets_;  ///< First row of a sub-action in the table.
+  std::vector<int> small_, large_;     ///< Sub-actions by size.
+  std::vector<int> slot_;              ///< Index of a sub-action in small_ or large_.
   std::int64_t small_width_ = 0;
   at::Tensor small_index_, small_rows_, offset_row_, order_;
 

@@ -24,15 +24,16 @@ PolicySize SizeOf(const PpoConfig& config) {
           .table_width = static_cast<int>(config.table_width)};
 }
 
-/// Adam (Kingma and Ba 2015, algorithm 1) over one vector, after clipping the gradient's norm. One pass over memory instead of some ten
-/// tensor operations a parameter. beta1 0.9, beta2 0.999, epsilon 1e-8.
+/// Adam (Kingma and Ba 2015, algorithm 1) over one vector, after clipping the gradient's norm. One pass over memory
+/// instead of some ten tensor operations a parameter. beta1 0.9, beta2 0.999, epsilon 1e-8.
 class Adam {
  public:
   explicit Adam(std::int64_t size) : mean_(static_cast<std::size_t>(size)), square_(mean_.size()) {}
 
   void Step(float* weights, const float* gradients, double learning_rate, double max_grad_norm) {
     double norm = 0;
-    for (std::size_t i = 0; i < mean_.size(); ++i) norm += static_cast<double>(gradients[i]) * static_cast<double>(gradients[i]);
+    for (std::size_t i = 0; i < mean_.size(); ++i)
+      norm += static_cast<double>(gradients[i]) * static_cast<double>(gradients[i]);
     norm = std::sqrt(norm);
     const float scale = static_cast<float>(std::min(1.0, max_grad_norm / (norm + 1e-6)));
     beta1_power_ *= 0.9;
@@ -42,7 +43,8 @@ class Adam {
     for (std::size_t i = 0; i < mean_.size(); ++i) {
       const float gradient = gradients[i] * scale;
       const float mean = 0.9F * mean_[i] + 0.1F * gradient;
-      mean_[i] = std::abs(mean) < 1e-30F ? 0.0F : mean;  // Numbers that decay into denormals would cost 100 cycles each.
+      mean_[i] =
+          std::abs(mean) < 1e-30F ? 0.0F : mean;  // Numbers that decay into denormals would cost 100 cycles each.
       square_[i] = 0.999F * square_[i] + 0.001F * gradient * gradient;
       weights[i] -= rate * mean_[i] / (std::sqrt(square_[i]) * correction + 1e-8F);
     }
@@ -99,10 +101,10 @@ UpdateStats PpoAgent::Impl::Minibatch(const at::Tensor& rows, const at::Tensor& 
   const at::Tensor old_logprob = rollout.logprob.index_select(0, rows);
   const at::Tensor goal = reward.index_select(0, rows).unsqueeze(1).expand_as(now.value);
   const at::Tensor adv = advantage.index_select(0, rows);
-  const at::Tensor surrogate =
-      config.joint ? ClippedSurrogateLoss(now.logprob.sum(1), old_logprob.sum(1), adv.select(1, 0),
-                                          at::ones({rows.size(0)}), config.clip_range)
-                   : ClippedSurrogateLoss(now.logprob, old_logprob, adv, weight, config.clip_range);
+  const at::Tensor surrogate = config.joint
+                                   ? ClippedSurrogateLoss(now.logprob.sum(1), old_logprob.sum(1), adv.select(1, 0),
+                                                          at::ones({rows.size(0)}), config.clip_range)
+                                   : ClippedSurrogateLoss(now.logprob, old_logprob, adv, weight, config.clip_range);
   const at::Tensor value = ValueLoss(now.value, goal, weight);
   const at::Tensor entropy = EntropyMean(now.entropy, weight);
   network.gradients().zero_();
@@ -116,11 +118,14 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, double progress) {
   Impl& impl = *impl_;
   SHARDSCOUT_CHECK_OP(rewards.size(), ==, impl.rollout.actions.size());
   at::Tensor reward = at::empty({static_cast<std::int64_t>(rewards.size())});
-  std::transform(rewards.begin(), rewards.end(), reward.data_ptr<float>(), [](double r) { return static_cast<float>(r); });
+  std::transform(rewards.begin(), rewards.end(), reward.data_ptr<float>(),
+                 [](double r) { return static_cast<float>(r); });
   const Rollout& rollout = impl.rollout;
   at::Tensor advantage;
   if (impl.config.joint) {
-    advantage = NormaliseAdvantage(reward - rollout.value.select(1, 0), at::ones_like(reward)).unsqueeze(1).expand_as(rollout.value);
+    advantage = NormaliseAdvantage(reward - rollout.value.select(1, 0), at::ones_like(reward))
+                    .unsqueeze(1)
+                    .expand_as(rollout.value);
   } else {
     advantage = NormaliseAdvantage(reward.unsqueeze(1) - rollout.value, rollout.free);
   }

@@ -28,15 +28,16 @@ class PpoAgent {
   PpoAgent(const PpoAgent&) = delete;
   PpoAgent& operator=(const PpoAgent&) = delete;
 
-  /// Draws config.rollout_size actions from the policy that observes `history` (whose choices are actions of this space).
+  /// Draws config.rollout_size actions from the policy that observes `history` (whose choices are actions of this
+  /// space).
   const std::vector<Choices>& Sample(const EliteHistory& history);
 
-  /// Learns from the actions of the last Sample. rewards: [rollout_size], in their order. progress in [0, 1]: the agent's spent share
-  /// of its budget, for the entropy schedule.
+  /// Learns from the actions of the last Sample. rewards: [rollout_size], in their order. progress in [0, 1]: the
+  /// agent's spent share of its budget, for the entropy schedule.
   UpdateStats Update(std::span<const double> rewards, double progress);
 
-  /// The lowest top probability of a sub-action that is not forced on the greedy rollout; exact where it is above `threshold`,
-  /// otherwise that of the first sub-action at or below it.
+  /// The lowest top probability of a sub-action that is not forced on the greedy rollout; exact where it is above
+  /// `threshold`, otherwise that of the first sub-action at or below it.
   double GreedyConfidence(const EliteHistory& history, double threshold) const;
 
  private:
@@ -44,9 +45,9 @@ class PpoAgent {
   std::unique_ptr<Impl> impl_;
 };
 
-/// While it lives, torch runs on one thread; the OpenMP threads that evaluation may use are given back by EvaluationThreads. Restores torch's
-/// and OpenMP's numbers of threads at its end. The number of inter-op threads, which can be set only once in a process, is set to one at
-/// the first use, if nobody has set it.
+/// While it lives, torch runs on one thread; the OpenMP threads that evaluation may use are given back by
+/// EvaluationThreads. Restores torch's and OpenMP's numbers of threads at its end. The number of inter-op threads,
+/// which can be set only once in a process, is set to one at the first use, if nobody has set it.
 class TorchThreadScope {
  public:
   TorchThreadScope();

@@ -58,7 +58,7 @@ class Run {
       stale = fresh > 0 ? 0 : stale + 1;
       const bool sure = agent.GreedyConfidence(history_, config_.exit_probability) > config_.exit_probability;
       confident = sure ? confident + 1 : 0;
-      report.end = confident >= config_.exit_updates       ? AgentEnd::kConfident
+      report.end = confident >= config_.exit_updates      ? AgentEnd::kConfident
                    : stale >= config_.exit_stale_rollouts ? AgentEnd::kStale
                                                           : AgentEnd::kShareSpent;
       if (report.end != AgentEnd::kShareSpent) return report;

@@ -17,13 +17,14 @@ struct Rollout {
   ActionBias bias;
 };
 
-/// Draws `num_actions` actions. Probabilities and their sums are in double precision on the CPU and the draws come from `rng`, one
-/// for every sub-action that isn't forced, action by action within a sub-action: the same on any number of threads.
+/// Draws `num_actions` actions. Probabilities and their sums are in double precision on the CPU and the draws come from
+/// `rng`, one for every sub-action that isn't forced, action by action within a sub-action: the same on any number of
+/// threads.
 Rollout SampleActions(const PolicyNetwork& network, const PolicyNetwork::Memory& memory, const ActionSpace& space,
                       int num_actions, Rng& rng);
 
-/// The most probable choice at each sub-action, and the lowest of their probabilities over the sub-actions that are not forced (1
-/// when all are). Stops where that falls to `stop_at` or below; `action` then ends there.
+/// The most probable choice at each sub-action, and the lowest of their probabilities over the sub-actions that are not
+/// forced (1 when all are). Stops where that falls to `stop_at` or below; `action` then ends there.
 struct GreedyRollout {
   Choices action;
   double confidence = 1;

@@ -3,6 +3,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/run_search.h"
+#include "src/choices.h"
 #include "src/json/json_text.h"
 
 namespace shardscout {
@@ -11,14 +12,8 @@ namespace {
 void CheckRegistered(const std::string& name, const SearcherRegistry& searchers, const std::string& place) {
   if (searchers.entries().contains(name)) return;
   std::vector<std::string> names;
-  std::string listed;
-  for (const auto& [known, entry] : searchers.entries()) {
-    names.push_back(known);
-    listed += (listed.empty() ? "" : ", ") + known;
-  }
-  const std::string nearest = NearestName(name, names);
-  throw SpecError(place, "\"" + name + "\" is not a searcher" +
-                             (nearest.empty() ? "; known: " + listed : "; did you mean \"" + nearest + "\"?"));
+  for (const auto& [known, entry] : searchers.entries()) names.push_back(known);
+  throw SpecError(place, "\"" + name + "\" is not a searcher; expected " + internal::Choices(name, names));
 }
 
 }  // namespace
@@ -31,7 +26,8 @@ std::vector<SearcherSettings> SettingsFor(const std::vector<std::string>& chosen
   if (!config.is_object()) throw SpecError(config_place, "expected an object: searcher name -> its settings");
   for (const auto& item : config.items()) {
     if (!item.key().starts_with('_')) {
-      CheckRegistered(item.key(), searchers, json::Place(config_place, std::string("/").append(json::PointerStep(item.key()))));
+      CheckRegistered(item.key(), searchers,
+                      json::Place(config_place, std::string("/").append(json::PointerStep(item.key()))));
     }
   }
   std::vector<SearcherSettings> all(chosen.size());
@@ -45,7 +41,7 @@ std::vector<SearcherSettings> SettingsFor(const std::vector<std::string>& chosen
     const std::size_t dot = assignment.find('.');
     const std::size_t equals = assignment.find('=');
     if (dot == std::string::npos || equals == std::string::npos || dot > equals || dot == 0) {
-      throw SpecError(place, "expected searcher.setting=value, such as annealing.restarts=4");
+      throw SpecError(place, "expected searcher.setting=value, such as annealing.patience=100");
     }
     const std::string name = assignment.substr(0, dot);
     CheckRegistered(name, searchers, place);

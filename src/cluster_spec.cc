@@ -54,7 +54,13 @@ double DeviceSpec::PeakFlopPerS(DType dtype) const {
 
 ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
   ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
-  if (num_devices) json::SetField(cluster, "num_devices", std::to_string(*num_devices), "--devices");
+  if (num_devices) {
+    if (*num_devices < 1 || static_cast<double>(*num_devices) > kMaxCount) {
+      throw SpecError("--devices", "found " + std::to_string(*num_devices) + ", expected an integer in [1, " +
+                                       std::to_string(static_cast<std::int64_t>(kMaxCount)) + "]");
+    }
+    cluster.num_devices = *num_devices;
+  }
   if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
   CheckTiers(cluster, place);
   if (cluster.device.PeakFlopPerS(DType::kBf16) <= 0) {

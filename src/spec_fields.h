@@ -13,7 +13,7 @@
 
 namespace shardscout {
 
-/// Counts and sizes in specs stay below this, so that a product of two fits an int64.
+/// The largest count or size in a spec, so that a product of two fits an int64.
 inline constexpr double kMaxCount = 2147483648.0;
 
 inline constexpr std::array<TierKind, 5> EnumValues(TierKind) {

@@ -327,10 +327,17 @@ bool StrategySpace::Impl::DataExists(const Strategy& s) const {
   if (!problem.workload().concurrency) {
     Strategy with = s;
     with.data_parallel_size = 1;
+    const auto& batches = values[static_cast<std::size_t>(Index(Variable::kBatchSize))];
+    const bool tokens_split = std::any_of(batches.begin(), batches.end(), [&](std::int64_t batch) {
+      with.batch_size = batch;
+      return rules.BatchSplits(with) && rules.TokensSplit(with);
+    });
     bool possible = false;
     for (const ExpertMesh& mesh : expert_meshes) {
       with.expert_parallel_size = mesh.ep;
       with.expert_tensor_parallel_size = mesh.etp;
+      // Every exchange but gather_reduce needs tokens that split; tried before all else, since most sizes of tp fail here.
+      if (problem.model().HasMoe() && !tokens_split && mesh.ep * mesh.etp % s.tensor_parallel_size != 0) continue;
       for (std::int64_t dp : {std::int64_t{1}, std::int64_t{2}}) {
         with.data_parallel_size = dp;
         possible = possible || BatchExists(with);

@@ -242,7 +242,7 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
           continue;
         }
         row.bytes += n * task.payload_bytes;
-        const std::vector<GroupSpan>& group = spans.Of(task.group);
+        const std::vector<GroupSpan>& group = SpansOfTask(task, spans);
         for (const GroupSpan& span : group) row.tier = std::max(row.tier, span.outermost_tier);
         const std::vector<double> wire = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, group);
         // Calls are spread over the stages; a device has its own stage's share.

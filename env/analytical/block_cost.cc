@@ -90,18 +90,27 @@ MemoryUse FullestStage(const Problem& problem, const Strategy& s, const std::vec
 
 }  // namespace
 
-const std::vector<GroupSpan>& SpanCache::Of(const Group& group) {
+const std::vector<GroupSpan>& SpanCache::Find(const Group& group, std::int64_t ranks, std::int64_t times) {
   for (const auto& [known, spans] : spans_) {
     if (known == group) return *spans;
   }
-  std::vector<GroupSpan> spans = SpansOf(cluster_, group, stage_size_, num_stages_);
-  spans_.emplace_back(group, std::make_unique<std::vector<GroupSpan>>(std::move(spans)));
-  return *spans_.back().second;
+  auto spans = std::make_unique<std::vector<GroupSpan>>(SpansOf(cluster_, group, ranks, times));
+  return *spans_.emplace_back(group, std::move(spans)).second;
+}
+
+const std::vector<GroupSpan>& SpanCache::Of(const Group& group) { return Find(group, stage_size_, stages_ * replicas_); }
+
+const std::vector<GroupSpan>& SpanCache::OfPipeline() {
+  return Find({stages_, stage_size_}, stage_size_ * stages_, replicas_);
+}
+
+const std::vector<GroupSpan>& SpansOfTask(const Task& task, SpanCache& spans) {
+  return task.collective == Collective::kSendRecv ? spans.OfPipeline() : spans.Of(task.group);
 }
 
 double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans) {
   if (task.kind == TaskKind::kCollective) {
-    return CollectiveTime(cluster, task.collective, task.payload_bytes, spans.Of(task.group));
+    return CollectiveTime(cluster, task.collective, task.payload_bytes, SpansOfTask(task, spans));
   }
   return OperatorTime(cluster.device, task);
 }

@@ -33,14 +33,22 @@ class SpanCache {
   SpanCache(const ClusterSpec& cluster, const Strategy& degrees)
       : cluster_(cluster),
         stage_size_(degrees.StageSize()),
-        num_stages_(degrees.pipeline_parallel_size * (cluster.num_devices / degrees.InstanceSize())) {}
+        stages_(degrees.pipeline_parallel_size),
+        replicas_(cluster.num_devices / degrees.InstanceSize()) {}
   const std::vector<GroupSpan>& Of(const Group& group);
+  /// Of a transfer between stages, forward or back to the first: the chain of an instance's stages.
+  const std::vector<GroupSpan>& OfPipeline();
 
  private:
+  const std::vector<GroupSpan>& Find(const Group& group, std::int64_t ranks, std::int64_t times);
+
   const ClusterSpec& cluster_;
-  std::int64_t stage_size_, num_stages_;
+  std::int64_t stage_size_, stages_, replicas_;
   std::vector<std::pair<Group, std::unique_ptr<std::vector<GroupSpan>>>> spans_;
 };
+
+/// Where a collective's groups lie.
+const std::vector<GroupSpan>& SpansOfTask(const Task& task, SpanCache& spans);
 
 /// Time of one task: OperatorTime or CollectiveTime.
 double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans);

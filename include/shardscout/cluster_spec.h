@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shardscout/dtype.h"
@@ -42,7 +43,7 @@ struct DeviceSpec {
   DeviceEfficiency efficiency;
 
   /// Peak for `dtype`, falling back int4/mxfp4 -> fp8 -> bf16 (weights are widened before the product), fp8/int8 ->
-  /// bf16, fp16 <-> bf16.
+  /// bf16, fp16 <-> bf16, and last to fp32; 0 where the device has none of them.
   double PeakFlopPerS(DType dtype) const;
   bool operator==(const DeviceSpec&) const = default;
 };

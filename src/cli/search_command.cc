@@ -115,7 +115,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "5\n"
       "  shardscout search -m llama-3.1-70b -c a100-80-sxm -n 8 -w prefill-chat --isl 8192 --fix "
       "tensor_parallel_size=8\n"
-      "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.restarts=8 "
+      "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.patience=100 "
       "-s annealing");
   command->callback(
       [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });

@@ -19,7 +19,7 @@ struct SearchArguments {
   std::int64_t seed = 1;
   std::string start = "none";
   std::string config;             ///< A file of searchers' settings.
-  std::vector<std::string> sets;  ///< "annealing.restarts=4"
+  std::vector<std::string> sets;  ///< "annealing.patience=100"
   int threads = 0;
   double time_limit_s = 0;
   std::string out;

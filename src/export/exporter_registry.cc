@@ -2,6 +2,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/exporter.h"
+#include "src/choices.h"
 #include "src/export/vllm.h"
 
 namespace shardscout {
@@ -24,17 +25,13 @@ const Exporter& ExporterRegistry::Get(const std::string& target) const {
   // A framework's name alone means its newest version, which sorts last.
   const Exporter* newest = nullptr;
   std::vector<std::string> names;
-  std::string listed;
   for (const auto& [name, exporter] : exporters_) {
     if (Framework(name) == target) newest = exporter.get();
-    names.push_back(name);
     names.push_back(Framework(name));
-    listed += (listed.empty() ? "" : ", ") + name;
+    names.push_back(name);
   }
   if (newest != nullptr) return *newest;
-  const std::string nearest = NearestName(target, names);
-  throw SpecError("--to", "\"" + target + "\" is not an exporter" +
-                              (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?") + " Known: " + listed);
+  throw SpecError("--to", "\"" + target + "\" is not an exporter; expected " + internal::Choices(target, names));
 }
 
 std::vector<std::string> ExporterRegistry::List() const {

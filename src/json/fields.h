@@ -27,9 +27,10 @@
 // and then, with `file` the path as errors name it:
 //
 //   PpoConfig config = json::ReadJson<PpoConfig>(json::ParseText(text, file), file);
-//   json::SetField(config, "clip_range", "0.1", "--set");   // --set clip_range=0.1
-//   nlohmann::ordered_json out = json::WriteJson(config);   //
-//   {"clip_range":0.1,"ent_schedule":"linear","target_kl":null}
+//   json::SetField(config, "clip_range", "0.1", "--set");
+//   nlohmann::ordered_json out = json::WriteJson(config);
+//
+// leaves {"clip_range":0.1,"ent_schedule":"linear","target_kl":null} in `out`.
 //
 // A field is a bool, an integer, a double, a std::string, an enum, a struct with VisitFields, a std::optional of one of
 // these (null in JSON when unset) or a std::vector of one. Keys that begin with "_" are comments. What ranges can't

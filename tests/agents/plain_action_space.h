@@ -10,8 +10,9 @@
 
 namespace shardscout::agents {
 
-/// A compound action space on plain arrays: sub-action a has sizes[a] choices with prior weights 1 / (choice + 1), and a choice is
-/// masked where (a + choice + the last choice) % 3 is 0 (and where all would be, where the prefix says so, all but the first).
+/// A compound action space on plain arrays: sub-action a has sizes[a] choices with prior weights 1 / (choice + 1), and
+/// a choice is masked where (a + choice + the last choice) % 3 is 0 (and where all would be, where the prefix says so,
+/// all but the first).
 class PlainActionSpace : public ActionSpace {
  public:
   explicit PlainActionSpace(const std::vector<int>& sizes, bool masked = true) : masked_(masked) {
@@ -19,7 +20,9 @@ class PlainActionSpace : public ActionSpace {
       SubAction& sub_action = sub_actions_.emplace_back();
       for (int c = 0; c < size; ++c) {
         sub_action.log_prior.push_back(masked ? -std::log(c + 1.0) : 0.0);
-        if (size > 8) sub_action.features.insert(sub_action.features.end(), {static_cast<float>(c % 2), 0.1F * static_cast<float>(c)});
+        if (size > 8)
+          sub_action.features.insert(sub_action.features.end(),
+                                     {static_cast<float>(c % 2), 0.1F * static_cast<float>(c)});
       }
     }
   }

@@ -60,7 +60,8 @@ class PolicyNetworkTest : public testing::Test {
   /// Weights as after training, so that the policy is not just the prior.
   void Perturb() {
     float* weights = network_.weights().data_ptr<float>();
-    for (std::int64_t i = 0; i < network_.weights().numel(); ++i) weights[i] += static_cast<float>(0.2 * (rng_.Uniform() - 0.5));
+    for (std::int64_t i = 0; i < network_.weights().numel(); ++i)
+      weights[i] += static_cast<float>(0.2 * (rng_.Uniform() - 0.5));
   }
 };
 
@@ -99,7 +100,8 @@ TEST_F(PolicyNetworkTest, ProbabilitiesSumToOneAndMaskedChoicesGetNone) {
       space_.AllowedChoices(std::span<const int>(action).first(static_cast<std::size_t>(a)), mask);
       EXPECT_EQ(mask[static_cast<std::size_t>(action[static_cast<std::size_t>(a)])], 1);
       for (std::size_t c = 0; c < mask.size(); ++c) {
-        const float probability = p.data_ptr<float>()[static_cast<std::int64_t>(i) * p.size(1) + static_cast<std::int64_t>(c)];
+        const float probability =
+            p.data_ptr<float>()[static_cast<std::int64_t>(i) * p.size(1) + static_cast<std::int64_t>(c)];
         if (mask[c] == 0) EXPECT_EQ(probability, 0) << a << " " << c;
       }
     }
@@ -142,7 +144,8 @@ TEST_F(PolicyNetworkTest, GradientAgreesWithFiniteDifferences) {
   const auto at_step = [&](double sign) {
     for (std::int64_t i = 0; i < count; ++i) {
       network_.weights().data_ptr<float>()[i] =
-          saved.data_ptr<float>()[i] + static_cast<float>(sign * step * static_cast<double>(network_.gradients().data_ptr<float>()[i]));
+          saved.data_ptr<float>()[i] +
+          static_cast<float>(sign * step * static_cast<double>(network_.gradients().data_ptr<float>()[i]));
     }
     const at::NoGradGuard no_grad;
     return loss().item<double>();
@@ -163,7 +166,8 @@ TEST_F(PolicyNetworkTest, ObservesTheHistory) {
 TEST(PolicyNetworkWeightsTest, ComeFromTheGivenStreamAlone) {
   const PlainActionSpace space({3, 4});
   Rng a(5), b(5), c(6);
-  const PolicyNetwork one(space.sub_actions(), {}, a), two(space.sub_actions(), {}, b), other(space.sub_actions(), {}, c);
+  const PolicyNetwork one(space.sub_actions(), {}, a), two(space.sub_actions(), {}, b),
+      other(space.sub_actions(), {}, c);
   EXPECT_TRUE(at::equal(one.weights(), two.weights()));
   EXPECT_FALSE(at::equal(one.weights(), other.weights()));
 }

@@ -14,8 +14,7 @@ TEST(PpoLossTest, SurrogateAgainstHandComputation) {
   const at::Tensor ratio = Row({1.5, 0.5, 1.1, 0.7});
   const at::Tensor advantage = Row({1, -1, 2, 1});
   // min(1.5, 1.2) = 1.2; min(-0.5, -0.8) = -0.8; min(2.2, 2.2) = 2.2; min(0.7, 0.8) = 0.7.
-  const at::Tensor loss =
-      ClippedSurrogateLoss(old_logprob + ratio.log(), old_logprob, advantage, at::ones({4}), 0.2);
+  const at::Tensor loss = ClippedSurrogateLoss(old_logprob + ratio.log(), old_logprob, advantage, at::ones({4}), 0.2);
   EXPECT_NEAR(loss.item<double>(), -(1.2 - 0.8 + 2.2 + 0.7) / 4, 1e-6);
   const at::Tensor two =
       ClippedSurrogateLoss(old_logprob + ratio.log(), old_logprob, advantage, Row({1, 1, 0, 0}), 0.2);

@@ -67,7 +67,8 @@ TEST(PpoSearcherTest, LearnsWhereRandomSamplingDoesNot) {
   double random_best = 0;
   Rng rng(1);
   const auto reward = LastSharding(space);
-  for (int i = 0; i < 1500; ++i) random_best = std::max(random_best, reward(space.Sample(rng)).metrics.throughput_per_device);
+  for (int i = 0; i < 1500; ++i)
+    random_best = std::max(random_best, reward(space.Sample(rng)).metrics.throughput_per_device);
   EXPECT_EQ(out.evaluations, 1500);
   EXPECT_GT(out.best, random_best);
 }

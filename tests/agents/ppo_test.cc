@@ -55,11 +55,11 @@ TEST(PpoAgentTest, SolvesTheTrivialProblem) {
 
 TEST(PpoAgentTest, LearnsThroughMasks) {
   const PlainActionSpace space({6, 80, 6, 1, 6});
-  const Trained trained = Train(space, 150, 1, [](const Choices& action) {
-    return 0.1 * action[0] + 0.01 * action[1] - 0.1 * action[2];
-  });
+  const Trained trained =
+      Train(space, 150, 1, [](const Choices& action) { return 0.1 * action[0] + 0.01 * action[1] - 0.1 * action[2]; });
   double first_mean = 0;
-  for (std::size_t i = 0; i < 64; ++i) first_mean += 0.1 * trained.actions[i][0] + 0.01 * trained.actions[i][1] - 0.1 * trained.actions[i][2];
+  for (std::size_t i = 0; i < 64; ++i)
+    first_mean += 0.1 * trained.actions[i][0] + 0.01 * trained.actions[i][1] - 0.1 * trained.actions[i][2];
   EXPECT_GT(trained.last_mean, first_mean / 64 + 0.3);
 }
 

@@ -72,7 +72,7 @@ TEST(ClusterPresetTest, DevicesCanBeOverridden) {
   EXPECT_EQ(LoadCluster("gb200-nvl72", 1024).num_devices, 1024);
   EXPECT_EQ(LoadCluster("h100-sxm", 4).num_devices, 4);
   for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-8}, std::int64_t{1} << 40}) {
-    EXPECT_THAT(SpecErrorAt("--devices num_devices", [&] { LoadCluster("h100-sxm", bad); }),
+    EXPECT_THAT(SpecErrorAt("--devices", [&] { LoadCluster("h100-sxm", bad); }),
                 HasSubstr("found " + std::to_string(bad) + ", expected an integer in [1, 2147483648]"));
   }
 }

@@ -126,8 +126,8 @@ void BlockRunner::CheckWeights(const Block& block) const {
     const auto found = stored.find(key);
     const double held = found == stored.end() ? 0 : found->second;
     if (std::abs(held - elements) > 0.5) {
-      Fail(std::string("uses ") + std::to_string(elements) + " elements of weight " +
-           std::string(ToString(key.first)) + " and stores " + std::to_string(held));
+      Fail(std::string("uses ") + std::to_string(elements) + " elements of weight " + std::string(ToString(key.first)) +
+           " and stores " + std::to_string(held));
     }
   }
   for (const auto& [key, elements] : stored) {
@@ -145,10 +145,9 @@ Held BlockRunner::Run(const Block& block, Held input, const std::string& where) 
   Define(block.input, std::move(input));
   for (std::size_t i = 0; i < block.tasks.size(); ++i) {
     const Task& task = block.tasks[i];
-    const std::string_view name =
-        task.kind == TaskKind::kCollective ? ToString(task.collective) : ToString(task.kind);
-    where_ = where + ", task " + std::to_string(i) + " (" + std::string(ToString(task.op)) + " " + std::string(name) +
-             ")";
+    const std::string_view name = task.kind == TaskKind::kCollective ? ToString(task.collective) : ToString(task.kind);
+    where_ =
+        where + ", task " + std::to_string(i) + " (" + std::string(ToString(task.op)) + " " + std::string(name) + ")";
     try {
       if (task.kind == TaskKind::kCollective) {
         RunCollective(task);

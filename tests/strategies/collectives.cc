@@ -37,8 +37,8 @@ struct Assembly {
   Assembly(TagsPtr rows, TagsPtr columns, Eigen::Index meta_columns) {
     local.rows = std::move(rows);
     local.columns = std::move(columns);
-    local.data = Matrix::Zero(static_cast<Eigen::Index>(local.rows->size()),
-                              static_cast<Eigen::Index>(local.columns->size()));
+    local.data =
+        Matrix::Zero(static_cast<Eigen::Index>(local.rows->size()), static_cast<Eigen::Index>(local.columns->size()));
     local.meta = Matrix::Zero(local.data.rows(), meta_columns);
     filled.assign(static_cast<std::size_t>(local.data.size()), 0);
     has_meta.assign(local.rows->size(), 0);
@@ -87,7 +87,7 @@ Eigen::Index Put(const Local& part, OnOverlap overlap, Assembly* to, Eigen::Inde
   return static_cast<Eigen::Index>(from_rows.size() * from_columns.size());
 }
 
-TagsPtr UnionOf(const std::vector<const Local*>& members, TagsPtr Local::* tags) {
+TagsPtr UnionOf(const std::vector<const Local*>& members, TagsPtr Local::*tags) {
   bool same = true;
   for (const Local* member : members) same = same && member->*tags == members.front()->*tags;
   if (same) return members.front()->*tags;
@@ -226,6 +226,8 @@ void BlockRunner::ExchangeGroup(const Task& task, const Value& in, const Held& f
           const Eigen::Index moved =
               Put(*parts[i], reduce ? OnOverlap::kAdd : OnOverlap::kMustAgree, &wanted, &overlaps);
           if (moved < 0) Fail("members hold different values of one element");
+          const bool empty = parts[i]->data.size() == 0 || wanted.filled.empty();
+          if (moved == 0 && !routed && !empty) Fail("an all-to-all between ranks that have nothing for each other");
           sent[i] += static_cast<double>(moved);
         }
         if (!wanted.Complete()) Fail("rank " + std::to_string(member) + " does not get all that its layout says");
@@ -255,9 +257,22 @@ Held BlockRunner::Exchange(const Task& task, ValueId input, ValueId output, std:
   const Held& from = HeldOf(input);
   if (in.kind != out.kind || in.ffn != out.ffn) Fail("a collective changes what its value is");
   if (in.dtype != out.dtype) Fail("a collective changes the data type");
-  const bool must_reduce =
-      task.collective == Collective::kAllReduce || task.collective == Collective::kReduceScatter;
-  const bool reduce = must_reduce || (task.collective == Collective::kAllToAll && !SameSummands(from.partial, out.partial));
+  const bool must_reduce = task.collective == Collective::kAllReduce || task.collective == Collective::kReduceScatter;
+  const bool reduce =
+      must_reduce || (task.collective == Collective::kAllToAll && !SameSummands(from.partial, out.partial));
+  const bool leaves = IsRouted(in.tokens), enters = IsRouted(out.tokens);
+  if (reduce && !must_reduce && (!leaves || enters))
+    Fail("only tokens that come back from experts are added up on arrival");
+  if (task.collective == Collective::kAllToAll && (leaves || enters)) {
+    // Ranks outside an ep group (between routed tokens: etp group) have nothing for each other, so that too large a
+    // group would not show.
+    const PartialOver axis = leaves && enters ? kPartialExpertTensor : kPartialExpert;
+    for (std::int64_t rank = 0; rank < layouts_.Ranks(); ++rank) {
+      if (layouts_.MemberMask(task.group, rank) != layouts_.Summands(axis, rank)) {
+        Fail("routed tokens are exchanged over another group than their experts'");
+      }
+    }
+  }
   if (reduce) {
     CheckReduction(from.partial, out.partial, task.group);
   } else if (!SameSummands(from.partial, out.partial)) {
@@ -289,8 +304,7 @@ void BlockRunner::RunCollective(const Task& task) {
   }
   const double most = *std::max_element(payload.begin(), payload.end());
   if (!routed && std::abs(most - task.payload_bytes) > 1e-9 * std::max(1.0, most)) {
-    Fail("payload_bytes is " + std::to_string(task.payload_bytes) + ", the fullest buffer has " +
-         std::to_string(most));
+    Fail("payload_bytes is " + std::to_string(task.payload_bytes) + ", the fullest buffer has " + std::to_string(most));
   }
 }
 

@@ -255,7 +255,8 @@ Matrix BlockRunner::WeightPart(const Task& task, const Matrix& weight, const Tag
   }
   const bool whole_in = IsWhole(in, weight.rows()), whole_out = IsWhole(out, weight.cols());
   if (task.weight_split != WeightSplit::kRow && !whole_in) Fail("the product needs whole input rows");
-  if (task.weight_split != WeightSplit::kColumn && !whole_out) Fail("the product's output is whole but its value is not");
+  if (task.weight_split != WeightSplit::kColumn && !whole_out)
+    Fail("the product's output is whole but its value is not");
   if (whole_in && whole_out) return weight;
   return weight(in, out);
 }
@@ -288,9 +289,7 @@ Local BlockRunner::Norm(const Task& task, const Local& x, const Local* statistic
   const RowVector* scale = &weights_.final_norm;
   if (task.op != Operator::kLmHead) {
     if (layer_ == nullptr) Fail("a layer's norm outside a layer");
-    scale = latent                         ? &layer_->query_latent_norm
-            : task.op == Operator::kQkv    ? &layer_->input_norm
-                                           : &layer_->post_norm;
+    scale = latent ? &layer_->query_latent_norm : task.op == Operator::kQkv ? &layer_->input_norm : &layer_->post_norm;
   }
   Eigen::VectorXd mean_square;
   if (statistic != nullptr) {
@@ -376,7 +375,8 @@ Local BlockRunner::UpProject(const Local& query, const Local& latent) {
   const Matrix compressed = latent.data.leftCols(a.kv_lora_rank);
   data << query.data, compressed * layer_->key_up(Eigen::all, key_columns),
       compressed * layer_->value_up(Eigen::all, value_columns);
-  Use(WeightKind::kKeyUp, FfnKind::kNotFfn, static_cast<double>(a.kv_lora_rank) * static_cast<double>(key_columns.size()));
+  Use(WeightKind::kKeyUp, FfnKind::kNotFfn,
+      static_cast<double>(a.kv_lora_rank) * static_cast<double>(key_columns.size()));
   Use(WeightKind::kValueUp, FfnKind::kNotFfn,
       static_cast<double>(a.kv_lora_rank) * static_cast<double>(value_columns.size()));
   return Like(query, std::make_shared<const Tags>(std::move(columns)), std::move(data));
@@ -396,7 +396,8 @@ Local BlockRunner::AbsorbKey(const Local& query) {
         query.data.middleCols(at * size, nope) * layer_->key_up.middleCols(heads[i] * nope, nope).transpose();
     data.middleCols(at * wide + a.kv_lora_rank, rope) = query.data.middleCols(at * size + nope, rope);
   }
-  Use(WeightKind::kKeyUp, FfnKind::kNotFfn, static_cast<double>(a.kv_lora_rank * nope) * static_cast<double>(heads.size()));
+  Use(WeightKind::kKeyUp, FfnKind::kNotFfn,
+      static_cast<double>(a.kv_lora_rank * nope) * static_cast<double>(heads.size()));
   return Like(query, std::make_shared<const Tags>(std::move(columns)), std::move(data));
 }
 

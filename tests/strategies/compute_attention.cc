@@ -73,16 +73,16 @@ void BlockRunner::AppendToCache(const CachePlan& plan, std::int64_t rank, const 
     const auto found = (*cache_)[static_cast<std::size_t>(rank)].find(request);
     if (found == (*cache_)[static_cast<std::size_t>(rank)].end()) continue;
     CacheEntry& entry = found->second;
-    const auto keep = std::lower_bound(entry.positions.begin(), entry.positions.end(),
-                                       end - model_.attention.sliding_window);
+    const auto keep =
+        std::lower_bound(entry.positions.begin(), entry.positions.end(), end - model_.attention.sliding_window);
     const Matrix rest = entry.data.bottomRows(entry.positions.end() - keep);
     entry.positions.erase(entry.positions.begin(), keep);
     entry.data = rest;
   }
 }
 
-/// The keys that a rank attends to in prefill: all that its inputs hold of the request, or where the positions are split
-/// over tp only its own.
+/// The keys that a rank attends to in prefill: all that its inputs hold of the request, or where the positions are
+/// split over tp only its own.
 BlockRunner::Keys BlockRunner::PrefillKeys(const CachePlan& plan, std::int64_t rank, std::int64_t request,
                                            const Local& kv, const Local* latent) const {
   Keys keys;

@@ -113,8 +113,8 @@ class Instance {
     const bool in_layer = layer >= 0;
     const auto index = static_cast<std::size_t>(std::max<std::int64_t>(layer, 0));
     return BlockRunner(model_, strategy_, reference_.weights(),
-                       in_layer ? &reference_.weights().layers[index] : nullptr,
-                       in_layer ? &caches_[index] : nullptr, layouts);
+                       in_layer ? &reference_.weights().layers[index] : nullptr, in_layer ? &caches_[index] : nullptr,
+                       layouts);
   }
 
   /// The plan by which the decode program keeps its cache; its attention task says it.
@@ -160,8 +160,7 @@ class Instance {
         const Tag row = (*local.rows)[i];
         const auto p = static_cast<std::size_t>(PositionOf(row));
         if (pass.phase == Phase::kPrefill && PositionOf(row) >= pass.input_tokens) continue;  // Padding: id 0.
-        local.data(static_cast<Eigen::Index>(i), 0) =
-            static_cast<double>(reference_.Request(RequestOf(row)).ids[p]);
+        local.data(static_cast<Eigen::Index>(i), 0) = static_cast<double>(reference_.Request(RequestOf(row)).ids[p]);
       }
       ids.at.push_back(std::make_shared<const Local>(std::move(local)));
     }
@@ -238,7 +237,13 @@ class Instance {
     if (logits.partial != kPartialNone) throw InterpretError(name + " logits: left as partial sums");
     std::set<std::int64_t> missing;
     for (const auto& requests : pass.requests) missing.insert(requests.begin(), requests.end());
-    for (const LocalPtr& local : logits.at) {
+    Value expected_layout;  // "lm_head ends with the gather to the sampler": every rank of a cell has its logits.
+    expected_layout.last_only = pass.phase == Phase::kPrefill;
+    for (std::size_t rank = 0; rank < logits.at.size(); ++rank) {
+      const LocalPtr& local = logits.at[rank];
+      if (*local->rows != *layouts.LocalTokens(expected_layout, static_cast<std::int64_t>(rank))) {
+        throw InterpretError(name + " logits: not gathered to every rank of a cell");
+      }
       for (std::size_t i = 0; i < local->rows->size(); ++i) {
         const Tag row = (*local->rows)[i];
         if (PositionOf(row) != position) throw InterpretError(name + " logits: of a position that nobody asked for");
@@ -251,7 +256,8 @@ class Instance {
         missing.erase(RequestOf(row));
       }
     }
-    if (!missing.empty()) throw InterpretError(name + " logits: no rank holds request " + std::to_string(*missing.begin()));
+    if (!missing.empty())
+      throw InterpretError(name + " logits: no rank holds request " + std::to_string(*missing.begin()));
   }
 
   void CheckCaches() const {

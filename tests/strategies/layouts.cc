@@ -191,8 +191,8 @@ Tags Layouts::ComputeTokens(const Value& value, std::int64_t rank) const {
   tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
   if (value.interleaved) std::erase_if(tokens, [&](Tag row) { return PositionOf(row) % tp != at.t; });
   const bool routed = value.tokens == TokenSplit::kRouted || value.tokens == TokenSplit::kRoutedBlock;
-  const bool pairs = value.ffn == FfnKind::kExpert &&
-                     (value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn);
+  const bool pairs =
+      value.ffn == FfnKind::kExpert && (value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn);
   if (routed || pairs) {
     Tags kept;
     const std::int64_t first = FirstExpert(rank), end = first + NumLocalExperts();
@@ -229,8 +229,8 @@ TagsPtr Layouts::Intern(Tags tags) {
 }
 
 TagsPtr Layouts::LocalTokens(const Value& value, std::int64_t rank) {
-  const bool pairs = value.ffn == FfnKind::kExpert &&
-                     (value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn);
+  const bool pairs =
+      value.ffn == FfnKind::kExpert && (value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn);
   const std::int64_t tp = strategy_.tensor_parallel_size;
   // One row a request and T not `at_owner`: the requests are split, wherever their last positions were.
   const bool split_requests = value.last_only && pass_.phase == Phase::kPrefill && tp > 1 &&
@@ -288,7 +288,8 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
   if (by_heads && value.features != FeatureSplit::kTensor && value.features != FeatureSplit::kNone) {
     throw InterpretError("heads are split over tp only");
   }
-  if (never_split && value.features != FeatureSplit::kNone) throw InterpretError("a value that is never split is split");
+  if (never_split && value.features != FeatureSplit::kNone)
+    throw InterpretError("a value that is never split is split");
   const bool inner = value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn;
   if (inner && value.ffn == FfnKind::kNotFfn) throw InterpretError("a FFN's value without its FfnKind");
   std::int64_t ffn = 0;
@@ -360,8 +361,12 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
 }
 
 TagsPtr Layouts::LocalColumns(const Value& value, std::int64_t rank) {
-  const ColumnKey key{static_cast<int>(value.kind), static_cast<int>(value.ffn), static_cast<int>(value.features),
-                      value.copies,                 value.absorbed,              rank};
+  const ColumnKey key{static_cast<int>(value.kind),
+                      static_cast<int>(value.ffn),
+                      static_cast<int>(value.features),
+                      value.copies,
+                      value.absorbed,
+                      rank};
   auto found = columns_.find(key);
   if (found != columns_.end()) return found->second;
   return columns_[key] = Intern(ComputeColumns(value, rank));

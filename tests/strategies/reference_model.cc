@@ -112,8 +112,7 @@ void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_
                 std::vector<double>* weights) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(scores.size()));
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::int64_t a, std::int64_t b) { return scores(a) > scores(b); });
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return scores(a) > scores(b); });
   order.resize(static_cast<std::size_t>(k));
   weights->clear();
   double sum = 0;

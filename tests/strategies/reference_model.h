@@ -14,17 +14,17 @@ using RowVector = Eigen::RowVectorXd;
 
 /// The matrices of one layer, [in, out], column order as TensorKind says. Only those that the layer has are set.
 struct LayerWeights {
-  Matrix qkv;                                             ///< Grouped.
-  Matrix query, query_down, query_up, latent_down;        ///< MLA.
-  Matrix key_up, value_up;                                ///< MLA: [kv_lora_rank, heads * (nope | v)].
-  Matrix attn_out;                                        ///< [heads * v, hidden]
-  Matrix router;                                          ///< [hidden, experts]
-  Matrix ffn_up, ffn_down, shared_up, shared_down;        ///< Gated: [gate | up].
-  std::vector<Matrix> expert_up, expert_down;             ///< By expert.
-  RowVector input_norm, post_norm;                        ///< Scales of the RMS norms before attention and FFN.
-  RowVector query_head_norm, key_head_norm;               ///< qk_norm: [head_dim]
-  RowVector query_latent_norm, latent_norm;               ///< MLA.
-  RowVector qkv_bias;                                     ///< As the columns of qkv.
+  Matrix qkv;                                       ///< Grouped.
+  Matrix query, query_down, query_up, latent_down;  ///< MLA.
+  Matrix key_up, value_up;                          ///< MLA: [kv_lora_rank, heads * (nope | v)].
+  Matrix attn_out;                                  ///< [heads * v, hidden]
+  Matrix router;                                    ///< [hidden, experts]
+  Matrix ffn_up, ffn_down, shared_up, shared_down;  ///< Gated: [gate | up].
+  std::vector<Matrix> expert_up, expert_down;       ///< By expert.
+  RowVector input_norm, post_norm;                  ///< Scales of the RMS norms before attention and FFN.
+  RowVector query_head_norm, key_head_norm;         ///< qk_norm: [head_dim]
+  RowVector query_latent_norm, latent_norm;         ///< MLA.
+  RowVector qkv_bias;                               ///< As the columns of qkv.
 };
 
 struct ModelWeights {

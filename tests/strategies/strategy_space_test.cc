@@ -55,8 +55,8 @@ bool ValidAndCanonical(const Problem& problem, const Strategy& s) {
   if (s.InstanceSize() > problem.cluster().num_devices || s.pipeline_parallel_size > m.num_layers) return false;
   if (s.StageSize() % s.BlockSize() != 0) return false;
   if (!m.HasMoe() && s.BlockSize() != 1) return false;
-  if (m.HasMoe() && (m.moe.num_experts % s.expert_parallel_size != 0 ||
-                     !rules.ExpertTensorSplits(s.expert_tensor_parallel_size))) {
+  if (m.HasMoe() &&
+      (m.moe.num_experts % s.expert_parallel_size != 0 || !rules.ExpertTensorSplits(s.expert_tensor_parallel_size))) {
     return false;
   }
   if (s.batch_size % s.num_microbatches != 0 || (s.pipeline_parallel_size == 1 && s.num_microbatches > 1)) return false;
@@ -165,9 +165,15 @@ TEST(StrategySpace, EncodeThenDecodeIsIdentityAndSamplesAreMembers) {
 }
 
 TEST(StrategySpace, NeighboursReachTheWholeSpace) {
-  const Problem problem = SmallProblem(DenseModel(2), 3, WorkloadKind::kDecode, 2);
+  ProblemOptions options;  // a few variables held, so that a walk can see everything
+  options.fixed = {{"shardings.embedding", "none"},
+                   {"shardings.lm_head", "none"},
+                   {"shardings.attn_out", "none"},
+                   {"shardings.ffn_down", "none"}};
+  const Problem problem = SmallProblem(DenseModel(2), 3, WorkloadKind::kDecode, 2, options);
   const StrategySpace space(problem);
   const std::set<Strategy> members = Members(space);
+  ASSERT_GT(members.size(), 100U);
   Rng rng(3);
   std::set<Strategy> seen;
   Strategy at = *members.begin();
@@ -188,13 +194,17 @@ TEST(StrategySpace, RepairMendsWhatDoesNotFit) {
   wanted.SetSharding(Operator::kQkv, Sharding::kHeads);
   const Strategy repaired = space.Repair(wanted);
   EXPECT_EQ(space.WhyNot(repaired), "");
-  EXPECT_EQ(repaired.batch_size, 16);
+  EXPECT_EQ(repaired.tensor_parallel_size, 6);  // 5 needs a batch that divides by it; 6 is the nearest by ratio
+  EXPECT_EQ(repaired.batch_size, 12);
+  EXPECT_EQ(repaired.num_microbatches, 1);
   EXPECT_NE(space.WhyNot(wanted), "");
 }
 
 TEST(StrategySpace, FixedVariablesHoldEverywhereAndContradictionsAreRefused) {
   ProblemOptions options;
-  options.fixed = {{"tensor_parallel_size", "4"}, {"expert_parallel_size", "8"}, {"shardings.qkv", "heads"},
+  options.fixed = {{"tensor_parallel_size", "4"},
+                   {"expert_parallel_size", "8"},
+                   {"shardings.qkv", "heads"},
                    {"residual_layout", "token_sharded"}};
   const Problem problem = SmallProblem(MoeModel(), 16, WorkloadKind::kDecode, 16, options);
   const StrategySpace space(problem);

@@ -1,0 +1,54 @@
+#include "shardscout/evaluation.h"
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+namespace shardscout {
+namespace {
+
+/// "91.2": three significant digits, more before the point where they are there.
+std::string Digits(double value) {
+  std::array<char, 64> buffer{};
+  const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  std::snprintf(buffer.data(), buffer.size(), "%.*f", decimals, value);
+  return buffer.data();
+}
+
+/// "TPOT 61.0 ms of 50.0 ms (+22 %)". A slight excess is not rounded to none.
+std::string Violation(LimitKind kind, double value, double limit, double unit, const char* unit_name, double excess) {
+  const double percent = 100 * excess;
+  std::string text(ToString(kind));
+  text.append(" ").append(Digits(value / unit)).append(" ").append(unit_name);
+  text.append(" of ").append(Digits(limit / unit)).append(" ").append(unit_name);
+  text.append(" (+").append(percent < 0.005 ? "0.01" : Digits(percent)).append(" %)");
+  return text;
+}
+
+}  // namespace
+
+std::string_view ToString(LimitKind kind) {
+  static constexpr std::array<std::string_view, 3> kNames = {"memory", "TTFT", "TPOT"};
+  return kNames.at(static_cast<std::size_t>(kind));
+}
+
+std::string DescribeViolations(const Evaluation& evaluation, const WorkloadSpec& workload) {
+  std::string text;
+  const auto add = [&](const std::string& violation) { text += (text.empty() ? "" : "; ") + violation; };
+  const LimitExcess& excess = evaluation.excess;
+  if (excess.memory > 0) {
+    const MemoryUse& memory = evaluation.memory;
+    add(Violation(LimitKind::kMemory, memory.TotalBytes(), memory.limit_bytes, 1e9, "GB", excess.memory));
+  }
+  if (excess.ttft > 0 && workload.ttft_target_s) {
+    const double ttft_s = evaluation.metrics.ttft_s;
+    add(Violation(LimitKind::kTtft, ttft_s, *workload.ttft_target_s, 1e-3, "ms", excess.ttft));
+  }
+  if (excess.tpot > 0 && workload.tpot_target_s) {
+    const double tpot_s = evaluation.metrics.tpot_s;
+    add(Violation(LimitKind::kTpot, tpot_s, *workload.tpot_target_s, 1e-3, "ms", excess.tpot));
+  }
+  return text;
+}
+
+}  // namespace shardscout

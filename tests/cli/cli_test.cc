@@ -1,0 +1,287 @@
+// The command line as a user meets it: the built program, its streams, its files and its exit codes.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/cli/process.h"
+
+namespace shardscout::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+class Cli : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) / ("shardscout_cli_" + std::to_string(::getpid()) + "_" +
+                                              testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
+
+  static ProcessResult Run(Words words, const std::map<std::string, std::string>& environment = {},
+                           const std::function<int()>& watch = nullptr) {
+    words.insert(words.begin(), SHARDSCOUT_CLI);
+    return RunProcess(words, environment, watch);
+  }
+
+  static std::string Read(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+
+  static std::ptrdiff_t NumLines(const std::string& path) {
+    const std::string text = Read(path);
+    return std::count(text.begin(), text.end(), '\n');
+  }
+
+  /// Annealing on a small problem.
+  static Words Search(const Words& more = {}) {
+    Words words = {"search",     "--model",     "llama-3.1-8b", "--cluster", "h100-sxm", "--devices", "8",
+                   "--workload", "decode-chat", "--searcher",   "annealing", "--budget", "300"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+
+  static void ExpectUserError(const ProcessResult& result, const std::string& part) {
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Cli, VersionAndHelp) {
+  const ProcessResult version = Run({"--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_TRUE(version.out.starts_with("shardscout ")) << version.out;
+  for (const char* command : {"search", "compare", "evaluate", "explain", "export", "list"}) {
+    const ProcessResult help = Run({command, "--help"});
+    EXPECT_EQ(help.exit_code, 0) << command;
+    EXPECT_EQ(help.err, "") << command;
+    EXPECT_NE(help.out.find("shardscout " + std::string(command)), std::string::npos) << "an example of " << command;
+  }
+}
+
+TEST_F(Cli, ListsEverything) {
+  const ProcessResult text = Run({"list"});
+  EXPECT_EQ(text.exit_code, 0);
+  const ProcessResult result = Run({"list", "--json"});
+  ASSERT_EQ(result.exit_code, 0);
+  const auto json = nlohmann::json::parse(result.out);
+  for (const char* kind : {"models", "clusters", "workloads", "searchers", "evaluators", "exporters"}) {
+    ASSERT_TRUE(json.contains(kind));
+    EXPECT_FALSE(json[kind].empty()) << kind;
+    for (const auto& row : json[kind]) {
+      EXPECT_NE(text.out.find(row["name"].get<std::string>()), std::string::npos) << row["name"];
+    }
+  }
+  EXPECT_EQ(nlohmann::json::parse(Run({"list", "models", "--json"}).out).size(), 1u);
+}
+
+TEST_F(Cli, SearchWritesAPlanAndSaysWhatItFound) {
+  const ProcessResult result = Run(Search({"--out", Path("plan.json"), "--top", "5"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  for (const char* part : {"space ", "strategies", "Megatron ", "x the Megatron rule", "TPOT", "rank", "plan "}) {
+    EXPECT_NE(result.out.find(part), std::string::npos) << part << "\n" << result.out;
+  }
+  EXPECT_EQ(result.out.find('\r'), std::string::npos);
+  EXPECT_EQ(result.err.find('\r'), std::string::npos) << "progress without a terminal";
+  EXPECT_EQ(nlohmann::json::parse(Read(Path("plan.json")))["search"]["evaluations"], 300);
+  EXPECT_EQ(NumLines(Path("plan.journal.jsonl")), 301);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2);
+}
+
+TEST_F(Cli, JsonIsOneObjectOnStdout) {
+  const ProcessResult result = Run(Search({"--json", "--top", "3", "--quiet"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err, "");
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["evaluations"], 300);
+  EXPECT_EQ(json["top"].size(), 3u);
+  EXPECT_EQ(json["top"][0], json["best"]);
+  EXPECT_TRUE(json["best"]["feasible"]);
+  EXPECT_TRUE(json["plan"].is_null());
+}
+
+TEST_F(Cli, TheSameCommandTwiceIsTheSamePlanByteForByte) {
+  ASSERT_EQ(Run(Search({"-o", Path("a.json")})).exit_code, 0);
+  ASSERT_EQ(Run(Search({"-o", Path("b.json")})).exit_code, 0);
+  ASSERT_EQ(Run(Search({"-o", Path("c.json")}), {{"OMP_NUM_THREADS", "1"}}).exit_code, 0);
+  ASSERT_EQ(Run(Search({"-o", Path("d.json")}), {{"OMP_NUM_THREADS", "2"}}).exit_code, 0);
+  ASSERT_EQ(Run(Search({"-o", Path("e.json"), "--threads", "3"})).exit_code, 0);
+  const std::string first = Read(Path("a.json"));
+  EXPECT_NE(first, "");
+  for (const char* name : {"b.json", "c.json", "d.json", "e.json"}) EXPECT_EQ(Read(Path(name)), first) << name;
+}
+
+TEST_F(Cli, KilledAndResumedIsTheSamePlanAndNothingIsPaidTwice) {
+  const Words budget = {"--budget", "20000"};
+  Words whole = Search(budget), broken = Search(budget);
+  whole.insert(whole.end(), {"-o", Path("whole.json")});
+  broken.insert(broken.end(), {"-o", Path("broken.json"), "--json"});
+  ASSERT_EQ(Run(whole).exit_code, 0);
+
+  const std::string journal = Path("broken.journal.jsonl");
+  const ProcessResult killed = Run(broken, {}, [&] { return NumLines(journal) > 100 ? SIGKILL : 0; });
+  ASSERT_EQ(killed.signal, SIGKILL) << "it ended before it could be killed";
+  EXPECT_FALSE(fs::exists(Path("broken.json")));
+  const std::ptrdiff_t paid = NumLines(journal) - 1;
+
+  broken.push_back("--resume");
+  const ProcessResult resumed = Run(broken);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(Read(Path("broken.json")), Read(Path("whole.json")));
+  EXPECT_GE(nlohmann::json::parse(resumed.out)["replayed"].get<std::ptrdiff_t>(), paid - 1);
+  EXPECT_EQ(NumLines(journal), 20001) << "an evaluation was paid twice";
+}
+
+TEST_F(Cli, InterruptedWritesTheBestPlanSoFar) {
+  const std::string journal = Path("plan.journal.jsonl");
+  Words words = Search({"--budget", "10000000", "-o", Path("plan.json"), "--json"});
+  const ProcessResult result = Run(words, {}, [&] { return NumLines(journal) > 300 ? SIGINT : 0; });
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out)["status"], "interrupted");
+  EXPECT_EQ(nlohmann::json::parse(Read(Path("plan.json")))["search"]["status"], "interrupted");
+}
+
+TEST_F(Cli, UserErrorsAreOneLineWithARemedy) {
+  ExpectUserError(Run({"search", "--model", "lama-3.1-8b", "--cluster", "h100-sxm", "--workload", "decode-chat"}),
+                  "llama-3.1-8b");
+  ExpectUserError(Run({"search", "--cluster", "h100-sxm", "--workload", "decode-chat"}), "--model");
+  ExpectUserError(Run(Search({"--bugdet", "3"})), "did you mean --budget");
+  ExpectUserError(Run(Search({"--budget", "0"})), "--budget");
+  ExpectUserError(Run(Search({"--set", "annealing.patince=2"})), "patience");
+  ExpectUserError(Run(Search({"--set", "patience=2"})), "searcher.setting=value");
+  ExpectUserError(Run(Search({"--fix", "tensor_paralel_size=8"})), "tensor_parallel_size");
+  ExpectUserError(Run(Search({"--fix", "tensor_parallel_size"})), "--fix");
+  ExpectUserError(Run(Search({"--tpot", "fast"})), "--tpot");
+  ExpectUserError(Run(Search({"--ttft", "2s"})), "--ttft");
+  ExpectUserError(Run(Search({"--objective", "throughput"})), "throughput_per_device");
+  ExpectUserError(Run(Search({"--start", "here"})), "none or megatron");
+  ExpectUserError(Run(Search({"--resume"})), "--out");
+  ExpectUserError(Run(Search({"--searcher", "anneling"})), "annealing");
+  ExpectUserError(Run(Search({"--evaluator", "guess"})), "analytical");
+  ExpectUserError(Run(Search({"--out", Path("missing/plan.json")})), "create its folder");
+  ExpectUserError(Run({"list", "planets"}), "planets");
+  ExpectUserError(Run({}), "--help");
+  ExpectUserError(Run({"export", Path("none.json"), "--to", "vllm"}), "none.json");
+}
+
+TEST_F(Cli, AFullDiskIsAUserErrorAndLeavesNothing) {
+  const ProcessResult result = Run(Search({"--out", "/dev/full", "--quiet"}));
+  ExpectUserError(result, "free some space");
+}
+
+TEST_F(Cli, InfeasibleSaysWhatWouldHelp) {
+  const ProcessResult result = Run({"search", "--model", "llama-3.1-405b", "--cluster", "h100-sxm", "--devices", "8",
+                                    "--workload", "decode-chat", "--weight-dtype", "bf16", "--searcher", "annealing",
+                                    "--budget", "200", "--out", Path("plan.json")});
+  EXPECT_EQ(result.exit_code, 3) << result.out;
+  for (const char* part : {"nearest", "breaks", "relax", "are sufficient", "megatron-tuned"}) {
+    EXPECT_NE(result.err.find(part), std::string::npos) << part << "\n" << result.err;
+  }
+  EXPECT_FALSE(fs::exists(Path("plan.json")));
+}
+
+TEST_F(Cli, EvaluateAndExplainTakePlansAndStrategies) {
+  ASSERT_EQ(Run(Search({"--out", Path("plan.json")})).exit_code, 0);
+  const auto plan = nlohmann::ordered_json::parse(Read(Path("plan.json")));
+  std::ofstream(Path("s.json")) << plan["pools"][0]["strategy"];
+  const Words problem = {"--model", "llama-3.1-8b", "--cluster",  "h100-sxm", "--devices",
+                         "8",       "--workload",   "decode-chat"};
+  Words by_strategy = {"evaluate", "--strategy", Path("s.json"), "--json"};
+  by_strategy.insert(by_strategy.end(), problem.begin(), problem.end());
+
+  const ProcessResult of_plan = Run({"evaluate", Path("plan.json"), "--json"});
+  ASSERT_EQ(of_plan.exit_code, 0) << of_plan.err;
+  const auto json = nlohmann::ordered_json::parse(of_plan.out);
+  EXPECT_EQ(json["strategy"]["evaluation"]["metrics"], plan["evaluation"]["metrics"]);
+  EXPECT_GT(json["megatron"]["objective"], 0);
+  EXPECT_EQ(nlohmann::ordered_json::parse(Run(by_strategy).out), json);
+
+  const ProcessResult explained = Run({"explain", Path("plan.json")});
+  ASSERT_EQ(explained.exit_code, 0) << explained.err;
+  for (const char* part : {"attention", "memory on a device", "KV cache", "bytes that a device puts on each tier"}) {
+    EXPECT_NE(explained.out.find(part), std::string::npos) << part << "\n" << explained.out;
+  }
+  ExpectUserError(Run({"evaluate", Path("s.json")}), "--model");
+}
+
+TEST_F(Cli, EvaluateSaysWhichRuleAStrategyBreaks) {
+  ASSERT_EQ(Run(Search({"--out", Path("plan.json")})).exit_code, 0);
+  auto strategy = nlohmann::ordered_json::parse(Read(Path("plan.json")))["pools"][0]["strategy"];
+  strategy["tensor_parallel_size"] = 3;
+  std::ofstream(Path("s.json")) << strategy;
+  ExpectUserError(
+      Run({"evaluate", Path("s.json"), "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w", "decode-chat"}),
+      "strategy");
+  strategy["tensor_paralel_size"] = 3;
+  std::ofstream(Path("s.json")) << strategy;
+  ExpectUserError(
+      Run({"evaluate", Path("s.json"), "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w", "decode-chat"}),
+      "tensor_parallel_size");
+}
+
+TEST_F(Cli, ComparePutsSearchersInOneTable) {
+  const Words words = {"compare",    "--searchers",  "megatron,random,annealing",
+                       "--model",    "llama-3.1-8b", "--cluster",
+                       "h100-sxm",   "--devices",    "8",
+                       "--workload", "decode-chat",  "--budget",
+                       "200",        "--out",        Path("plan.json")};
+  const ProcessResult text = Run(words);
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_NE(text.out.find("One seed (1)"), std::string::npos) << text.out;
+  Words json_words = words;
+  json_words.push_back("--json");
+  const auto json = nlohmann::json::parse(Run(json_words).out);
+  ASSERT_EQ(json["searchers"].size(), 3u);
+  double best = 0;
+  for (const auto& row : json["searchers"]) best = std::max(best, row["best"]["reward"].get<double>());
+  EXPECT_EQ(nlohmann::json::parse(Read(Path("plan.json")))["search"]["reward"], best);
+  EXPECT_TRUE(fs::exists(Path("plan.annealing.journal.jsonl")));
+}
+
+TEST_F(Cli, ExportRefusesWhatVllmCannotRunUnlessLowered) {
+  // A feature-sharded residual stream: no framework's option.
+  ASSERT_EQ(Run(Search({"--out", Path("plan.json"), "--fix", "tensor_parallel_size=2", "--fix",
+                        "residual_layout=feature_sharded"}))
+                .exit_code,
+            0);
+  const ProcessResult refused = Run({"export", Path("plan.json"), "--to", "vllm", "--out", folder_.string()});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_NE(refused.err.find("residual_layout = feature_sharded"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("predicted"), std::string::npos) << refused.err;
+  EXPECT_FALSE(fs::exists(Path("vllm.yaml")));
+
+  const ProcessResult lowered =
+      Run({"export", Path("plan.json"), "--to", "vllm", "--out", folder_.string(), "--lower"});
+  ASSERT_EQ(lowered.exit_code, 0) << lowered.err;
+  EXPECT_NE(lowered.out.find("vllm serve --config vllm.yaml"), std::string::npos);
+  EXPECT_NE(lowered.out.find("predicted"), std::string::npos);
+  EXPECT_NE(Read(Path("vllm.yaml")).find("tensor-parallel-size: 2"), std::string::npos);
+}
+
+TEST_F(Cli, FixedVariablesHold) {
+  const ProcessResult result = Run(Search({"--fix", "tensor_parallel_size=4", "--fix", "batch_size=32", "--json"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto strategy = nlohmann::json::parse(result.out)["best"]["strategy"];
+  EXPECT_EQ(strategy["tensor_parallel_size"], 4);
+  EXPECT_EQ(strategy["batch_size"], 32);
+}
+
+}  // namespace
+}  // namespace shardscout::test

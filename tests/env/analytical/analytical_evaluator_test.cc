@@ -1,0 +1,189 @@
+#include "env/analytical/analytical_evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "env/analytical/block_cost.h"
+#include "shardscout/strategy_space.h"
+#include "tests/tiny_problems.h"
+
+namespace shardscout {
+namespace {
+
+using env::AnalyticalEvaluator;
+using testing::DenseModel;
+using testing::MoeModel;
+using testing::MultiLatentModel;
+using testing::SmallCluster;
+using testing::SmallProblem;
+using testing::SmallWorkload;
+
+constexpr WorkloadKind kKinds[] = {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe};
+
+std::vector<ModelSpec> Models() { return {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel(6)}; }
+
+TEST(AnalyticalEvaluator, TablesEqualTheProgramBitForBit) {
+  Rng rng(11);
+  for (const ModelSpec& model : Models()) {
+    for (WorkloadKind kind : kKinds) {
+      const Problem problem = SmallProblem(model, 24, kind, 48);
+      const StrategySpace space(problem);
+      const AnalyticalEvaluator evaluator(problem);
+      Strategy s = space.Sample(rng);
+      for (int i = 0; i < 400; ++i) {
+        // Neighbours share tables; samples do not.
+        s = i % 4 == 0 ? space.Sample(rng) : space.Neighbour(s, rng);
+        ASSERT_EQ(evaluator.Evaluate(s), evaluator.EvaluateProgram(Lower(problem, s))) << ToShortString(s);
+      }
+    }
+  }
+}
+
+TEST(AnalyticalEvaluator, StagesOfTheBreakdownGiveTheMetrics) {
+  Rng rng(12);
+  for (const ModelSpec& model : Models()) {
+    for (WorkloadKind kind : kKinds) {
+      const Problem problem = SmallProblem(model, 16, kind);
+      const StrategySpace space(problem);
+      const AnalyticalEvaluator evaluator(problem);
+      for (int i = 0; i < 60; ++i) {
+        const Strategy s = space.Sample(rng);
+        const Breakdown b = evaluator.Explain(s);
+        const Metrics m = evaluator.Evaluate(s).metrics;
+        double sum[2] = {0, 0}, slowest[2] = {0, 0}, rows[2] = {0, 0};
+        for (const StageTime& stage : b.stages) {
+          const auto phase = static_cast<std::size_t>(stage.phase);
+          sum[phase] += stage.time_s;
+          slowest[phase] = std::max(slowest[phase], stage.time_s);
+        }
+        for (const BreakdownRow& row : b.rows) rows[static_cast<std::size_t>(row.phase)] += row.time_s;
+        const auto n = static_cast<double>(s.num_microbatches);
+        const double decode_s = std::max(n * slowest[1], sum[1]);
+        for (std::size_t phase : {0U, 1U}) EXPECT_NEAR(rows[phase], sum[phase], 1e-12 + 1e-9 * sum[phase]);
+        if (kind == WorkloadKind::kPrefill) {
+          EXPECT_NEAR(m.ttft_s / (sum[0] + (n - 1) * slowest[0]), 1, 1e-9);
+        }
+        if (kind == WorkloadKind::kDecode) {
+          EXPECT_NEAR(m.tpot_s / decode_s, 1, 1e-9);
+        }
+        if (kind == WorkloadKind::kServe) {
+          EXPECT_NEAR(m.ttft_s / (sum[0] + decode_s / 2), 1, 1e-9);
+        }
+      }
+    }
+  }
+}
+
+/// Evaluations of the same strategies on two problems.
+template <class Compare>
+void ForSharedStrategies(const Problem& a, const Problem& b, Compare compare) {
+  const StrategySpace space(a);
+  const AnalyticalEvaluator on_a(a), on_b(b);
+  Rng rng(13);
+  for (int i = 0; i < 300; ++i) {
+    const Strategy s = space.Sample(rng);
+    compare(on_a.Evaluate(s), on_b.Evaluate(s), s);
+  }
+}
+
+double Time(const Evaluation& e) { return e.metrics.ttft_s + e.metrics.tpot_s; }
+
+TEST(AnalyticalEvaluator, BetterHardwareIsNeverSlowerAndMoreMemoryNeverLessFeasible) {
+  for (WorkloadKind kind : kKinds) {
+    const ClusterSpec base = SmallCluster(16);
+    auto check = [&](const ClusterSpec& better) {
+      ForSharedStrategies(Problem(MoeModel(), base, SmallWorkload(kind)), Problem(MoeModel(), better, SmallWorkload(kind)),
+                          [](const Evaluation& a, const Evaluation& b, const Strategy& s) {
+                            EXPECT_LE(Time(b), Time(a) * (1 + 1e-12)) << ToShortString(s);
+                            EXPECT_LE(b.excess.memory, a.excess.memory) << ToShortString(s);
+                          });
+    };
+    ClusterSpec better = base;
+    better.tiers[0].bytes_per_s *= 2;
+    check(better);
+    better = base;
+    better.tiers[1].bytes_per_s *= 2;
+    check(better);
+    better = base;
+    better.tiers[1].latency_s /= 2;
+    check(better);
+    better = base;
+    better.device.hbm_bytes_per_s *= 2;
+    check(better);
+    better = base;
+    for (double& peak : better.device.peak_flop_per_s) peak *= 2;
+    check(better);
+    better = base;
+    better.device.hbm_bytes *= 2;
+    check(better);
+  }
+}
+
+TEST(AnalyticalEvaluator, MetricsByHand) {
+  const Problem problem = SmallProblem(DenseModel(), 3, WorkloadKind::kDecode);
+  const AnalyticalEvaluator evaluator(problem);
+  Strategy s;
+  s.batch_size = 8;
+  s.pipeline_parallel_size = 2;
+  s.num_microbatches = 4;
+  const Evaluation e = evaluator.Evaluate(s);
+  EXPECT_EQ(e.metrics.replicas, 1);
+  EXPECT_EQ(e.metrics.idle_devices, 1);
+  EXPECT_EQ(e.metrics.concurrency, 8);
+  EXPECT_DOUBLE_EQ(e.metrics.throughput_tokens_per_s, 8 / e.metrics.tpot_s);
+  EXPECT_DOUBLE_EQ(e.metrics.throughput_per_device, e.metrics.throughput_tokens_per_s / 3);
+  // 2 USD an hour for each of three devices, 700 W each.
+  EXPECT_DOUBLE_EQ(e.metrics.cost_usd_per_million_tokens, 3 * 2 / 3600.0 / e.metrics.throughput_tokens_per_s * 1e6);
+  EXPECT_DOUBLE_EQ(e.metrics.energy_j_per_token, 3 * 700 / e.metrics.throughput_tokens_per_s);
+  // Cache: 8 requests x 128 positions x K and V x 4 KV heads x 12 x bf16 x 2 layers of a stage.
+  EXPECT_DOUBLE_EQ(e.memory.kv_cache_bytes, 8 * 128 * 2 * 4 * 12 * 2 * 2.0);
+  EXPECT_DOUBLE_EQ(e.memory.limit_bytes, 0.9 * 80 * (1 << 30));
+}
+
+TEST(AnalyticalEvaluator, LimitsAreRelativeExcess) {
+  ClusterSpec cluster = SmallCluster(1);
+  WorkloadSpec workload = SmallWorkload(WorkloadKind::kDecode);
+  const Evaluation free = AnalyticalEvaluator(Problem(DenseModel(), cluster, workload)).Evaluate(Strategy());
+  EXPECT_TRUE(free.Feasible());
+  workload.tpot_target_s = free.metrics.tpot_s / 2;
+  cluster.device.hbm_bytes = free.memory.TotalBytes() / 0.9 / 4;
+  const Problem tight(DenseModel(), cluster, workload);
+  const Evaluation e = AnalyticalEvaluator(tight).Evaluate(Strategy());
+  EXPECT_FALSE(e.Feasible());
+  EXPECT_NEAR(e.excess.tpot, 1, 1e-9);
+  EXPECT_NEAR(e.excess.memory, 3, 1e-9);
+}
+
+TEST(AnalyticalEvaluator, TiedEmbeddingsOfEqualShardingAreStoredOnce) {
+  ModelSpec tied = DenseModel();
+  tied.tie_word_embeddings = true;
+  Strategy s;
+  auto weights = [&](const ModelSpec& model) {
+    return AnalyticalEvaluator(SmallProblem(model, 2, WorkloadKind::kDecode)).Evaluate(s).memory.weight_bytes;
+  };
+  const double table = 96 * 96 * 2;
+  EXPECT_DOUBLE_EQ(weights(DenseModel()) - weights(tied), table);
+  s.tensor_parallel_size = 2;
+  s.SetSharding(Operator::kEmbedding, Sharding::kVocab);
+  EXPECT_DOUBLE_EQ(weights(DenseModel()), weights(tied));  // unequal: half and whole
+  s.SetSharding(Operator::kLmHead, Sharding::kVocab);
+  EXPECT_DOUBLE_EQ(weights(DenseModel()) - weights(tied), table / 2);
+}
+
+TEST(AnalyticalEvaluator, ServeStoresWhatBothPhasesNeed) {
+  // MLA: the value projection belongs to qkv in prefill and to attn_out in decode. Whole in one, an eighth in the other: whole is stored.
+  const Problem serve = SmallProblem(MultiLatentModel(), 8, WorkloadKind::kServe);
+  const Problem decode = SmallProblem(MultiLatentModel(), 8, WorkloadKind::kDecode);
+  Strategy s;
+  s.tensor_parallel_size = 8;
+  s.batch_size = 8;
+  s.SetSharding(Operator::kAttnOut, Sharding::kHeads);
+  const double value_up = 4 * 8 * 32 * 8 * 2;  // layers x heads x rank x size x bf16
+  const double more = AnalyticalEvaluator(serve).Evaluate(s).memory.weight_bytes -
+                      AnalyticalEvaluator(decode).Evaluate(s).memory.weight_bytes;
+  EXPECT_NEAR(more, value_up * 7 / 8, 1e-6);
+}
+
+}  // namespace
+}  // namespace shardscout
