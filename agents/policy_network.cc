@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "agents/causal_attention.h"
 #include "shardscout/error.h"
 
 namespace shardscout::agents {
@@ -25,9 +24,8 @@ at::Tensor Indices(std::span<const int> values) {
 }  // namespace
 
 PolicyNetwork::PolicyNetwork(const std::vector<SubAction>& sub_actions, const PolicySize& size, Rng& rng)
-    : sub_actions_(sub_actions), size_(size) {
+    : sub_actions_(sub_actions), size_(size), stack_({size.width, size.num_heads, size.ffn_width, size.num_layers}) {
   SHARDSCOUT_CHECK(!sub_actions.empty());
-  SHARDSCOUT_CHECK_OP(size.width % size.num_heads, ==, 0);
   int64_t rows = 0;
   for (int a = 0; a < NumSubActions(); ++a) {
     const int num_choices = static_cast<int>(sub_actions_[static_cast<std::size_t>(a)].NumChoices());
@@ -52,6 +50,7 @@ PolicyNetwork::PolicyNetwork(const std::vector<SubAction>& sub_actions, const Po
   }
   order_ = Indices(order);
   Build(rng);
+  InitialiseStack(rng);
   InitialiseTable(rng);
 }
 
@@ -76,7 +75,6 @@ void PolicyNetwork::Build(Rng& rng) {
   const int64_t width = size_.width, table = size_.table_width, actions = NumSubActions();
   const int64_t rows = offsets_.back() + static_cast<int64_t>(sub_actions_.back().NumChoices());
   const double fan = 1 / std::sqrt(static_cast<double>(width));
-  const double residual = fan / std::sqrt(3.0 * size_.num_layers);
   matrix(table_, {rows, table}, 0);
   const double table_fan = 1 / std::sqrt(static_cast<double>(table));
   matrix(input_, {table, width}, table_fan);
@@ -87,23 +85,7 @@ void PolicyNetwork::Build(Rng& rng) {
   matrix(elite_, {actions, table, width}, table_fan);
   matrix(reward_, {kRewardFeatures, width}, 0.5);
   norm(memory_norm_, memory_norm_bias_);
-  layers_.resize(static_cast<std::size_t>(size_.num_layers));
-  for (Layer& layer : layers_) {
-    norm(layer.self_norm, layer.self_norm_bias);
-    matrix(layer.qkv, {width, 3 * width}, fan);
-    matrix(layer.self_out, {width, width}, residual);
-    norm(layer.cross_norm, layer.cross_norm_bias);
-    matrix(layer.query, {width, width}, fan);
-    matrix(layer.memory_kv, {width, 2 * width}, fan);
-    matrix(layer.cross_out, {width, width}, residual);
-    norm(layer.ffn_norm, layer.ffn_norm_bias);
-    matrix(layer.up, {width, size_.ffn_width}, fan);
-    constant(layer.up_bias, size_.ffn_width, 0);
-    matrix(layer.down, {size_.ffn_width, width},
-           1 / std::sqrt(static_cast<double>(size_.ffn_width) * 3 * size_.num_layers));
-    constant(layer.down_bias, width, 0);
-  }
-  norm(final_norm_, final_norm_bias_);
+  constant(stack_weights_, stack_.NumWeights(), 0);
   matrix(value_, {width}, 0);
   constant(value_bias_, 1, 0);
 
@@ -126,6 +108,31 @@ void PolicyNetwork::Build(Rng& rng) {
     slot.tensor->mutable_grad() = gradients_.narrow(0, at, n).view(slot.shape);
     at += n;
   }
+}
+
+/// Matrices by the width that they read; those that write to the residual stream smaller by the number of such writes.
+void PolicyNetwork::InitialiseStack(Rng& rng) {
+  float* weights = stack_weights_.data_ptr<float>();
+  const int64_t width = size_.width, ffn_width = size_.ffn_width;
+  const auto fill = [&](int64_t offset, int64_t rows, int64_t columns, double gain) {
+    const double deviation = gain / std::sqrt(static_cast<double>(rows));
+    for (int64_t i = 0; i < rows * columns; ++i) weights[offset + i] = static_cast<float>(Uniform(rng, deviation));
+  };
+  const auto one = [&](int64_t offset) { std::fill(weights + offset, weights + offset + width, 1.0F); };
+  const double residual = 1 / std::sqrt(3.0 * size_.num_layers);
+  for (const DecoderStack::Offsets& layer : stack_.layers()) {
+    one(layer.self_norm);
+    one(layer.cross_norm);
+    one(layer.ffn_norm);
+    fill(layer.qkv, width, 3 * width, 1);
+    fill(layer.self_out, width, width, residual);
+    fill(layer.query, width, width, 1);
+    fill(layer.memory_kv, width, 2 * width, 1);
+    fill(layer.cross_out, width, width, residual);
+    fill(layer.up, width, ffn_width, 1);
+    fill(layer.down, ffn_width, width, residual);
+  }
+  one(stack_.final_norm());
 }
 
 void PolicyNetwork::InitialiseTable(Rng& rng) {
@@ -153,7 +160,7 @@ void PolicyNetwork::InitialiseTable(Rng& rng) {
   }
 }
 
-PolicyNetwork::Memory PolicyNetwork::Encode(std::span<const Elite> elites) const {
+at::Tensor PolicyNetwork::Encode(std::span<const Elite> elites) const {
   at::Tensor tokens = start_;
   if (!elites.empty()) {
     const int64_t count = static_cast<int64_t>(elites.size()), actions = NumSubActions();
@@ -176,52 +183,18 @@ PolicyNetwork::Memory PolicyNetwork::Encode(std::span<const Elite> elites) const
         at::bmm(at::embedding(table_, rows), elite_).sum(0) / std::sqrt(static_cast<double>(actions));
     tokens = at::cat({start_, at::addmm(sum, rewards, reward_)});
   }
-  tokens = at::layer_norm(tokens, {size_.width}, memory_norm_, memory_norm_bias_);
-  Memory memory;
-  for (const Layer& layer : layers_) {
-    const at::Tensor kv = at::mm(tokens, layer.memory_kv).view({tokens.size(0), 2, size_.num_heads, -1});
-    memory.keys.push_back(kv.select(1, 0).permute({1, 2, 0}).contiguous());
-    memory.values.push_back(kv.select(1, 1).permute({1, 0, 2}).contiguous());
-  }
-  return memory;
-}
-
-/// [rows, width] -> [heads, rows, head size]
-at::Tensor PolicyNetwork::HeadSplit(const at::Tensor& rows) const {
-  return rows.view({rows.size(0), size_.num_heads, -1}).transpose(0, 1);
-}
-
-/// The rest of a layer: x, attended: [rows, width].
-at::Tensor PolicyNetwork::AfterSelfAttention(const Layer& layer, const Memory& memory, std::size_t index,
-                                             const at::Tensor& x, const at::Tensor& attended) const {
-  at::Tensor y = at::addmm(x, attended, layer.self_out);
-  const double scale = 1 / std::sqrt(static_cast<double>(size_.width / size_.num_heads));
-  const at::Tensor query =
-      at::mm(at::layer_norm(y, {size_.width}, layer.cross_norm, layer.cross_norm_bias), layer.query) * scale;
-  const at::Tensor weights = at::softmax(at::bmm(HeadSplit(query), memory.keys[index]), -1);
-  const at::Tensor read = at::bmm(weights, memory.values[index]).transpose(0, 1).reshape({y.size(0), size_.width});
-  y = at::addmm(y, read, layer.cross_out);
-  const at::Tensor up =
-      at::addmm(layer.up_bias, at::layer_norm(y, {size_.width}, layer.ffn_norm, layer.ffn_norm_bias), layer.up);
-  return y + at::addmm(layer.down_bias, at::relu(up), layer.down);
+  return at::layer_norm(tokens, {size_.width}, memory_norm_, memory_norm_bias_);
 }
 
 /// [num_actions, num_sub_actions, width]
-at::Tensor PolicyNetwork::Hidden(const Memory& memory, const at::Tensor& choices) const {
+at::Tensor PolicyNetwork::Hidden(const at::Tensor& memory, const at::Tensor& choices) const {
   const int64_t count = choices.size(0), actions = choices.size(1), width = size_.width;
   at::Tensor x = begin_.view({1, 1, width}).expand({1, count, width});
   if (actions > 1) {
     const at::Tensor rows = (choices + offset_row_).narrow(1, 0, actions - 1).t();
     x = at::cat({x, at::matmul(at::embedding(table_, rows), input_)});
   }
-  x = (x + position_.unsqueeze(1)).transpose(0, 1).reshape({count * actions, width});
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    const at::Tensor qkv = at::mm(at::layer_norm(x, {width}, layer.self_norm, layer.self_norm_bias), layer.qkv);
-    const at::Tensor attended = CausalAttention(qkv.view({count, actions, 3 * width}), size_.num_heads);
-    x = AfterSelfAttention(layer, memory, i, x, attended.view({-1, width}));
-  }
-  return at::layer_norm(x, {width}, final_norm_, final_norm_bias_).view({count, actions, width});
+  return stack_.Forward((x + position_.unsqueeze(1)).transpose(0, 1), memory, stack_weights_);
 }
 
 /// [num_sub_actions, num_actions, table width]
@@ -271,7 +244,7 @@ ActionBias PolicyNetwork::SelectBias(const ActionBias& bias, const at::Tensor& a
   return out;
 }
 
-ActionEvaluation PolicyNetwork::Evaluate(const Memory& memory, const at::Tensor& choices,
+ActionEvaluation PolicyNetwork::Evaluate(const at::Tensor& memory, const at::Tensor& choices,
                                          const ActionBias& bias) const {
   const int64_t count = choices.size(0);
   const at::Tensor hidden = Hidden(memory, choices);
@@ -294,7 +267,7 @@ ActionEvaluation PolicyNetwork::Evaluate(const Memory& memory, const at::Tensor&
   return {join(logprobs), join(entropies), value.view({count, -1})};
 }
 
-at::Tensor PolicyNetwork::AllLogprobs(const Memory& memory, const at::Tensor& choices, const ActionBias& bias,
+at::Tensor PolicyNetwork::AllLogprobs(const at::Tensor& memory, const at::Tensor& choices, const ActionBias& bias,
                                       int sub_action) const {
   const std::size_t a = static_cast<std::size_t>(sub_action);
   const at::Tensor queries = Queries(Hidden(memory, choices));
@@ -306,38 +279,27 @@ at::Tensor PolicyNetwork::AllLogprobs(const Memory& memory, const at::Tensor& ch
   return at::log_softmax(SmallLogits(queries) + bias.small, -1).select(0, slot_[a]).narrow(1, 0, num_choices);
 }
 
-PolicyNetwork::Decoder::Decoder(const PolicyNetwork& network, const Memory& memory, int num_actions)
-    : network_(network), memory_(memory) {
-  for (std::size_t i = 0; i < network.layers_.size(); ++i) {
-    caches_.push_back(at::empty({num_actions, network.NumSubActions(), 2 * network.size_.width}));
-  }
-}
+PolicyNetwork::Decoder::Decoder(const PolicyNetwork& network, const at::Tensor& memory, int num_actions)
+    : network_(network),
+      cache_(network.stack_.MakeCache(num_actions, network.NumSubActions(), memory, network.stack_weights_)) {}
 
 void PolicyNetwork::Decoder::Advance(std::span<const int> choices) {
   const at::NoGradGuard no_grad;
-  ++position_;
-  const int64_t count = caches_.front().size(0);
+  const int64_t position = cache_.position, count = cache_.self.front().size(0);
   at::Tensor x;
-  if (position_ == 0) {
+  if (position == 0) {
     x = (network_.begin_ + network_.position_.select(0, 0)).view({1, -1}).expand({count, -1});
   } else {
-    const std::size_t before = static_cast<std::size_t>(position_ - 1);
-    const at::Tensor rows = at::embedding(network_.table_, Indices(choices) + network_.offsets_[before]);
-    x = at::addmm(network_.position_.select(0, position_), rows, network_.input_);
+    const int64_t offset = network_.offsets_[static_cast<std::size_t>(position - 1)];
+    const at::Tensor rows = at::embedding(network_.table_, Indices(choices) + offset);
+    x = at::addmm(network_.position_.select(0, position), rows, network_.input_);
   }
-  const int64_t width = network_.size_.width;
-  for (std::size_t i = 0; i < network_.layers_.size(); ++i) {
-    const Layer& layer = network_.layers_[i];
-    const at::Tensor qkv = at::mm(at::layer_norm(x, {width}, layer.self_norm, layer.self_norm_bias), layer.qkv);
-    const at::Tensor attended = CausalAttentionStep(qkv, network_.size_.num_heads, position_, caches_[i]);
-    x = network_.AfterSelfAttention(layer, memory_, i, x, attended);
-  }
-  hidden_ = at::layer_norm(x, {width}, network_.final_norm_, network_.final_norm_bias_);
+  hidden_ = network_.stack_.Step(x, network_.stack_weights_, cache_);
 }
 
 at::Tensor PolicyNetwork::Decoder::Logits() const {
   const at::NoGradGuard no_grad;
-  const std::size_t a = static_cast<std::size_t>(position_);
+  const std::size_t a = static_cast<std::size_t>(cache_.position - 1);
   const at::Tensor query =
       at::mm(hidden_, network_.output_ / std::sqrt(static_cast<double>(network_.size_.table_width)));
   const int64_t num_choices = static_cast<int64_t>(network_.sub_actions_[a].NumChoices());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "agents/action_space.h"
+#include "agents/decoder_stack.h"
 #include "agents/elite_history.h"
 #include "agents/torch_prelude.h"
 #include "shardscout/random.h"
@@ -61,16 +62,13 @@ class PolicyNetwork {
   int NumSubActions() const { return static_cast<int>(sub_actions_.size()); }
   const std::vector<SubAction>& sub_actions() const { return sub_actions_; }
 
-  /// Keys and values of the memory for each layer: [heads, head size, tokens] and [heads, tokens, head size].
-  struct Memory {
-    std::vector<at::Tensor> keys, values;
-  };
-  Memory Encode(std::span<const Elite> elites) const;
+  /// The memory's tokens: the start token and one for each elite. [1 + elites.size(), width]. With gradient.
+  at::Tensor Encode(std::span<const Elite> elites) const;
 
   /// Decoding one sub-action after another, for several actions at once. Without gradient.
   class Decoder {
    public:
-    Decoder(const PolicyNetwork& network, const Memory& memory, int num_actions);
+    Decoder(const PolicyNetwork& network, const at::Tensor& memory, int num_actions);
     /// Takes the choices of the sub-action before (ignored at the first) and moves to the next one. [num_actions]
     void Advance(std::span<const int> choices);
     /// Logits without prior and mask. [num_actions, num_choices of the current sub-action]
@@ -80,9 +78,7 @@ class PolicyNetwork {
 
    private:
     const PolicyNetwork& network_;
-    const Memory& memory_;
-    int position_ = -1;
-    std::vector<at::Tensor> caches_;
+    DecoderStack::Cache cache_;
     at::Tensor hidden_;
   };
 
@@ -92,10 +88,11 @@ class PolicyNetwork {
   static ActionBias SelectBias(const ActionBias& bias, const at::Tensor& actions);
 
   /// choices: [num_actions, num_sub_actions], int64. With gradient.
-  ActionEvaluation Evaluate(const Memory& memory, const at::Tensor& choices, const ActionBias& bias) const;
+  ActionEvaluation Evaluate(const at::Tensor& memory, const at::Tensor& choices, const ActionBias& bias) const;
 
   /// Log-probabilities of every choice of one sub-action under teacher forcing, for tests. [num_actions, num_choices]
-  at::Tensor AllLogprobs(const Memory& memory, const at::Tensor& choices, const ActionBias& bias, int sub_action) const;
+  at::Tensor AllLogprobs(const at::Tensor& memory, const at::Tensor& choices, const ActionBias& bias,
+                         int sub_action) const;
 
   /// All weights and their gradients, each in one contiguous vector, float32; the weights of the layers are views of
   /// it.
@@ -103,25 +100,17 @@ class PolicyNetwork {
   const at::Tensor& gradients() const { return gradients_; }
 
  private:
-  friend class Decoder;
-  struct Layer {
-    at::Tensor self_norm, self_norm_bias, qkv, self_out;
-    at::Tensor cross_norm, cross_norm_bias, query, memory_kv, cross_out;
-    at::Tensor ffn_norm, ffn_norm_bias, up, up_bias, down, down_bias;
-  };
-
   void Build(Rng& rng);
+  void InitialiseStack(Rng& rng);
   void InitialiseTable(Rng& rng);
-  at::Tensor HeadSplit(const at::Tensor& rows) const;
-  at::Tensor AfterSelfAttention(const Layer& layer, const Memory& memory, std::size_t index, const at::Tensor& x,
-                                const at::Tensor& attended) const;
-  at::Tensor Hidden(const Memory& memory, const at::Tensor& choices) const;
+  at::Tensor Hidden(const at::Tensor& memory, const at::Tensor& choices) const;
   at::Tensor SmallLogits(const at::Tensor& queries) const;
   at::Tensor LargeLogits(const at::Tensor& queries, std::size_t large) const;
   at::Tensor Queries(const at::Tensor& hidden) const;
 
   std::vector<SubAction> sub_actions_;
   PolicySize size_;
+  DecoderStack stack_;
   std::vector<std::int64_t> offsets_;  ///< First row of a sub-action in the table.
   std::vector<int> small_, large_;     ///< Sub-actions by size.
   std::vector<int> slot_;              ///< Index of a sub-action in small_ or large_.
@@ -129,9 +118,8 @@ class PolicyNetwork {
   at::Tensor small_index_, small_rows_, offset_row_, order_;
 
   at::Tensor weights_, gradients_;
-  at::Tensor table_, input_, output_, begin_, position_, start_, elite_, reward_, final_norm_, final_norm_bias_;
-  at::Tensor memory_norm_, memory_norm_bias_, value_, value_bias_;
-  std::vector<Layer> layers_;
+  at::Tensor table_, input_, output_, begin_, position_, start_, elite_, reward_;
+  at::Tensor memory_norm_, memory_norm_bias_, stack_weights_, value_, value_bias_;
 };
 
 }  // namespace shardscout::agents

@@ -86,7 +86,7 @@ PpoAgent::~PpoAgent() = default;
 const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history) {
   const at::NoGradGuard no_grad;
   impl_->observation.assign(history.elites().begin(), history.elites().end());
-  const PolicyNetwork::Memory memory = impl_->network.Encode(impl_->observation);
+  const at::Tensor memory = impl_->network.Encode(impl_->observation);
   impl_->rollout = SampleActions(impl_->network, memory, impl_->space, static_cast<int>(impl_->config.rollout_size),
                                  impl_->action_rng);
   return impl_->rollout.actions;
@@ -94,7 +94,7 @@ const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history) {
 
 UpdateStats PpoAgent::Impl::Minibatch(const at::Tensor& rows, const at::Tensor& reward, const at::Tensor& advantage,
                                       double ent_coef) {
-  const PolicyNetwork::Memory memory = network.Encode(observation);
+  const at::Tensor memory = network.Encode(observation);
   const ActionBias bias = PolicyNetwork::SelectBias(rollout.bias, rows);
   const ActionEvaluation now = network.Evaluate(memory, rollout.choices.index_select(0, rows), bias);
   at::Tensor weight = rollout.free.index_select(0, rows);
@@ -153,7 +153,7 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, double progress) {
 
 double PpoAgent::GreedyConfidence(const EliteHistory& history, double threshold) const {
   const at::NoGradGuard no_grad;
-  const PolicyNetwork::Memory memory = impl_->network.Encode(history.elites());
+  const at::Tensor memory = impl_->network.Encode(history.elites());
   return GreedyAction(impl_->network, memory, impl_->space, threshold).confidence;
 }
 

@@ -29,8 +29,8 @@ struct Distribution {
 
 }  // namespace
 
-Rollout SampleActions(const PolicyNetwork& network, const PolicyNetwork::Memory& memory, const ActionSpace& space,
-                      int num_actions, Rng& rng) {
+Rollout SampleActions(const PolicyNetwork& network, const at::Tensor& memory, const ActionSpace& space, int num_actions,
+                      Rng& rng) {
   const int length = network.NumSubActions();
   const std::size_t count = static_cast<std::size_t>(num_actions);
   Rollout rollout;
@@ -73,7 +73,7 @@ Rollout SampleActions(const PolicyNetwork& network, const PolicyNetwork::Memory&
   return rollout;
 }
 
-GreedyRollout GreedyAction(const PolicyNetwork& network, const PolicyNetwork::Memory& memory, const ActionSpace& space,
+GreedyRollout GreedyAction(const PolicyNetwork& network, const at::Tensor& memory, const ActionSpace& space,
                            double stop_at) {
   PolicyNetwork::Decoder decoder(network, memory, 1);
   GreedyRollout out;

@@ -20,8 +20,8 @@ struct Rollout {
 /// Draws `num_actions` actions. Probabilities and their sums are in double precision on the CPU and the draws come from
 /// `rng`, one for every sub-action that isn't forced, action by action within a sub-action: the same on any number of
 /// threads.
-Rollout SampleActions(const PolicyNetwork& network, const PolicyNetwork::Memory& memory, const ActionSpace& space,
-                      int num_actions, Rng& rng);
+Rollout SampleActions(const PolicyNetwork& network, const at::Tensor& memory, const ActionSpace& space, int num_actions,
+                      Rng& rng);
 
 /// The most probable choice at each sub-action, and the lowest of their probabilities over the sub-actions that are not
 /// forced (1 when all are). Stops where that falls to `stop_at` or below; `action` then ends there.
@@ -29,7 +29,7 @@ struct GreedyRollout {
   Choices action;
   double confidence = 1;
 };
-GreedyRollout GreedyAction(const PolicyNetwork& network, const PolicyNetwork::Memory& memory, const ActionSpace& space,
+GreedyRollout GreedyAction(const PolicyNetwork& network, const at::Tensor& memory, const ActionSpace& space,
                            double stop_at);
 
 }  // namespace shardscout::agents

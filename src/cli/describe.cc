@@ -15,7 +15,7 @@ namespace {
 using nlohmann::ordered_json;
 
 std::string CountText(double count) {
-  if (count >= 1e12) return Number(count / 1e12) + "e12";
+  if (count >= 1e12) return Number(count / 1e12) + " trillion";
   return count >= 1e9 ? Number(count / 1e9) + " billion" : Number(count / 1e6) + " million";
 }
 
@@ -42,7 +42,9 @@ std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation) 
 }
 
 std::string SpaceText(const SpaceSize& space) {
-  return std::string(space.exact ? "" : "at least ") + Number(space.strategies) + " strategies";
+  const std::string count =
+      space.strategies < 1e15 ? Grouped(static_cast<std::int64_t>(space.strategies)) : Number(space.strategies);
+  return std::string(space.exact ? "" : "at least ") + count + " strategies";
 }
 
 void PrintProblem(std::ostream& out, const Problem& problem) {

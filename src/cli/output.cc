@@ -20,6 +20,7 @@ std::string Fixed(double value, int decimals) {
 
 /// The largest unit that leaves 1 or more.
 std::string WithUnit(double value, const std::vector<std::pair<double, const char*>>& units) {
+  if (value == 0) return "0";
   for (const auto& [size, name] : units) {
     if (value >= size * 0.9995) return Number(value / size) + " " + name;
   }
@@ -40,14 +41,15 @@ std::string Grouped(std::int64_t value) {
 
 std::string Number(double value) {
   const double size = std::abs(value);
-  if (size >= 1e15 || (size > 0 && size < 1e-4)) {
+  if (size == 0) return "0";
+  if (size >= 1e15 || size < 1e-4) {
     std::array<char, 64> buffer{};
     std::snprintf(buffer.data(), buffer.size(), "%.2e", value);
     return buffer.data();
   }
   if (size >= 99.95) return Grouped(std::llround(value));
   if (size >= 9.995) return Fixed(value, 1);
-  if (size >= 0.9995 || size == 0) return Fixed(value, 2);
+  if (size >= 0.9995) return Fixed(value, 2);
   return Fixed(value, 2 - static_cast<int>(std::floor(std::log10(size))));
 }
 

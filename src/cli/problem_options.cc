@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "shardscout/error.h"
@@ -84,7 +85,9 @@ bool ProblemArguments::AnyGiven() const {
 
 void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* help) {
-    return command.add_option(name, value, help)->group("Problem");
+    CLI::Option* option = command.add_option(name, value, help)->group("Problem");
+    constexpr bool kRepeatable = std::is_same_v<decltype(value), std::vector<std::string>&>;
+    return kRepeatable ? option : option->take_last();
   };
   const auto tokens = CLI::Range(std::int64_t{1}, kMostTokens);
   add("--model,-m", arguments.model, "A Hugging Face config.json, or a preset (shardscout list models)");

@@ -101,6 +101,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--searcher,-s", arguments->searcher, "Which algorithm searches (shardscout list searchers)")
       ->group("Search")
+      ->take_last()
       ->capture_default_str();
   AddSearchOptions(*command, arguments->search);
   command->add_option("--top", arguments->top, "Also show the N best strategies")

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <iostream>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "shardscout/error.h"
@@ -40,7 +41,9 @@ std::string DescribeRelaxation(const Problem& problem, const Evaluation& nearest
 
 void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* help) {
-    return command.add_option(name, value, help)->group("Search");
+    CLI::Option* option = command.add_option(name, value, help)->group("Search");
+    constexpr bool kRepeatable = std::is_same_v<decltype(value), std::vector<std::string>&>;
+    return kRepeatable ? option : option->take_last();
   };
   add("--evaluator,-e", arguments.evaluator, "What scores a strategy (shardscout list evaluators)")
       ->capture_default_str();

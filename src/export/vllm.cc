@@ -46,20 +46,22 @@ std::string SpelledValue(const Strategy& strategy, int variable) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-std::string_view Reason(int variable) {
-  if (variable >= kFirstShardingVariable) return "vLLM's shardings are fixed: column, then row, over tp";
+std::string_view Reason(int variable, const Strategy& lowered) {
+  if (variable >= kFirstShardingVariable) {
+    if (lowered.tensor_parallel_size == 1) return "tp is 1 there: nothing to shard over";
+    return "vLLM's shardings are fixed: column, then row, over tp";
+  }
   switch (static_cast<Variable>(variable)) {
     case Variable::kTensorParallelSize:
     case Variable::kContextParallelSize:
-      return "vLLM's decode context parallelism lies inside tp, that of prefill needs data-parallel-size 1";
+      return "vLLM's tp ranks share their requests, its context parallelism lies inside tp or needs data-parallel-size 1";
     case Variable::kDataParallelSize:
-      return "data parallel ranks of a dense model are replicas of their own; those of prefill context parallelism "
-             "with experts become data parallel ones";
+      return "ranks with requests of their own are vLLM's data parallel ranks; those of a dense model are replicas";
     case Variable::kExpertParallelSize:
     case Variable::kExpertTensorParallelSize:
       return "vLLM splits experts over all ranks of a stage, by expert or each one, never both";
     case Variable::kBatchSize:
-      return "follows from the concurrency and the degrees";
+      return "a data parallel rank's share, and no more than keeps the limits";
     case Variable::kNumMicrobatches:
       return "vLLM keeps as many batches in flight as there are stages";
     case Variable::kResidualLayout:
@@ -78,7 +80,7 @@ std::vector<Dropped> WhatIsDropped(const Problem& problem, const Strategy& plan,
   for (int variable = 0; variable < kNumVariables; ++variable) {
     if (GetVariable(plan, variable) == GetVariable(lowering.lowered, variable)) continue;
     dropped.push_back({VariableName(variable) + " = " + SpelledValue(plan, variable),
-                       SpelledValue(lowering.lowered, variable) + " (" + std::string(Reason(variable)) + ")"});
+                       SpelledValue(lowering.lowered, variable) + " (" + std::string(Reason(variable, lowering.lowered)) + ")"});
   }
   const VllmArguments& arguments = lowering.arguments;
   if (lowering.approximate) {
@@ -193,7 +195,7 @@ ExportResult VllmExporter::Export(const Plan& plan, const Reevaluate& reevaluate
   const Problem problem(planned.model(), planned.cluster(), planned.workload(),
                         ProblemOptions{{}, planned.options().admitted_overlaps});
   const Strategy& strategy = plan.pools.front().strategy;
-  const VllmLowering lowering = LowerForVllm(problem, strategy);
+  const VllmLowering lowering = LowerFeasiblyForVllm(problem, strategy, reevaluate);
   for (const BrokenRule& broken : CheckVllmRules(lowering.arguments, problem.model())) {
     throw SpecError("--to vllm", "vLLM refuses this plan (" + broken.id + "): " + broken.message);
   }

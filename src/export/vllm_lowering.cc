@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <string>
 
 #include "shardscout/error.h"
@@ -58,6 +59,17 @@ void LowerContextParallelism(const Problem& problem, Strategy& wanted, VllmLower
   } else {
     wanted.tensor_parallel_size = arguments.tensor_parallel_size = tp * cp;
   }
+}
+
+/// Attention over whole requests is data parallelism by another name: tp ranks that each hold their own requests become
+/// data parallel ranks with a tp-th of the batch. With experts only, where vLLM's data parallel ranks work together.
+void LowerTokenAttention(const Problem& problem, Strategy& wanted) {
+  const std::int64_t tp = wanted.tensor_parallel_size;
+  if (!problem.model().HasMoe() || wanted.ShardingOf(Operator::kAttention) != Sharding::kToken) return;
+  if (wanted.batch_size % tp != 0 || problem.workload().batch_size) return;
+  wanted.data_parallel_size *= tp;
+  wanted.batch_size /= tp;
+  wanted.tensor_parallel_size = 1;
 }
 
 void LowerExperts(const Problem& problem, Strategy& wanted, VllmArguments& arguments) {
@@ -134,6 +146,7 @@ VllmLowering LowerForVllm(const Problem& problem, const Strategy& strategy) {
   VllmLowering out;
   Strategy wanted = strategy;
   if (!problem.model().HasMoe()) wanted.data_parallel_size = 1;  // Data parallel ranks are replicas there.
+  LowerTokenAttention(problem, wanted);
   LowerContextParallelism(problem, wanted, out);
   LowerExperts(problem, wanted, out.arguments);
   SetVllmRule(wanted, out.arguments);
@@ -158,6 +171,24 @@ VllmLowering LowerForVllm(const Problem& problem, const Strategy& strategy) {
     out.arguments.layer_partition = std::move(partition);
   }
   return out;
+}
+
+VllmLowering LowerFeasiblyForVllm(const Problem& problem, const Strategy& strategy, const Reevaluate& reevaluate) {
+  const VllmLowering whole = LowerForVllm(problem, strategy);
+  if (whole.lowered == strategy || !reevaluate || reevaluate(whole.lowered).Feasible()) return whole;
+  const StrategySpace space(problem);
+  const std::span<const std::int64_t> batches = space.Values(static_cast<int>(Variable::kBatchSize));
+  for (auto batch = batches.rbegin(); batch != batches.rend(); ++batch) {
+    if (*batch >= whole.lowered.batch_size) continue;
+    Strategy smaller = whole.lowered;
+    smaller.batch_size = *batch;
+    // Its own lowering again: the micro-batches and what needs divisible batches follow.
+    VllmLowering lowering = LowerForVllm(problem, smaller);
+    if (lowering.lowered.batch_size == *batch && reevaluate(lowering.lowered).Feasible()) {
+      return lowering;
+    }
+  }
+  return whole;
 }
 
 }  // namespace shardscout::exporters

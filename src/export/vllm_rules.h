@@ -20,14 +20,14 @@ struct VllmArguments {
   std::int64_t prefill_context_parallel_size = 1;
   std::int64_t decode_context_parallel_size = 1;  ///< Part of tensor_parallel_size (times prefill context parallel).
   bool enable_expert_parallel = false;
-  std::string all2all_backend;  ///< "": vLLM's default, not written.
-  bool enable_dbo = false;      ///< Dual batch overlap.
+  std::string all2all_backend = {};  ///< Empty: vLLM's default, not written.
+  bool enable_dbo = false;           ///< Dual batch overlap.
   std::int64_t max_model_len = 0;
   std::int64_t max_num_seqs = 0;            ///< Requests of a data parallel rank.
   std::int64_t max_num_batched_tokens = 0;  ///< 0: vLLM's default, not written.
   double gpu_memory_utilization = 0.9;
   std::string kv_cache_dtype = "auto";
-  std::vector<std::int64_t> layer_partition;  ///< VLLM_PP_LAYER_PARTITION; empty: vLLM's own split.
+  std::vector<std::int64_t> layer_partition = {};  ///< VLLM_PP_LAYER_PARTITION; empty: vLLM's own split.
 
   /// Devices of one data parallel rank.
   std::int64_t WorldSize() const {

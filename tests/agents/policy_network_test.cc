@@ -4,50 +4,11 @@
 
 #include <cmath>
 
-#include "agents/causal_attention.h"
 #include "agents/rollout.h"
 #include "tests/agents/plain_action_space.h"
 
 namespace shardscout::agents {
 namespace {
-
-at::Tensor RandomTensor(std::vector<std::int64_t> shape, Rng& rng) {
-  at::Tensor out = at::empty(shape);
-  for (std::int64_t i = 0; i < out.numel(); ++i) out.data_ptr<float>()[i] = static_cast<float>(2 * rng.Uniform() - 1);
-  return out;
-}
-
-/// The same by at:: operations. qkv: [sequences, length, 3 * width].
-at::Tensor ReferenceAttention(const at::Tensor& qkv, int num_heads) {
-  const std::int64_t count = qkv.size(0), length = qkv.size(1), width = qkv.size(2) / 3;
-  const at::Tensor parts = qkv.view({count, length, 3, num_heads, -1}).permute({2, 0, 3, 1, 4});
-  const at::Tensor mask = at::full({length, length}, -1e30F).triu(1);
-  const double scale = 1 / std::sqrt(static_cast<double>(width / num_heads));
-  const at::Tensor scores = at::matmul(parts[0], parts[1].transpose(-1, -2)) * scale + mask;
-  return at::matmul(at::softmax(scores, -1), parts[2]).transpose(1, 2).reshape({count, length, width});
-}
-
-TEST(CausalAttentionTest, ValueAndGradientAgreeWithTensorOperations) {
-  Rng rng(1);
-  const at::Tensor qkv = RandomTensor({3, 7, 48}, rng), weight = RandomTensor({3, 7, 16}, rng);
-  at::Tensor a = qkv.clone().requires_grad_(true), b = qkv.clone().requires_grad_(true);
-  const at::Tensor fused = CausalAttention(a, 4), reference = ReferenceAttention(b, 4);
-  EXPECT_TRUE(at::allclose(fused, reference, 1e-5, 1e-6));
-  (fused * weight).sum().backward();
-  (reference * weight).sum().backward();
-  EXPECT_TRUE(at::allclose(a.grad(), b.grad(), 1e-4, 1e-6));
-}
-
-TEST(CausalAttentionTest, StepByStepIsTheSame) {
-  Rng rng(2);
-  const at::Tensor qkv = RandomTensor({3, 7, 48}, rng);
-  const at::Tensor whole = CausalAttention(qkv, 4);
-  at::Tensor cache = at::empty({3, 7, 32});
-  for (int t = 0; t < 7; ++t) {
-    const at::Tensor step = CausalAttentionStep(qkv.select(1, t).contiguous(), 4, t, cache);
-    EXPECT_TRUE(at::allclose(step, whole.select(1, t), 1e-5, 1e-6)) << t;
-  }
-}
 
 class PolicyNetworkTest : public testing::Test {
  protected:
@@ -67,7 +28,7 @@ class PolicyNetworkTest : public testing::Test {
 
 TEST_F(PolicyNetworkTest, SamplingAgreesWithTeacherForcing) {
   Perturb();
-  const PolicyNetwork::Memory memory = network_.Encode(elites_);
+  const at::Tensor memory = network_.Encode(elites_);
   const Rollout rollout = SampleActions(network_, memory, space_, 20, rng_);
   const ActionEvaluation forced = network_.Evaluate(memory, rollout.choices, rollout.bias);
   EXPECT_LT((forced.logprob - rollout.logprob).abs().max().item<double>(), 1e-5);
@@ -77,7 +38,7 @@ TEST_F(PolicyNetworkTest, SamplingAgreesWithTeacherForcing) {
 
 TEST_F(PolicyNetworkTest, ForcedSubActionsHaveProbabilityOneAndNoEntropy) {
   Perturb();
-  const PolicyNetwork::Memory memory = network_.Encode(elites_);
+  const at::Tensor memory = network_.Encode(elites_);
   const Rollout rollout = SampleActions(network_, memory, space_, 20, rng_);
   const ActionEvaluation forced = network_.Evaluate(memory, rollout.choices, rollout.bias);
   const at::Tensor is_forced = 1 - rollout.free;
@@ -88,7 +49,7 @@ TEST_F(PolicyNetworkTest, ForcedSubActionsHaveProbabilityOneAndNoEntropy) {
 
 TEST_F(PolicyNetworkTest, ProbabilitiesSumToOneAndMaskedChoicesGetNone) {
   Perturb();
-  const PolicyNetwork::Memory memory = network_.Encode(elites_);
+  const at::Tensor memory = network_.Encode(elites_);
   const Rollout rollout = SampleActions(network_, memory, space_, 20, rng_);
   for (int a = 0; a < network_.NumSubActions(); ++a) {
     const at::Tensor p = network_.AllLogprobs(memory, rollout.choices, rollout.bias, a).exp();
@@ -109,7 +70,7 @@ TEST_F(PolicyNetworkTest, ProbabilitiesSumToOneAndMaskedChoicesGetNone) {
 }
 
 TEST_F(PolicyNetworkTest, StartsAtThePrior) {
-  const PolicyNetwork::Memory memory = network_.Encode({});
+  const at::Tensor memory = network_.Encode({});
   const Rollout rollout = SampleActions(network_, memory, space_, 50, rng_);
   const at::Tensor p = network_.AllLogprobs(memory, rollout.choices, rollout.bias, 4).exp();
   for (std::int64_t i = 0; i < 50; ++i) {
@@ -127,7 +88,7 @@ TEST_F(PolicyNetworkTest, StartsAtThePrior) {
 
 TEST_F(PolicyNetworkTest, GradientAgreesWithFiniteDifferences) {
   Perturb();
-  const PolicyNetwork::Memory sampled_from = network_.Encode(elites_);
+  const at::Tensor sampled_from = network_.Encode(elites_);
   const Rollout rollout = SampleActions(network_, sampled_from, space_, 4, rng_);
   const auto loss = [&] {
     const ActionEvaluation now = network_.Evaluate(network_.Encode(elites_), rollout.choices, rollout.bias);

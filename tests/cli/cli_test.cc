@@ -258,7 +258,7 @@ TEST_F(Cli, ComparePutsSearchersInOneTable) {
 TEST_F(Cli, ExportRefusesWhatVllmCannotRunUnlessLowered) {
   // A feature-sharded residual stream: no framework's option.
   ASSERT_EQ(Run(Search({"--out", Path("plan.json"), "--fix", "tensor_parallel_size=2", "--fix",
-                        "residual_layout=feature_sharded"}))
+                        "residual_layout=feature_sharded", "--fix", "context_parallel_size=1"}))
                 .exit_code,
             0);
   const ProcessResult refused = Run({"export", Path("plan.json"), "--to", "vllm", "--out", folder_.string()});

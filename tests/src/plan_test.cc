@@ -134,7 +134,7 @@ TEST(PlanJson, RefusesWhatItDoesNotUnderstand) {
   const std::string text = ToJson(MakeTestPlan(SmallNodes()));
   EXPECT_NE(ErrorOf(Replaced(text, "\"schema_version\": 1", "\"schema_version\": 2")).find("/schema_version"),
             std::string::npos);
-  EXPECT_NE(ErrorOf(Replaced(text, "\"tpot_s\"", "\"tpot\"")).find("did you mean"), std::string::npos);
+  EXPECT_NE(ErrorOf(Replaced(text, "\"tpot_s\"", "\"tpot_ss\"")).find("did you mean"), std::string::npos);
   EXPECT_NE(ErrorOf(Replaced(text, "\"num_dense\"", "\"dense\"")).find("/pools/0/stages/columns"), std::string::npos);
   EXPECT_NE(ErrorOf(Replaced(text, "[6, 1, 2,", "[6, 1,")).find("/pools/0/placement/rows/6"), std::string::npos);
   EXPECT_NE(ErrorOf(Replaced(text, "\"hidden_size\": 7168", "\"hidden_size\": 7169")).find("/problem/digest"),

@@ -261,7 +261,7 @@ Held BlockRunner::Exchange(const Task& task, ValueId input, ValueId output, std:
   const bool reduce =
       must_reduce || (task.collective == Collective::kAllToAll && !SameSummands(from.partial, out.partial));
   const bool leaves = IsRouted(in.tokens), enters = IsRouted(out.tokens);
-  if (reduce && !must_reduce && (!leaves || enters))
+  if (reduce && !must_reduce && (!leaves || enters || in.features != out.features))
     Fail("only tokens that come back from experts are added up on arrival");
   if (task.collective == Collective::kAllToAll && (leaves || enters)) {
     // Ranks outside an ep group (between routed tokens: etp group) have nothing for each other, so that too large a

@@ -203,6 +203,15 @@ std::pair<Local, Local> BlockRunner::Attention(const Task& task, std::int64_t ra
   } else if (grouped || prefill) {
     kv = OwnKeyValue(q);
   }
+  const Local& source = grouped || prefill ? kv : *latent;
+  if (latent != nullptr && *latent->rows != *source.rows) Fail("latent and key-value rows differ");
+  if (gathered) {
+    const auto of_q = RequestRanges(*q.rows), of_kv = RequestRanges(*kv.rows);
+    const auto same = [](const auto& x, const auto& y) { return x.first == y.first; };
+    if (!std::equal(of_q.begin(), of_q.end(), of_kv.begin(), of_kv.end(), same)) Fail("keys of other requests");
+  } else if (*source.rows != *q.rows) {
+    Fail("the rows of queries and keys differ");
+  }
   AppendToCache(task.cache, rank, grouped ? kv : *latent);
 
   const std::int64_t q_size = !grouped && !prefill ? a.kv_lora_rank + a.qk_rope_head_dim : a.QkHeadDim();

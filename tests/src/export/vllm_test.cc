@@ -144,6 +144,48 @@ TEST(VllmLowering, ContextParallelismOfSharedKvHeadsIsApproximate) {
   EXPECT_EQ(result.dropped[0].what, "context_parallel_size = 2");
 }
 
+TEST(VllmLowering, TokenAttentionOfExpertsIsDataParallelism) {
+  const Problem problem = MakeProblem("deepseek-v3", "decode-chat", 256);
+  Strategy strategy = WideExpertParallel();
+  strategy.tensor_parallel_size = 4;
+  strategy.data_parallel_size = 8;
+  strategy.batch_size = 256;
+  strategy.residual_layout = Layout::kTokenSharded;
+  for (const Operator op : {Operator::kQkv, Operator::kAttention, Operator::kAttnOut, Operator::kRouter,
+                            Operator::kFfnUp, Operator::kFfnDown}) {
+    strategy.SetSharding(op, Sharding::kToken);
+  }
+  ASSERT_EQ(StrategySpace(problem).WhyNot(strategy), "");
+  EXPECT_EQ(LowerForVllm(problem, strategy).lowered, WideExpertParallel());
+}
+
+TEST(VllmLowering, TakesTheLargestBatchThatKeepsTheLimits) {
+  const Problem problem = MakeProblem("llama-3.1-70b", "decode-chat", 8);
+  Strategy strategy;
+  strategy.tensor_parallel_size = 8;
+  strategy.batch_size = 64;
+  SplitOverTensor(strategy);
+  strategy.residual_layout = Layout::kTokenSharded;
+  const auto evaluate = [](std::int64_t most) {
+    return [most](const Strategy& s) {
+      Evaluation evaluation;
+      evaluation.excess.memory = s.batch_size > most ? 1 : -1;
+      return evaluation;
+    };
+  };
+  const auto batch = [&](std::int64_t most) {
+    return LowerFeasiblyForVllm(problem, strategy, evaluate(most)).lowered.batch_size;
+  };
+  EXPECT_EQ(batch(64), 64);
+  EXPECT_EQ(batch(40), 32);
+  EXPECT_EQ(batch(24), 24);
+  EXPECT_EQ(batch(0), 64);
+  const ExportResult result = VllmExporter().Export(PlanOf(problem, strategy), evaluate(40));
+  EXPECT_TRUE(Contains(result.files[0].text, "max-num-seqs: 32\n"));
+  EXPECT_EQ(result.dropped.front().what, "batch_size = 64");
+  EXPECT_TRUE(result.lowered_evaluation->Feasible());
+}
+
 TEST(VllmLowering, MixedExpertDegreesBecomeExpertParallel) {
   const Problem problem = MakeProblem("deepseek-v3", "decode-chat", 256);
   Strategy strategy = WideExpertParallel();
