@@ -57,16 +57,20 @@ class View {
   const at::Tensor& vector_;
 };
 
+std::size_t ScratchSize(int64_t num_keys, int64_t head_size) {
+  return static_cast<std::size_t>(kernels::Attention::ScratchSize(num_keys, head_size));
+}
+
 kernels::Attention SelfAttention(const DecoderStack::Shape& shape, int64_t length, std::vector<float>& scratch) {
   const int64_t head = shape.width / shape.num_heads;
-  scratch.resize(static_cast<std::size_t>((head + 1) * length));
+  scratch.resize(ScratchSize(length, head));
   return {length, length, head, true, 3 * shape.width, 3 * shape.width, shape.width, scratch.data()};
 }
 
 kernels::Attention CrossAttention(const DecoderStack::Shape& shape, int64_t rows, int64_t tokens,
                                   std::vector<float>& scratch) {
   const int64_t head = shape.width / shape.num_heads;
-  scratch.resize(static_cast<std::size_t>((head + 1) * tokens));
+  scratch.resize(ScratchSize(tokens, head));
   return {rows, tokens, head, false, shape.width, 2 * shape.width, shape.width, scratch.data()};
 }
 
@@ -218,7 +222,7 @@ torch::autograd::variable_list StackFunction::backward(torch::autograd::Autograd
 
 DecoderStack::DecoderStack(const Shape& shape) : shape_(shape) {
   SHARDSCOUT_CHECK_OP(shape.width % 8, ==, 0);
-  SHARDSCOUT_CHECK_OP(shape.width % shape.num_heads, ==, 0);
+  SHARDSCOUT_CHECK_OP(shape.width % (4 * shape.num_heads), ==, 0);
   SHARDSCOUT_CHECK_OP(shape.width, <=, 1024);
   const int64_t width = shape.width;
   const auto take = [this](int64_t length) {
@@ -271,7 +275,7 @@ at::Tensor DecoderStack::Step(const at::Tensor& input, const at::Tensor& weights
     const at::Tensor qkv = at::mm(Norm(x, view.data(at.self_norm)).out, view.Matrix(at.qkv, width, 3 * width));
     at::Tensor attended = at::empty({count, width});
     const int64_t head = width / shape_.num_heads, stride = cache.self[l].size(1) * 2 * width;
-    std::vector<float> scratch(static_cast<std::size_t>((head + 1) * (position + 1)));
+    std::vector<float> scratch(ScratchSize(position + 1, head));
     std::vector<float> p(static_cast<std::size_t>(position + 1));
     const kernels::Attention attention{1, position + 1, head, false, 3 * width, 2 * width, width, scratch.data()};
     for (int64_t i = 0; i < count; ++i) {

@@ -22,7 +22,7 @@ namespace shardscout::agents {
 class DecoderStack {
  public:
   struct Shape {
-    std::int64_t width = 64;  ///< A multiple of 8 and of num_heads, at most 1024.
+    std::int64_t width = 64;  ///< A multiple of 8 and of 4 * num_heads, at most 1024.
     std::int64_t num_heads = 4;
     std::int64_t ffn_width = 128;
     std::int64_t num_layers = 2;

@@ -27,28 +27,10 @@ PolicyNetwork::PolicyNetwork(const std::vector<SubAction>& sub_actions, const Po
     : sub_actions_(sub_actions), size_(size), stack_({size.width, size.num_heads, size.ffn_width, size.num_layers}) {
   SHARDSCOUT_CHECK(!sub_actions.empty());
   int64_t rows = 0;
-  for (int a = 0; a < NumSubActions(); ++a) {
-    const int num_choices = static_cast<int>(sub_actions_[static_cast<std::size_t>(a)].NumChoices());
+  for (const SubAction& sub_action : sub_actions_) {
     offsets_.push_back(rows);
-    rows += num_choices;
-    std::vector<int>& group = num_choices <= kSmall ? small_ : large_;
-    slot_.push_back(static_cast<int>(group.size()));
-    group.push_back(a);
-    if (num_choices <= kSmall) small_width_ = std::max<int64_t>(small_width_, num_choices);
+    rows += static_cast<int64_t>(sub_action.NumChoices());
   }
-  offset_row_ = at::tensor(offsets_, at::kLong);
-  small_index_ = Indices(small_);
-  small_rows_ = at::zeros({static_cast<int64_t>(small_.size()), small_width_}, at::kLong);
-  std::vector<int> order;  // Row a: where sub-action a is found among the small ones followed by the large ones.
-  for (int a = 0; a < NumSubActions(); ++a) {
-    const std::size_t i = static_cast<std::size_t>(a);
-    const int num_choices = static_cast<int>(sub_actions_[i].NumChoices());
-    order.push_back(num_choices <= kSmall ? slot_[i] : static_cast<int>(small_.size()) + slot_[i]);
-    if (num_choices > kSmall) continue;
-    int64_t* row = small_rows_.data_ptr<int64_t>() + slot_[i] * small_width_;
-    for (int64_t c = 0; c < small_width_; ++c) row[c] = offsets_[i] + std::min<int64_t>(c, num_choices - 1);
-  }
-  order_ = Indices(order);
   Build(rng);
   InitialiseStack(rng);
   InitialiseTable(rng);
@@ -186,97 +168,40 @@ at::Tensor PolicyNetwork::Encode(std::span<const Elite> elites) const {
   return at::layer_norm(tokens, {size_.width}, memory_norm_, memory_norm_bias_);
 }
 
-/// [num_actions, num_sub_actions, width]
-at::Tensor PolicyNetwork::Hidden(const at::Tensor& memory, const at::Tensor& choices) const {
-  const int64_t count = choices.size(0), actions = choices.size(1), width = size_.width;
-  at::Tensor x = begin_.view({1, 1, width}).expand({1, count, width});
-  if (actions > 1) {
-    const at::Tensor rows = (choices + offset_row_).narrow(1, 0, actions - 1).t();
-    x = at::cat({x, at::matmul(at::embedding(table_, rows), input_)});
-  }
-  return stack_.Forward((x + position_.unsqueeze(1)).transpose(0, 1), memory, stack_weights_);
-}
+double PolicyNetwork::QueryScale() const { return 1 / std::sqrt(static_cast<double>(size_.table_width)); }
 
-/// [num_sub_actions, num_actions, table width]
-at::Tensor PolicyNetwork::Queries(const at::Tensor& hidden) const {
-  return at::matmul(hidden, output_ / std::sqrt(static_cast<double>(size_.table_width))).transpose(0, 1);
-}
-
-at::Tensor PolicyNetwork::SmallLogits(const at::Tensor& queries) const {
-  const at::Tensor rows = at::embedding(table_, small_rows_);
-  return at::bmm(queries.index_select(0, small_index_), rows.transpose(1, 2));
-}
-
-at::Tensor PolicyNetwork::LargeLogits(const at::Tensor& queries, std::size_t large) const {
-  const std::size_t a = static_cast<std::size_t>(large_[large]);
-  const int64_t num_choices = static_cast<int64_t>(sub_actions_[a].NumChoices());
-  return at::mm(queries.select(0, large_[large]), table_.narrow(0, offsets_[a], num_choices).t());
-}
-
-ActionBias PolicyNetwork::EmptyBias(int num_actions) const {
-  ActionBias bias;
-  bias.small = at::full({static_cast<int64_t>(small_.size()), num_actions, small_width_}, kMasked);
-  for (const int a : large_) {
-    const int64_t num_choices = static_cast<int64_t>(sub_actions_[static_cast<std::size_t>(a)].NumChoices());
-    bias.large.push_back(at::full({num_actions, num_choices}, kMasked));
-  }
-  return bias;
-}
-
-void PolicyNetwork::SetBias(ActionBias& bias, int action, int sub_action, std::span<const std::uint8_t> mask) const {
-  const std::size_t a = static_cast<std::size_t>(sub_action);
-  const std::vector<double>& log_prior = sub_actions_[a].log_prior;
+void PolicyNetwork::Allowed(std::size_t sub_action, std::span<const std::uint8_t> mask,
+                            ActionRecord::Options& allowed) const {
+  const std::vector<double>& log_prior = sub_actions_[sub_action].log_prior;
   SHARDSCOUT_CHECK_OP(mask.size(), ==, log_prior.size());
-  float* row = nullptr;
-  if (mask.size() <= static_cast<std::size_t>(kSmall)) {
-    row = bias.small.data_ptr<float>() + (slot_[a] * bias.small.size(1) + action) * small_width_;
-  } else {
-    at::Tensor& large = bias.large[static_cast<std::size_t>(slot_[a])];
-    row = large.data_ptr<float>() + action * large.size(1);
+  allowed.rows.clear();
+  allowed.log_prior.clear();
+  for (std::size_t c = 0; c < mask.size(); ++c) {
+    if (mask[c] == 0) continue;
+    allowed.rows.push_back(static_cast<std::int32_t>(offsets_[sub_action]) + static_cast<std::int32_t>(c));
+    allowed.log_prior.push_back(static_cast<float>(log_prior[c]));
   }
-  for (std::size_t c = 0; c < mask.size(); ++c) row[c] = mask[c] ? static_cast<float>(log_prior[c]) : kMasked;
 }
 
-ActionBias PolicyNetwork::SelectBias(const ActionBias& bias, const at::Tensor& actions) {
-  ActionBias out;
-  out.small = bias.small.index_select(1, actions);
-  for (const at::Tensor& large : bias.large) out.large.push_back(large.index_select(0, actions));
-  return out;
-}
-
-ActionEvaluation PolicyNetwork::Evaluate(const at::Tensor& memory, const at::Tensor& choices,
-                                         const ActionBias& bias) const {
-  const int64_t count = choices.size(0);
-  const at::Tensor hidden = Hidden(memory, choices);
-  const at::Tensor queries = Queries(hidden);
-  std::vector<at::Tensor> logprobs, entropies;  // [some sub-actions, num_actions] each
-  const auto add = [&](const at::Tensor& logits, const at::Tensor& chosen) {
-    const at::Tensor all = at::log_softmax(logits, -1);
-    logprobs.push_back(all.gather(-1, chosen.unsqueeze(-1)).squeeze(-1));
-    entropies.push_back(-(all.exp() * all).sum(-1));
-  };
-  if (!small_.empty()) add(SmallLogits(queries) + bias.small, choices.t().index_select(0, small_index_));
-  for (std::size_t i = 0; i < large_.size(); ++i) {
-    add((LargeLogits(queries, i) + bias.large[i]).unsqueeze(0), choices.select(1, large_[i]).view({1, count}));
+ActionEvaluation PolicyNetwork::Evaluate(const at::Tensor& memory, const ActionRecord& record,
+                                         const std::vector<std::size_t>& actions) const {
+  const int64_t count = static_cast<int64_t>(actions.size()), length = NumSubActions(), width = size_.width;
+  at::Tensor x = begin_.view({1, 1, width}).expand({count, 1, width});
+  if (length > 1) {
+    at::Tensor rows = at::empty({count, length - 1}, at::kLong);
+    int64_t* row = rows.data_ptr<int64_t>();
+    for (const std::size_t action : actions) {
+      for (std::size_t a = 0; a + 1 < static_cast<std::size_t>(length); ++a) {
+        *row++ = record.ChosenRow(action, a);
+      }
+    }
+    x = at::cat({x, at::matmul(at::embedding(table_, rows), input_)}, 1);
   }
-  const auto join = [&](const std::vector<at::Tensor>& parts) {
-    if (large_.empty()) return parts.front().t();
-    return at::cat(parts).index_select(0, order_).t();
-  };
-  const at::Tensor value = at::mv(hidden.view({-1, size_.width}), value_) + value_bias_;
-  return {join(logprobs), join(entropies), value.view({count, -1})};
-}
-
-at::Tensor PolicyNetwork::AllLogprobs(const at::Tensor& memory, const at::Tensor& choices, const ActionBias& bias,
-                                      int sub_action) const {
-  const std::size_t a = static_cast<std::size_t>(sub_action);
-  const at::Tensor queries = Queries(Hidden(memory, choices));
-  const int64_t num_choices = static_cast<int64_t>(sub_actions_[a].NumChoices());
-  if (num_choices > kSmall) {
-    const std::size_t large = static_cast<std::size_t>(slot_[a]);
-    return at::log_softmax(LargeLogits(queries, large) + bias.large[large], -1);
-  }
-  return at::log_softmax(SmallLogits(queries) + bias.small, -1).select(0, slot_[a]).narrow(1, 0, num_choices);
+  const at::Tensor hidden = stack_.Forward(x + position_, memory, stack_weights_);
+  const at::Tensor queries = at::matmul(hidden, output_ * QueryScale());
+  const at::Tensor out = ActionLogprobs(queries, table_, record, actions);
+  const at::Tensor value = at::mv(hidden.view({-1, width}), value_) + value_bias_;
+  return {out.select(0, 0), out.select(0, 1), value.view({count, length})};
 }
 
 PolicyNetwork::Decoder::Decoder(const PolicyNetwork& network, const at::Tensor& memory, int num_actions)
@@ -295,15 +220,13 @@ void PolicyNetwork::Decoder::Advance(std::span<const int> choices) {
     x = at::addmm(network_.position_.select(0, position), rows, network_.input_);
   }
   hidden_ = network_.stack_.Step(x, network_.stack_weights_, cache_);
+  queries_ = at::mm(hidden_, network_.output_ * network_.QueryScale());
 }
 
-at::Tensor PolicyNetwork::Decoder::Logits() const {
-  const at::NoGradGuard no_grad;
-  const std::size_t a = static_cast<std::size_t>(cache_.position - 1);
-  const at::Tensor query =
-      at::mm(hidden_, network_.output_ / std::sqrt(static_cast<double>(network_.size_.table_width)));
-  const int64_t num_choices = static_cast<int64_t>(network_.sub_actions_[a].NumChoices());
-  return at::mm(query, network_.table_.narrow(0, network_.offsets_[a], num_choices).t());
+void PolicyNetwork::Decoder::Logits(std::size_t i, const ActionRecord::Options& allowed,
+                                    std::vector<float>& logits) const {
+  const int64_t row = static_cast<int64_t>(i) * queries_.size(1);
+  AllowedLogits(queries_.data_ptr<float>() + row, network_.table_, allowed.rows, allowed.log_prior, logits);
 }
 
 at::Tensor PolicyNetwork::Decoder::Values() const {

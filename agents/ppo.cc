@@ -67,7 +67,8 @@ struct PpoAgent::Impl {
         network(space.sub_actions(), SizeOf(config), weight_rng),
         adam(network.weights().numel()) {}
 
-  UpdateStats Minibatch(const at::Tensor& rows, const at::Tensor& reward, const at::Tensor& advantage, double ent_coef);
+  UpdateStats Minibatch(const std::vector<std::size_t>& actions, const at::Tensor& reward, const at::Tensor& advantage,
+                        double ent_coef);
 
   const ActionSpace& space;
   const PpoConfig config;
@@ -92,12 +93,12 @@ const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history) {
   return impl_->rollout.actions;
 }
 
-UpdateStats PpoAgent::Impl::Minibatch(const at::Tensor& rows, const at::Tensor& reward, const at::Tensor& advantage,
-                                      double ent_coef) {
-  const at::Tensor memory = network.Encode(observation);
-  const ActionBias bias = PolicyNetwork::SelectBias(rollout.bias, rows);
-  const ActionEvaluation now = network.Evaluate(memory, rollout.choices.index_select(0, rows), bias);
-  at::Tensor weight = rollout.free.index_select(0, rows);
+UpdateStats PpoAgent::Impl::Minibatch(const std::vector<std::size_t>& actions, const at::Tensor& reward,
+                                      const at::Tensor& advantage, double ent_coef) {
+  const ActionEvaluation now = network.Evaluate(network.Encode(observation), rollout.record, actions);
+  at::Tensor rows = at::empty({static_cast<std::int64_t>(actions.size())}, at::kLong);
+  std::copy(actions.begin(), actions.end(), rows.data_ptr<std::int64_t>());
+  const at::Tensor weight = rollout.free.index_select(0, rows);
   const at::Tensor old_logprob = rollout.logprob.index_select(0, rows);
   const at::Tensor goal = reward.index_select(0, rows).unsqueeze(1).expand_as(now.value);
   const at::Tensor adv = advantage.index_select(0, rows);
@@ -131,8 +132,8 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, double progress) {
   }
   const double ent_coef =
       impl.config.ent_coef + (impl.config.ent_coef_final - impl.config.ent_coef) * std::clamp(progress, 0.0, 1.0);
-  std::vector<std::int64_t> order(rewards.size());
-  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::vector<std::size_t> order(rewards.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
   const std::size_t step = static_cast<std::size_t>(impl.config.minibatch_size);
   UpdateStats stats;
   for (std::int64_t epoch = 0; epoch < impl.config.num_epochs; ++epoch) {
@@ -140,8 +141,9 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, double progress) {
     stats = {};
     for (std::size_t begin = 0; begin < order.size(); begin += step) {
       const std::size_t count = std::min(step, order.size() - begin);
-      const at::Tensor rows = at::tensor(c10::ArrayRef<std::int64_t>(order.data() + begin, count), at::kLong);
-      const UpdateStats some = impl.Minibatch(rows, reward, advantage, ent_coef);
+      const auto first = order.begin() + static_cast<std::ptrdiff_t>(begin);
+      const std::vector<std::size_t> actions(first, first + static_cast<std::ptrdiff_t>(count));
+      const UpdateStats some = impl.Minibatch(actions, reward, advantage, ent_coef);
       const double share = static_cast<double>(count) / static_cast<double>(order.size());
       stats.surrogate_loss += share * some.surrogate_loss;
       stats.value_loss += share * some.value_loss;

@@ -10,11 +10,10 @@ namespace shardscout::agents {
 /// Compound actions drawn from a policy, with all that an update needs of them.
 struct Rollout {
   std::vector<Choices> actions;  ///< [num_actions][num_sub_actions]
-  at::Tensor choices;            ///< The same, int64. [num_actions, num_sub_actions]
+  ActionRecord record;           ///< The same, with what the masks left.
   at::Tensor logprob;            ///< Under the policy that drew them; 0 where forced. [num_actions, num_sub_actions]
   at::Tensor value;              ///< Before each sub-action. [num_actions, num_sub_actions]
   at::Tensor free;               ///< 1 where the mask left more than one choice, else 0. [num_actions, num_sub_actions]
-  ActionBias bias;
 };
 
 /// Draws `num_actions` actions. Probabilities and their sums are in double precision on the CPU and the draws come from

@@ -16,6 +16,10 @@ done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
 echo "Missing packages: ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+  echo "No apt-get here: install their equivalents, then run this again"
+  exit 2
+fi
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
   if ! command -v sudo >/dev/null; then
@@ -25,10 +29,6 @@ if [ "$(id -u)" -ne 0 ]; then
   fi
   as_root=(sudo)
 fi
-if ! command -v apt-get >/dev/null; then
-  echo "No apt-get here: install their equivalents, then run this again"
-  exit 2
-fi
-echo "Installing them with apt-get (about 1 GB on a bare system, LibTorch most of it)"
+echo "Installing them with apt-get (on a bare Debian 12 about 330 MB to download)"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

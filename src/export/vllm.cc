@@ -54,7 +54,8 @@ std::string_view Reason(int variable, const Strategy& lowered) {
   switch (static_cast<Variable>(variable)) {
     case Variable::kTensorParallelSize:
     case Variable::kContextParallelSize:
-      return "vLLM's tp ranks share their requests, its context parallelism lies inside tp or needs data-parallel-size 1";
+      return "vLLM's tp ranks share their requests, its context parallelism lies inside tp or needs data-parallel-size "
+             "1";
     case Variable::kDataParallelSize:
       return "ranks with requests of their own are vLLM's data parallel ranks; those of a dense model are replicas";
     case Variable::kExpertParallelSize:
@@ -79,8 +80,9 @@ std::vector<Dropped> WhatIsDropped(const Problem& problem, const Strategy& plan,
   std::vector<Dropped> dropped;
   for (int variable = 0; variable < kNumVariables; ++variable) {
     if (GetVariable(plan, variable) == GetVariable(lowering.lowered, variable)) continue;
-    dropped.push_back({VariableName(variable) + " = " + SpelledValue(plan, variable),
-                       SpelledValue(lowering.lowered, variable) + " (" + std::string(Reason(variable, lowering.lowered)) + ")"});
+    dropped.push_back(
+        {VariableName(variable) + " = " + SpelledValue(plan, variable),
+         SpelledValue(lowering.lowered, variable) + " (" + std::string(Reason(variable, lowering.lowered)) + ")"});
   }
   const VllmArguments& arguments = lowering.arguments;
   if (lowering.approximate) {

@@ -108,8 +108,8 @@ TEST_P(DecoderStackTest, StepByStepIsTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DecoderStackTest,
-                         testing::Values(DecoderStack::Shape{64, 4, 128, 2}, DecoderStack::Shape{24, 3, 40, 1},
-                                         DecoderStack::Shape{32, 1, 8, 3}));
+                         testing::Values(DecoderStack::Shape{64, 4, 128, 2}, DecoderStack::Shape{24, 2, 40, 1},
+                                         DecoderStack::Shape{32, 4, 40, 1}, DecoderStack::Shape{32, 1, 8, 3}));
 
 TEST(DecoderKernelsTest, Exponential) {
   for (double x = -80; x <= 0; x += 0.37) {
@@ -118,6 +118,26 @@ TEST(DecoderKernelsTest, Exponential) {
         << x;
   }
   EXPECT_EQ(kernels::ExpNonPositive(0), 1);
+}
+
+TEST(DecoderKernelsTest, LogSoftmaxAndItsGradient) {
+  for (const std::size_t n : {1u, 3u, 4u, 9u, 100u}) {
+    Rng rng(n);
+    const at::Tensor logits = RandomTensor({static_cast<int64_t>(n)}, rng, 4);
+    at::Tensor x = logits.clone().requires_grad_(true);
+    const at::Tensor logp = at::log_softmax(x, 0);
+    const at::Tensor entropy = -(logp.exp() * logp).sum();
+    const int64_t chosen = static_cast<int64_t>(n / 2);
+    (logp[chosen] * 0.7F + entropy * -1.3F).backward();
+    std::vector<float> mine(logits.data_ptr<float>(), logits.data_ptr<float>() + n), gradient(n);
+    EXPECT_NEAR(kernels::LogSoftmax(mine.data(), static_cast<int64_t>(n)), entropy.item<double>(), 2e-6);
+    kernels::LogSoftmaxBackward(mine.data(), static_cast<int64_t>(n), entropy.item<float>(), chosen, 0.7F, -1.3F,
+                                gradient.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(mine[i], logp.data_ptr<float>()[i], 2e-6) << n << " " << i;
+      EXPECT_NEAR(gradient[i], x.grad().data_ptr<float>()[i], 2e-6) << n << " " << i;
+    }
+  }
 }
 
 }  // namespace

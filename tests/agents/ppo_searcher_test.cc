@@ -28,7 +28,7 @@ struct Outcome {
   std::vector<AgentReport> agents;
 };
 
-Outcome Run(const StrategySpace& space, const FunctionEvaluator::Function& function, std::int64_t budget,
+Outcome SearchWith(const StrategySpace& space, const FunctionEvaluator::Function& function, std::int64_t budget,
             PpoConfig config = {}, std::uint64_t seed = 1, std::vector<Strategy> start = {}) {
   Outcome out;
   const FunctionEvaluator evaluator([&](const Strategy& strategy) {
@@ -63,7 +63,7 @@ FunctionEvaluator::Function LastSharding(const StrategySpace& space) {
 TEST(PpoSearcherTest, LearnsWhereRandomSamplingDoesNot) {
   const Problem problem = test::WideProblem(true);
   const StrategySpace space(problem);
-  const Outcome out = Run(space, LastSharding(space), 1500);
+  const Outcome out = SearchWith(space, LastSharding(space), 1500);
   double random_best = 0;
   Rng rng(1);
   const auto reward = LastSharding(space);
@@ -76,9 +76,9 @@ TEST(PpoSearcherTest, LearnsWhereRandomSamplingDoesNot) {
 TEST(PpoSearcherTest, TheSameSeedAsksForTheSameStrategies) {
   const Problem problem = test::WideProblem(true);
   const StrategySpace space(problem);
-  const Outcome one = Run(space, LastSharding(space), 300, {}, 5);
-  EXPECT_EQ(one.asked, Run(space, LastSharding(space), 300, {}, 5).asked);
-  EXPECT_NE(one.asked, Run(space, LastSharding(space), 300, {}, 6).asked);
+  const Outcome one = SearchWith(space, LastSharding(space), 300, {}, 5);
+  EXPECT_EQ(one.asked, SearchWith(space, LastSharding(space), 300, {}, 5).asked);
+  EXPECT_NE(one.asked, SearchWith(space, LastSharding(space), 300, {}, 6).asked);
   EXPECT_EQ(std::set<Strategy>(one.asked.begin(), one.asked.end()).size(), 300u) << "nothing is asked for twice";
 }
 
@@ -95,7 +95,7 @@ TEST(PpoSearcherTest, ConfidentAgentsEndEarlyAndTheRestIsShared) {
     return Feasible(score);
   };
   const std::int64_t budget = 6000;
-  const Outcome out = Run(space, function, budget, config);
+  const Outcome out = SearchWith(space, function, budget, config);
   ASSERT_GE(out.agents.size(), 2u);
   EXPECT_NE(out.agents[0].end, AgentEnd::kShareSpent);
   EXPECT_LT(out.agents[0].evaluations, out.agents[0].share);
@@ -118,17 +118,19 @@ TEST(PpoSearcherTest, StaleAgentsEndAfterFiveRolloutsWithoutANewStrategy) {
   const std::size_t size = test::AllMembers(space).size();
   PpoConfig config;
   config.exit_probability = 1;  // Never confident.
-  const Outcome out = Run(space, Constant(Feasible(1)), 100000, config);
+  const Outcome out = SearchWith(space, Constant(Feasible(1)), 100000, config);
   EXPECT_EQ(out.evaluations, static_cast<std::int64_t>(size)) << "the whole space, and nothing twice";
   ASSERT_FALSE(out.agents.empty());
   EXPECT_LE(out.agents.size(), 40u);
-  if (out.agents[0].evaluations < static_cast<std::int64_t>(size)) EXPECT_EQ(out.agents[0].end, AgentEnd::kStale);
+  if (out.agents[0].evaluations < static_cast<std::int64_t>(size)) {
+    EXPECT_EQ(out.agents[0].end, AgentEnd::kStale);
+  }
 }
 
 TEST(PpoSearcherTest, ASpaceOfOneIsAskedForOnce) {
   const Problem problem = test::SingleProblem();
   const StrategySpace space(problem);
-  const Outcome out = Run(space, Constant(Feasible(1)), 10);
+  const Outcome out = SearchWith(space, Constant(Feasible(1)), 10);
   EXPECT_EQ(out.evaluations, 1);
 }
 
@@ -136,7 +138,7 @@ TEST(PpoSearcherTest, NeverMoreThanTheBudget) {
   const Problem problem = test::WideProblem(true);
   const StrategySpace space(problem);
   for (const std::int64_t budget : {1, 5, 16, 17, 100}) {
-    EXPECT_EQ(Run(space, LastSharding(space), budget).evaluations, budget);
+    EXPECT_EQ(SearchWith(space, LastSharding(space), budget).evaluations, budget);
   }
 }
 
@@ -146,7 +148,7 @@ TEST(PpoSearcherTest, StartStrategiesAreElitesAndInherited) {
   Rng rng(1);
   const Strategy start = space.Sample(rng);
   const auto function = [&](const Strategy& s) { return Feasible(s == start ? 5.0 : 0.5); };
-  const Outcome out = Run(space, function, 100, {}, 1, {start});
+  const Outcome out = SearchWith(space, function, 100, {}, 1, {start});
   ASSERT_FALSE(out.agents.empty());
   EXPECT_EQ(out.agents[0].inherited_best, 5.0);
 }
@@ -164,7 +166,7 @@ TEST(PpoSearcherTest, StopsWhenTold) {
   options.threads = 1;
   options.stop = &stop;
   SearchEnvironment environment(space, evaluator, options);
-  PpoSearcher({}).Search(environment, 1);
+  PpoSearcher().Search(environment, 1);
   EXPECT_EQ(environment.ended(), EndReason::kInterrupted);
   EXPECT_LE(environment.Evaluations(), 32);
 }
