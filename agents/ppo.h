@@ -10,6 +10,33 @@
 #include "agents/ppo_config.h"
 #include "shardscout/random.h"
 
+/// Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) on compound actions.
+///
+/// An episode is one strategy: its sub-actions a_1 .. a_n are the steps, the observation is the elite history, and the
+/// only reward r comes at the end. On a rollout of strategies drawn from the policy, for every sub-action t that the
+/// mask did not force:
+///
+///     A_t       = r - V(history, a_1 .. a_(t-1)), then normalised over the rollout (mean 0, deviation 1)
+///     ratio_t   = pi(a_t | history, a_1 .. a_(t-1)) / the same when it was drawn
+///     loss      = -mean min(ratio_t A_t, clip(ratio_t, 1 - clip_range, 1 + clip_range) A_t)
+///                 + vf_coef * mean (V_t - r)^2 / 2 - ent_coef * mean entropy_t
+///
+/// minimised by Adam in minibatches of strategies, num_epochs times over each rollout. ent_coef falls linearly with the
+/// spent share of the agent's budget.
+///
+/// Departures. The source has one state and one action a step; with one observation for a whole rollout a baseline
+/// V(history) is the same for all of it and drops out of normalised advantages, so V looks at the prefix as well: what
+/// the degrees already decided is not credited to the shardings. That is the usual advantage of a sequence with a
+/// terminal reward (discount and lambda 1). `joint` switches to one ratio and one baseline a strategy, which is the
+/// one-step bandit. The space's prior is part of the logits (policy_network.h), so an entropy bonus pulls towards the
+/// uniform policy, not towards the prior.
+///
+/// Randomness: actions by our Rng on probabilities in double precision, weights and minibatches by streams of the same
+/// seed; torch's global generator is neither read nor seeded. Matrix products are torch's on one thread
+/// (TorchThreadScope): the same seed gives the same strategies on any number of threads, though not with another BLAS
+/// or another kind of processor.
+///
+/// Cost: see experiments/agent_benchmark.cc.
 namespace shardscout::agents {
 
 /// What an update did, for logs and tests.

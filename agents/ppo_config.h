@@ -6,56 +6,62 @@
 
 namespace shardscout::agents {
 
-/// Settings of the searcher `ppo`. The defaults were tuned on ...; see ppo.h for the symbols.
+/// Settings of the searcher `ppo`; ppo.h has the formulas. The defaults are PPO's usual ones (Schulman et al. 2017;
+/// Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout, since evaluations are what counts. They have not
+/// been tuned on held-out problems yet.
 struct PpoConfig {
-  std::int64_t num_agents = 4;
-  double inherit_penalty = 0.5;
-  double exit_probability = 0.95;
-  std::int64_t exit_updates = 2;
-  std::int64_t exit_stale_rollouts = 5;
+  std::int64_t num_agents = 4;           ///< Sequential agents that share the budget; more follow while budget is left.
+  double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).
+  double exit_probability = 0.95;        ///< Confidence: every free sub-action's top probability on the greedy rollout.
+  std::int64_t exit_updates = 2;         ///< Confident after so many updates in a row: the agent stops.
+  std::int64_t exit_stale_rollouts = 5;  ///< Or after so many rollouts without a new strategy.
 
-  std::int64_t history_size = 16;
-  std::int64_t width = 64;
-  std::int64_t num_layers = 2;
-  std::int64_t num_heads = 4;
-  std::int64_t ffn_width = 128;
-  std::int64_t table_width = 32;
+  std::int64_t history_size = 16;  ///< Elites in the observation.
+  std::int64_t width = 64;         ///< Of the decoder's stream; a multiple of num_heads.
+  std::int64_t num_layers = 2;     ///< Decoder layers.
+  std::int64_t num_heads = 4;      ///< Attention heads.
+  std::int64_t ffn_width = 128;    ///< Inner width of a layer's feed-forward part.
+  std::int64_t table_width = 32;   ///< Of a choice's embedding, projected up to width (sizes may have 24,576 choices).
 
-  std::int64_t rollout_size = 16;
-  std::int64_t minibatch_size = 16;
-  std::int64_t num_epochs = 4;
-  double learning_rate = 1e-3;
-  double clip_range = 0.2;
-  double vf_coef = 0.5;
-  double ent_coef = 0.02;
-  double ent_coef_final = 0.0;
-  double max_grad_norm = 1.0;
-  bool joint = false;
+  std::int64_t rollout_size = 16;    ///< Strategies sampled between updates.
+  std::int64_t minibatch_size = 16;  ///< Strategies a gradient step.
+  std::int64_t num_epochs = 4;       ///< Passes over a rollout.
+  double learning_rate = 3e-4;       ///< Adam's.
+  double clip_range = 0.2;           ///< Of the probability ratio.
+  double vf_coef = 0.5;              ///< Weight of the value loss.
+  double ent_coef = 0.02;            ///< Weight of the entropy bonus at the start of an agent's share...
+  double ent_coef_final = 0.0;       ///< ... and at its end; linear between.
+  double max_grad_norm = 1.0;        ///< Gradients are scaled down to this norm.
+  bool joint = false;                ///< One ratio for the whole compound action instead of one a sub-action.
 };
 
 template <class V>
 void VisitFields(V& visit, PpoConfig& c) {
   visit("num_agents", c.num_agents, {.doc = "Agents among which the budget is shared.", .min = 1, .max = 1000});
-  visit("inherit_penalty", c.inherit_penalty, {.doc = "x", .min = 0, .max = 10});
-  visit("exit_probability", c.exit_probability, {.doc = "x", .min = 0, .max = 1});
-  visit("exit_updates", c.exit_updates, {.doc = "x", .min = 1, .max = 1000000});
-  visit("exit_stale_rollouts", c.exit_stale_rollouts, {.doc = "x", .min = 1, .max = 1000000});
-  visit("history_size", c.history_size, {.doc = "x", .min = 1, .max = 1024});
-  visit("width", c.width, {.doc = "x", .min = 8, .max = 1024});
-  visit("num_layers", c.num_layers, {.doc = "x", .min = 1, .max = 16});
-  visit("num_heads", c.num_heads, {.doc = "x", .min = 1, .max = 64});
-  visit("ffn_width", c.ffn_width, {.doc = "x", .min = 8, .max = 4096});
-  visit("table_width", c.table_width, {.doc = "x", .min = 4, .max = 256});
-  visit("rollout_size", c.rollout_size, {.doc = "x", .min = 2, .max = 4096});
-  visit("minibatch_size", c.minibatch_size, {.doc = "x", .min = 1, .max = 4096});
-  visit("num_epochs", c.num_epochs, {.doc = "x", .min = 1, .max = 100});
-  visit("learning_rate", c.learning_rate, {.doc = "x", .above = 0, .max = 1});
-  visit("clip_range", c.clip_range, {.doc = "x", .above = 0, .max = 1});
-  visit("vf_coef", c.vf_coef, {.doc = "x", .min = 0, .max = 100});
-  visit("ent_coef", c.ent_coef, {.doc = "x", .min = 0, .max = 100});
-  visit("ent_coef_final", c.ent_coef_final, {.doc = "x", .min = 0, .max = 100});
-  visit("max_grad_norm", c.max_grad_norm, {.doc = "x", .above = 0, .max = 1e6});
-  visit("joint", c.joint, {.doc = "x"});
+  visit("inherit_penalty", c.inherit_penalty,
+        {.doc = "Penalty for staying below the inherited best, per unit of reward.", .min = 0, .max = 10});
+  visit("exit_probability", c.exit_probability,
+        {.doc = "Top probability of every free sub-action that counts as confident.", .min = 0, .max = 1});
+  visit("exit_updates", c.exit_updates,
+        {.doc = "Confident updates in a row that end an agent.", .min = 1, .max = 1000000});
+  visit("exit_stale_rollouts", c.exit_stale_rollouts,
+        {.doc = "Rollouts without a new strategy that end an agent.", .min = 1, .max = 1000000});
+  visit("history_size", c.history_size, {.doc = "Elites in the observation.", .min = 1, .max = 1024});
+  visit("width", c.width, {.doc = "Width of the decoder; a multiple of num_heads.", .min = 8, .max = 1024});
+  visit("num_layers", c.num_layers, {.doc = "Decoder layers.", .min = 1, .max = 16});
+  visit("num_heads", c.num_heads, {.doc = "Attention heads.", .min = 1, .max = 64});
+  visit("ffn_width", c.ffn_width, {.doc = "Inner width of the feed-forward part.", .min = 8, .max = 4096});
+  visit("table_width", c.table_width, {.doc = "Width of a choice's embedding.", .min = 4, .max = 256});
+  visit("rollout_size", c.rollout_size, {.doc = "Strategies sampled between updates.", .min = 2, .max = 4096});
+  visit("minibatch_size", c.minibatch_size, {.doc = "Strategies a gradient step.", .min = 1, .max = 4096});
+  visit("num_epochs", c.num_epochs, {.doc = "Passes over a rollout.", .min = 1, .max = 100});
+  visit("learning_rate", c.learning_rate, {.doc = "Adam's.", .above = 0, .max = 1});
+  visit("clip_range", c.clip_range, {.doc = "Clip range of the probability ratio.", .above = 0, .max = 1});
+  visit("vf_coef", c.vf_coef, {.doc = "Weight of the value loss.", .min = 0, .max = 100});
+  visit("ent_coef", c.ent_coef, {.doc = "Weight of the entropy bonus at the start.", .min = 0, .max = 100});
+  visit("ent_coef_final", c.ent_coef_final, {.doc = "The same when an agent's share is spent.", .min = 0, .max = 100});
+  visit("max_grad_norm", c.max_grad_norm, {.doc = "Largest norm of a gradient.", .above = 0, .max = 1e6});
+  visit("joint", c.joint, {.doc = "One ratio for the compound action instead of one a sub-action."});
 }
 
 }  // namespace shardscout::agents

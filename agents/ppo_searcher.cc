@@ -121,9 +121,13 @@ class Run {
 }  // namespace
 
 PpoSearcher::PpoSearcher(const PpoConfig& config) : config_(config) {
-  if (config.width % config.num_heads != 0) {
-    throw SpecError("ppo.num_heads", "found " + std::to_string(config.num_heads) + "; it must divide width, which is " +
-                                         std::to_string(config.width));
+  if (config.width % 8 != 0 || config.width % (4 * config.num_heads) != 0) {
+    throw SpecError("ppo.width",
+                    "found " + std::to_string(config.width) +
+                        "; it must be a multiple of 8 and of 4 * num_heads = " + std::to_string(4 * config.num_heads));
+  }
+  if (config.table_width % 8 != 0) {
+    throw SpecError("ppo.table_width", "found " + std::to_string(config.table_width) + "; it must be a multiple of 8");
   }
 }
 

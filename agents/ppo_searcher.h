@@ -23,6 +23,34 @@ struct AgentReport {
   AgentEnd end = AgentEnd::kSearchOver;
 };
 
+/// `ppo`: sequential PPO agents with confidence early exit, as in "Learning to Shard" (arXiv 2509.00217) and DESIGN.md
+/// section 8.
+///
+/// Agents run one after another on one elite history, which begins with what the environment was started from. Agent k
+/// gets ceil(remaining budget / agents left) evaluations, and one agent is always left: after num_agents, each new one
+/// gets all that remains. It starts with fresh weights and trains on
+///
+///     r - inherit_penalty * max(0, best reward inherited - r);
+///
+/// the first has inherited nothing (unless there were start strategies) and trains on r. Elites and plans use r.
+///
+/// An agent ends when its share is spent (to the end of the rollout that spends it), when the greedy rollout after each
+/// of exit_updates consecutive updates had a top probability above exit_probability at every sub-action that is not
+/// forced, or after exit_stale_rollouts rollouts without a new strategy. What it left is shared among the agents after
+/// it.
+///
+/// Example: budget 4,000, four agents: shares 1,000; the first ends at 400: the second gets 3,600 / 3 = 1,200.
+///
+/// Strategies drawn twice, or known to the environment, cost nothing; their reward is known and they stay in the
+/// update, which so remains on-policy: without them a policy that has found a mode would see only what is worse.
+/// Nothing is drawn again in their place.
+///
+/// An agent that found nothing new in all its life shows that sampling is exhausted, at least nearly: the searcher then
+/// asks for the strategies that are still unknown in lexicographic order, until budget or space end. Only small spaces
+/// come to that.
+///
+/// Example of the cost of confidence: with 15 free sub-actions at 0.95 the mode may hold no more than 0.95^15 = 46 % of
+/// the probability.
 class PpoSearcher : public Searcher {
  public:
   /// SpecError where settings do not fit together.
