@@ -23,6 +23,8 @@ class ActionRecord {
   ActionRecord(std::size_t num_actions, std::size_t num_sub_actions)
       : num_sub_actions_(num_sub_actions), cells_(num_actions * num_sub_actions) {}
 
+  /// Room for more actions behind those that are there.
+  void Resize(std::size_t num_actions) { cells_.resize(num_actions * num_sub_actions_); }
   void Set(std::size_t action, std::size_t sub_action, const Options& allowed, std::size_t chosen);
 
   std::size_t num_sub_actions() const { return num_sub_actions_; }
@@ -54,8 +56,10 @@ void AllowedLogits(const float* query, const at::Tensor& table, std::span<const 
 /// The masked policy at recorded actions, with gradient: for action i of `actions` and each of its sub-actions, over
 /// the allowed choices c,
 ///
-///   z_c = query . table[c] + log_prior_c,   log p_c = z_c - log sum exp z,   logprob = log p_chosen,   entropy = -sum
-///   p_c log p_c;
+///     z_c      = query . table[c] + log_prior_c
+///     log p_c  = z_c - log sum exp z
+///     logprob  = log p_chosen
+///     entropy  = -sum p_c log p_c
 ///
 /// both are 0 where the sub-action was forced. queries: [actions.size(), num_sub_actions, table width]; table: [rows,
 /// table width]. Returns [2, actions.size(), num_sub_actions]: logprob, entropy. `record` and `actions` must live until

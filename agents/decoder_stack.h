@@ -9,8 +9,9 @@ namespace shardscout::agents {
 
 /// The layers of a transformer decoder (pre-norm) and its final norm, with gradient:
 ///
-///   x = x + CausalSelfAttention(Norm(x)) Wo;   x = x + CrossAttention(Norm(x) Wq, memory Wkv) Wc;   x = x +
-///   ReLU(Norm(x) Wu + bu) Wd + bd
+///     x = x + CausalSelfAttention(Norm(x)) Wo
+///     x = x + CrossAttention(Norm(x) Wq, memory Wkv) Wc
+///     x = x + ReLU(Norm(x) Wu + bu) Wd + bd
 ///
 /// One node of the autograd graph with its backward written by hand (loops in decoder_kernels.h, matrix products by
 /// torch). The matrices of such a policy are so small that torch's cost for each of some 300 operations, and its loops

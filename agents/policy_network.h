@@ -31,10 +31,13 @@ struct ActionEvaluation {
 
 /// A transformer decoder that emits a compound action one sub-action at a time.
 ///
-///     memory     start token, and for each elite the sum over sub-actions a of W_a E[choice of a], plus its reward's
-///     embedding x_0        begin + position_0 x_a        U E[choice of a - 1] + position_a h          DecoderStack(x,
-///     memory): causal self-attention, cross-attention to the memory, feed-forward logits_a   E_a (V h_a) / sqrt(table
-///     width) + log prior_a over the choices that the mask leaves value_a    w . h_a + b
+///     memory    a start token, and for each elite the sum over sub-actions a of W_a E[choice of a] plus an embedding
+///               of its reward
+///     x_0       begin + position_0
+///     x_a       U E[choice of a - 1] + position_a
+///     h         DecoderStack(x, memory): causal self-attention, cross-attention to the memory, feed-forward
+///     logits_a  E_a (V h_a) / sqrt(table width) + log prior_a, over the choices that the mask leaves
+///     value_a   w . h_a + b
 ///
 /// E is one table with a row of `table_width` numbers for every choice of every sub-action, shared by input and output
 /// (24,576 choices of one sub-action: 3 MB; with gradient and Adam's moments 13 MB). Rows of sizes start as random

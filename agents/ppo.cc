@@ -67,8 +67,17 @@ struct PpoAgent::Impl {
         network(space.sub_actions(), SizeOf(config), weight_rng),
         adam(network.weights().numel()) {}
 
-  UpdateStats Minibatch(const std::vector<std::size_t>& actions, const at::Tensor& reward, const at::Tensor& advantage,
-                        double ent_coef);
+  /// What an update learns from: the rollout with its rewards, and the elites recorded behind it.
+  struct Batch {
+    ActionRecord record;  ///< [rollout_size + num_elites]
+    std::vector<std::size_t> elites;
+    at::Tensor elite_free;  ///< 1 where the sub-action was not forced. [num_elites, num_sub_actions]
+    at::Tensor reward;      ///< [rollout_size]
+    at::Tensor advantage;   ///< [rollout_size, num_sub_actions]
+    double ent_coef = 0;
+  };
+  void RecordElites(std::span<const Elite> elites, Batch& batch) const;
+  UpdateStats Minibatch(const Batch& batch, const std::vector<std::size_t>& actions);
 
   const ActionSpace& space;
   const PpoConfig config;
@@ -93,44 +102,79 @@ const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history) {
   return impl_->rollout.actions;
 }
 
-UpdateStats PpoAgent::Impl::Minibatch(const std::vector<std::size_t>& actions, const at::Tensor& reward,
-                                      const at::Tensor& advantage, double ent_coef) {
-  const ActionEvaluation now = network.Evaluate(network.Encode(observation), rollout.record, actions);
-  at::Tensor rows = at::empty({static_cast<std::int64_t>(actions.size())}, at::kLong);
+void PpoAgent::Impl::RecordElites(std::span<const Elite> elites, Batch& batch) const {
+  const std::size_t length = static_cast<std::size_t>(network.NumSubActions());
+  const std::size_t begin = batch.record.num_actions();
+  batch.record.Resize(begin + elites.size());
+  batch.elite_free = at::zeros({static_cast<std::int64_t>(elites.size()), network.NumSubActions()});
+  std::vector<std::uint8_t> mask;
+  ActionRecord::Options allowed;
+  for (std::size_t i = 0; i < elites.size(); ++i) {
+    const Choices& choices = elites[i].choices;
+    for (std::size_t a = 0; a < length; ++a) {
+      space.AllowedChoices(std::span(choices).first(a), mask);
+      network.Allowed(a, mask, allowed);
+      const auto chosen = static_cast<std::size_t>(std::count(mask.begin(), mask.begin() + choices[a], 1));
+      batch.record.Set(begin + i, a, allowed, chosen);
+      batch.elite_free.data_ptr<float>()[i * length + a] = allowed.size() > 1 ? 1 : 0;
+    }
+    batch.elites.push_back(begin + i);
+  }
+}
+
+UpdateStats PpoAgent::Impl::Minibatch(const Batch& batch, const std::vector<std::size_t>& actions) {
+  const std::int64_t count = static_cast<std::int64_t>(actions.size());
+  const std::int64_t num_elites = static_cast<std::int64_t>(batch.elites.size());
+  std::vector<std::size_t> all = actions;
+  all.insert(all.end(), batch.elites.begin(), batch.elites.end());
+  const ActionEvaluation now = network.Evaluate(network.Encode(observation), batch.record, all);
+  at::Tensor rows = at::empty({count}, at::kLong);
   std::copy(actions.begin(), actions.end(), rows.data_ptr<std::int64_t>());
   const at::Tensor weight = rollout.free.index_select(0, rows);
   const at::Tensor old_logprob = rollout.logprob.index_select(0, rows);
-  const at::Tensor goal = reward.index_select(0, rows).unsqueeze(1).expand_as(now.value);
-  const at::Tensor adv = advantage.index_select(0, rows);
+  const at::Tensor goal = batch.reward.index_select(0, rows).unsqueeze(1).expand_as(weight);
+  const at::Tensor advantage = batch.advantage.index_select(0, rows);
+  const at::Tensor logprob = now.logprob.narrow(0, 0, count);
   const at::Tensor surrogate = config.joint
-                                   ? ClippedSurrogateLoss(now.logprob.sum(1), old_logprob.sum(1), adv.select(1, 0),
-                                                          at::ones({rows.size(0)}), config.clip_range)
-                                   : ClippedSurrogateLoss(now.logprob, old_logprob, adv, weight, config.clip_range);
-  const at::Tensor value = ValueLoss(now.value, goal, weight);
-  const at::Tensor entropy = EntropyMean(now.entropy, weight);
+                                   ? ClippedSurrogateLoss(logprob.sum(1), old_logprob.sum(1), advantage.select(1, 0),
+                                                          at::ones({count}), config.clip_range)
+                                   : ClippedSurrogateLoss(logprob, old_logprob, advantage, weight, config.clip_range);
+  const at::Tensor value = ValueLoss(now.value.narrow(0, 0, count), goal, weight);
+  const at::Tensor entropy = EntropyMean(now.entropy.narrow(0, 0, count), weight);
+  at::Tensor loss = surrogate + config.vf_coef * value - batch.ent_coef * entropy;
+  UpdateStats stats{surrogate.item<double>(), value.item<double>(), entropy.item<double>(), 0};
+  if (num_elites > 0) {
+    const at::Tensor imitation = ImitationLoss(now.logprob.narrow(0, count, num_elites), batch.elite_free);
+    loss = loss + config.elite_coef * imitation;
+    stats.elite_loss = imitation.item<double>();
+  }
   network.gradients().zero_();
-  (surrogate + config.vf_coef * value - ent_coef * entropy).backward();
+  loss.backward();
   adam.Step(network.weights().data_ptr<float>(), network.gradients().data_ptr<float>(), config.learning_rate,
             config.max_grad_norm);
-  return {surrogate.item<double>(), value.item<double>(), entropy.item<double>()};
+  return stats;
 }
 
-UpdateStats PpoAgent::Update(std::span<const double> rewards, double progress) {
+UpdateStats PpoAgent::Update(std::span<const double> rewards, std::span<const Elite> elites, double progress) {
   Impl& impl = *impl_;
-  SHARDSCOUT_CHECK_OP(rewards.size(), ==, impl.rollout.actions.size());
-  at::Tensor reward = at::empty({static_cast<std::int64_t>(rewards.size())});
-  std::transform(rewards.begin(), rewards.end(), reward.data_ptr<float>(),
-                 [](double r) { return static_cast<float>(r); });
   const Rollout& rollout = impl.rollout;
-  at::Tensor advantage;
-  if (impl.config.joint) {
-    advantage = NormaliseAdvantage(reward - rollout.value.select(1, 0), at::ones_like(reward))
-                    .unsqueeze(1)
-                    .expand_as(rollout.value);
-  } else {
-    advantage = NormaliseAdvantage(reward.unsqueeze(1) - rollout.value, rollout.free);
+  SHARDSCOUT_CHECK_OP(rewards.size(), ==, rollout.actions.size());
+  Impl::Batch batch;
+  batch.record = rollout.record;
+  if (impl.config.elite_coef > 0) {
+    impl.RecordElites(elites.first(std::min(elites.size(), static_cast<std::size_t>(impl.config.num_imitated))), batch);
   }
-  const double ent_coef =
+  batch.reward = at::empty({static_cast<std::int64_t>(rewards.size())});
+  std::transform(rewards.begin(), rewards.end(), batch.reward.data_ptr<float>(),
+                 [](double r) { return static_cast<float>(r); });
+  if (impl.config.joint) {
+    batch.advantage = NormaliseAdvantage(batch.reward - rollout.value.select(1, 0), at::ones_like(batch.reward))
+                          .unsqueeze(1)
+                          .expand_as(rollout.value);
+  } else {
+    batch.advantage = NormaliseAdvantage(batch.reward.unsqueeze(1) - rollout.value, rollout.free);
+  }
+  batch.ent_coef =
       impl.config.ent_coef + (impl.config.ent_coef_final - impl.config.ent_coef) * std::clamp(progress, 0.0, 1.0);
   std::vector<std::size_t> order(rewards.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -143,11 +187,12 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, double progress) {
       const std::size_t count = std::min(step, order.size() - begin);
       const auto first = order.begin() + static_cast<std::ptrdiff_t>(begin);
       const std::vector<std::size_t> actions(first, first + static_cast<std::ptrdiff_t>(count));
-      const UpdateStats some = impl.Minibatch(actions, reward, advantage, ent_coef);
+      const UpdateStats some = impl.Minibatch(batch, actions);
       const double share = static_cast<double>(count) / static_cast<double>(order.size());
       stats.surrogate_loss += share * some.surrogate_loss;
       stats.value_loss += share * some.value_loss;
       stats.entropy += share * some.entropy;
+      stats.elite_loss += share * some.elite_loss;
     }
   }
   return stats;

@@ -20,9 +20,11 @@
 ///     ratio_t   = pi(a_t | history, a_1 .. a_(t-1)) / the same when it was drawn
 ///     loss      = -mean min(ratio_t A_t, clip(ratio_t, 1 - clip_range, 1 + clip_range) A_t)
 ///                 + vf_coef * mean (V_t - r)^2 / 2 - ent_coef * mean entropy_t
+///                 - elite_coef * mean log pi(e_t | history, e_1 .. e_(t-1)) over the num_imitated best elites e
 ///
 /// minimised by Adam in minibatches of strategies, num_epochs times over each rollout. ent_coef falls linearly with the
-/// spent share of the agent's budget.
+/// spent share of the agent's budget. The last term is priority queue training (Abolafia et al. 2018, arXiv
+/// 1801.03526): maximum likelihood of the best actions found so far; elite_coef 0 is plain PPO.
 ///
 /// Departures. The source has one state and one action a step; with one observation for a whole rollout a baseline
 /// V(history) is the same for all of it and drops out of normalised advantages, so V looks at the prefix as well: what
@@ -43,7 +45,8 @@ namespace shardscout::agents {
 struct UpdateStats {
   double surrogate_loss = 0;  ///< Means over the minibatches of the last epoch.
   double value_loss = 0;
-  double entropy = 0;  ///< Nats a free sub-action.
+  double entropy = 0;     ///< Nats a free sub-action.
+  double elite_loss = 0;  ///< -log probability of an elite's free sub-action, nats.
 };
 
 /// One agent of proximal policy optimisation on a compound action space. The header is free of torch.
@@ -59,9 +62,9 @@ class PpoAgent {
   /// space).
   const std::vector<Choices>& Sample(const EliteHistory& history);
 
-  /// Learns from the actions of the last Sample. rewards: [rollout_size], in their order. progress in [0, 1]: the
-  /// agent's spent share of its budget, for the entropy schedule.
-  UpdateStats Update(std::span<const double> rewards, double progress);
+  /// Learns from the actions of the last Sample, and from the best of `elites`, best first. rewards: [rollout_size], in
+  /// the actions' order. progress in [0, 1]: the agent's spent share of its budget, for the entropy schedule.
+  UpdateStats Update(std::span<const double> rewards, std::span<const Elite> elites, double progress);
 
   /// The lowest top probability of a sub-action that is not forced on the greedy rollout; exact where it is above
   /// `threshold`, otherwise that of the first sub-action at or below it.

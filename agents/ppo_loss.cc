@@ -22,6 +22,8 @@ at::Tensor ValueLoss(const at::Tensor& value, const at::Tensor& reward, const at
 
 at::Tensor EntropyMean(const at::Tensor& entropy, const at::Tensor& weight) { return WeightedMean(entropy, weight); }
 
+at::Tensor ImitationLoss(const at::Tensor& logprob, const at::Tensor& weight) { return -WeightedMean(logprob, weight); }
+
 at::Tensor NormaliseAdvantage(const at::Tensor& advantage, const at::Tensor& weight) {
   const at::Tensor centred = (advantage - WeightedMean(advantage, weight)) * weight;
   const at::Tensor deviation = WeightedMean(centred.square(), weight).sqrt();

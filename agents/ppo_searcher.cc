@@ -53,7 +53,8 @@ class Run {
       if (answer.size() < strategies.size() || Over()) return report;
       std::vector<double> rewards;
       for (const Scored& scored : answer) rewards.push_back(Shaped(scored.reward, report.inherited_best));
-      agent.Update(rewards, static_cast<double>(report.evaluations) / static_cast<double>(report.share));
+      agent.Update(rewards, history_.elites(),
+                   static_cast<double>(report.evaluations) / static_cast<double>(report.share));
       ++report.updates;
       stale = fresh > 0 ? 0 : stale + 1;
       const bool sure = agent.GreedyConfidence(history_, config_.exit_probability) > config_.exit_probability;

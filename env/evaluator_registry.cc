@@ -2,6 +2,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/evaluator.h"
+#include "src/choices.h"
 
 namespace shardscout {
 
@@ -16,18 +17,8 @@ std::unique_ptr<Evaluator> EvaluatorRegistry::Make(const std::string& name, cons
   const auto found = entries_.find(name);
   if (found != entries_.end()) return found->second.factory(problem);
   std::vector<std::string> names;
-  names.reserve(entries_.size());
-  std::string known;
-  for (const auto& [entry_name, entry] : entries_) {
-    names.push_back(entry_name);
-    if (!known.empty()) known += ", ";
-    known += entry_name;
-  }
-  std::string message = "unknown evaluator \"" + name + "\"";
-  const std::string near = NearestName(name, names);
-  if (!near.empty()) message += "; did you mean \"" + near + "\"?";
-  message += "; known: " + (known.empty() ? std::string("none") : known);
-  throw SpecError("evaluator", message);
+  for (const auto& [known, entry] : entries_) names.push_back(known);
+  throw internal::UnknownName("evaluator", name, "an evaluator", names);
 }
 
 std::vector<std::pair<std::string, std::string>> EvaluatorRegistry::List() const {

@@ -5,6 +5,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/searcher.h"
+#include "src/choices.h"
 
 namespace shardscout {
 
@@ -64,15 +65,13 @@ void SearcherRegistry::Register(std::string name, Entry entry) {
 std::unique_ptr<Searcher> SearcherRegistry::Make(const std::string& name, const SearcherSettings& settings) const {
   const auto found = entries_.find(name);
   if (found != entries_.end()) return found->second.factory(settings);
+  throw internal::UnknownName("searcher", name, "a searcher", Names());
+}
+
+std::vector<std::string> SearcherRegistry::Names() const {
   std::vector<std::string> names;
-  std::string allowed;
-  for (const auto& [known, entry] : entries_) {
-    names.push_back(known);
-    allowed += (allowed.empty() ? "" : ", ") + known;
-  }
-  const std::string near = NearestName(name, names);
-  throw SpecError("searcher", "found \"" + name + "\"; allowed: " + allowed +
-                                  (near.empty() ? "" : "; did you mean \"" + near + "\"?"));
+  for (const auto& [name, entry] : entries_) names.push_back(name);
+  return names;
 }
 
 }  // namespace shardscout

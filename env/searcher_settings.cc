@@ -11,9 +11,7 @@ namespace {
 
 void CheckRegistered(const std::string& name, const SearcherRegistry& searchers, const std::string& place) {
   if (searchers.entries().contains(name)) return;
-  std::vector<std::string> names;
-  for (const auto& [known, entry] : searchers.entries()) names.push_back(known);
-  throw SpecError(place, "\"" + name + "\" is not a searcher; expected " + internal::Choices(name, names));
+  throw internal::UnknownName(place, name, "a searcher", searchers.Names());
 }
 
 }  // namespace

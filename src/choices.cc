@@ -1,6 +1,6 @@
 #include "src/choices.h"
 
-#include "shardscout/error.h"
+#include <utility>
 
 namespace shardscout::internal {
 
@@ -17,6 +17,12 @@ std::string Choices(std::string_view word, const std::vector<std::string>& names
   if (names.empty()) return "nothing";
   const std::string nearest = NearestName(word, names);
   return JoinNames(names, ", ") + (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
+}
+
+SpecError UnknownName(std::string place, std::string_view name, std::string_view kind,
+                      const std::vector<std::string>& names) {
+  return SpecError(std::move(place),
+                   "\"" + std::string(name) + "\" is not " + std::string(kind) + "; expected " + Choices(name, names));
 }
 
 }  // namespace shardscout::internal

@@ -13,7 +13,8 @@ Problem::Problem(ModelSpec model, ClusterSpec cluster, WorkloadSpec workload, Pr
       cluster_(std::move(cluster)),
       workload_(std::move(workload)),
       options_(std::move(options)) {
-  if (options_.admitted_overlaps.empty()) throw SpecError("overlap", "the problem admits no value; give at least \"none\"");
+  if (options_.admitted_overlaps.empty())
+    throw SpecError("overlap", "the problem admits no value; give at least \"none\"");
   ProblemFile file = MakeProblemFile(*this);
   file.model.name.clear();
   file.cluster.name.clear();

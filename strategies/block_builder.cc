@@ -39,7 +39,8 @@ TokenSplit BlockBuilder::Normal(TokenSplit split) const {
 }
 
 FeatureSplit BlockBuilder::Normal(FeatureSplit split) const {
-  if (split == FeatureSplit::kStage && strategy_.StageSize() == strategy_.tensor_parallel_size) split = FeatureSplit::kTensor;
+  if (split == FeatureSplit::kStage && strategy_.StageSize() == strategy_.tensor_parallel_size)
+    split = FeatureSplit::kTensor;
   return geometry_.Parts(split) > 1 ? split : FeatureSplit::kNone;
 }
 
@@ -54,9 +55,7 @@ std::uint8_t BlockBuilder::NormalPartial(int partial) const {
 }
 
 Group BlockBuilder::TensorGroup() const { return {strategy_.tensor_parallel_size, 1}; }
-Group BlockBuilder::ContextGroup() const {
-  return {strategy_.context_parallel_size, strategy_.tensor_parallel_size};
-}
+Group BlockBuilder::ContextGroup() const { return {strategy_.context_parallel_size, strategy_.tensor_parallel_size}; }
 Group BlockBuilder::ContextDataGroup() const {
   return {strategy_.context_parallel_size * strategy_.data_parallel_size, strategy_.tensor_parallel_size};
 }
@@ -85,7 +84,8 @@ ValueId BlockBuilder::AddLike(ValueId like, TensorKind kind, FfnKind ffn) {
 }
 
 ValueId BlockBuilder::AddResidualInput() {
-  return AddValue(WithLayout({.kind = TensorKind::kHidden, .dtype = model().residual_dtype}, strategy_.residual_layout));
+  return AddValue(
+      WithLayout({.kind = TensorKind::kHidden, .dtype = model().residual_dtype}, strategy_.residual_layout));
 }
 
 Layout BlockBuilder::LayoutOf(ValueId id) const {
@@ -258,7 +258,8 @@ void BlockBuilder::AddTask(Task task) {
 Block BlockBuilder::Take(ValueId input, ValueId output) {
   block_.input = input;
   block_.output = output;
-  // Live bytes: a value lives from the task that defines it to the last that reads it; the block's input and output throughout.
+  // Live bytes: a value lives from the task that defines it to the last that reads it; the block's input and output
+  // throughout.
   const std::size_t n = block_.tasks.size();
   std::vector<std::size_t> last(block_.values.size(), 0);
   for (std::size_t t = 0; t < n; ++t) {

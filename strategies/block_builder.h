@@ -9,7 +9,8 @@
 
 namespace shardscout::strategies {
 
-/// Sizes of one phase under one strategy: how many rows and columns a rank holds under a layout, and what routing is expected to do.
+/// Sizes of one phase under one strategy: how many rows and columns a rank holds under a layout, and what routing is
+/// expected to do.
 class Geometry {
  public:
   Geometry(const Problem& problem, const Strategy& strategy, Phase phase);
@@ -23,12 +24,12 @@ class Geometry {
   std::int64_t LocalKvHeads(FeatureSplit split) const;
   std::int64_t FfnSize(FfnKind kind) const;
 
-  /// Tokens whose experts live in one block, all its ranks together; the routed (token, expert) pairs that one ep rank gets of them in
-  /// expectation, and on the fullest rank.
+  /// Tokens whose experts live in one block, all its ranks together; the routed (token, expert) pairs that one ep rank
+  /// gets of them in expectation, and on the fullest rank.
   double BlockTokens() const { return cell_rows_ / tp * block; }
   double ExpertPairs() const;
-  /// Uniform routing is balls into bins: the fullest of n bins with m/n balls each in expectation has m/n + sqrt(2 m/n ln n)
-  /// (Raab and Steger 1998, the heavily loaded case), at most every token that could come.
+  /// Uniform routing is balls into bins: the fullest of n bins with m/n balls each in expectation has m/n + sqrt(2 m/n
+  /// ln n) (Raab and Steger 1998, the heavily loaded case), at most every token that could come.
   double FullestExpertPairs() const;
   /// Expected number of a rank's experts that get at least one token.
   double DistinctExperts() const;
@@ -42,15 +43,16 @@ class Geometry {
   std::int64_t requests = 1;          ///< Of a micro-batch and dp rank.
   std::int64_t context = 1;
   std::int64_t padded_input = 0;
-  bool by_request = true;             ///< How tokens are sharded, see PhaseProgram::token_shard_by_request.
+  bool by_request = true;  ///< How tokens are sharded, see PhaseProgram::token_shard_by_request.
   bool multi_latent = false;
 
  private:
   double cell_rows_ = 0;
 };
 
-/// Builds one block: makes values with their sizes, appends tasks with their work, and brings values from layout to layout by the reshard table
-/// of DESIGN.md section 5. Labels are normal: a split over a group of one rank is never written, so that equal layouts compare equal.
+/// Builds one block: makes values with their sizes, appends tasks with their work, and brings values from layout to
+/// layout by the reshard table of DESIGN.md section 5. Labels are normal: a split over a group of one rank is never
+/// written, so that equal layouts compare equal.
 class BlockBuilder {
  public:
   BlockBuilder(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind);
@@ -88,10 +90,12 @@ class BlockBuilder {
   Value WithLayout(Value value, Layout layout) const;
   /// The reshard table over tp, at most one collective. Equal reshards of one value happen once.
   ValueId Reshard(Operator op, ValueId id, Layout to);
-  /// The same for q, k, v with MLA's latent (kNoValue for grouped attention), which has no feature-sharded form but the replicated one.
+  /// The same for q, k, v with MLA's latent (kNoValue for grouped attention), which has no feature-sharded form but the
+  /// replicated one.
   std::pair<ValueId, ValueId> ReshardQkv(Operator op, ValueId qkv, ValueId latent, Layout to);
 
-  /// Norm of `id` in the layout in which it is; fed features, with the all-reduce of its statistic over the group. Once for each value.
+  /// Norm of `id` in the layout in which it is; fed features, with the all-reduce of its statistic over the group. Once
+  /// for each value.
   ValueId Norm(Operator op, ValueId id);
 
   /// The block's end: `output` resharded to the residual layout and added to the stream.

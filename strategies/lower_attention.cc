@@ -1,4 +1,5 @@
-// The attention block: norm and projections (qkv), the core with its KV cache (attention), the output projection (attn_out).
+// The attention block: norm and projections (qkv), the core with its KV cache (attention), the output projection
+// (attn_out).
 
 #include "strategies/block_builder.h"
 
@@ -63,8 +64,8 @@ Qkv ProjectMultiLatent(BlockBuilder& b, ValueId normed, Sharding sharding) {
   return {query, latent};
 }
 
-/// The log-sum-exp merge of partial attention outputs over `group`: the LSEs are gathered, the outputs rescaled and reduce-scattered to
-/// `to`. Returns the merged output and, where `keep_lse`, the merged LSE in its layout.
+/// The log-sum-exp merge of partial attention outputs over `group`: the LSEs are gathered, the outputs rescaled and
+/// reduce-scattered to `to`. Returns the merged output and, where `keep_lse`, the merged LSE in its layout.
 std::pair<ValueId, ValueId> MergeOver(BlockBuilder& b, Group group, PartialOver over, ValueId attended, ValueId lse,
                                       Value to, bool keep_lse) {
   Value stacked = b.ValueOf(lse);
@@ -82,8 +83,7 @@ std::pair<ValueId, ValueId> MergeOver(BlockBuilder& b, Group group, PartialOver 
     rescale.output2 = b.AddValue(merged);
   }
   b.AddTask(rescale);
-  const ValueId merged =
-      b.AddCollective(Operator::kAttention, Collective::kReduceScatter, group, rescale.output, to);
+  const ValueId merged = b.AddCollective(Operator::kAttention, Collective::kReduceScatter, group, rescale.output, to);
   return {merged, rescale.output2};
 }
 
@@ -127,8 +127,8 @@ ValueId AttentionCore(BlockBuilder& b, Qkv in, Sharding sharding) {
       }
       b.AddTask(select);
       kv.tokens = latent.tokens = gathered;
-      std::tie(core.input2, core.input3) = b.AddCollective(op, Collective::kAllGather, b.ContextGroup(), select.output,
-                                                           kv, select.output2, latent);
+      std::tie(core.input2, core.input3) =
+          b.AddCollective(op, Collective::kAllGather, b.ContextGroup(), select.output, kv, select.output2, latent);
     }
   }
 

@@ -1,4 +1,5 @@
-// The feed-forward blocks: dense (over tp or over the stage) and mixture of experts (router, exchange, experts, shared expert).
+// The feed-forward blocks: dense (over tp or over the stage) and mixture of experts (router, exchange, experts, shared
+// expert).
 
 #include "strategies/block_builder.h"
 
@@ -104,8 +105,8 @@ ValueId Ffn(BlockBuilder& b, ValueId residual, FfnKind ffn) {
   } else {
     if (up == Sharding::kFfn) gate.features = group.split;
     gated = b.AddValue(gate);
-    b.AddMatmul(Operator::kFfnUp, WeightKind::kFfnUp,
-                up == Sharding::kFfn ? WeightSplit::kColumn : WeightSplit::kWhole, normed, gated, ffn);
+    b.AddMatmul(Operator::kFfnUp, WeightKind::kFfnUp, up == Sharding::kFfn ? WeightSplit::kColumn : WeightSplit::kWhole,
+                normed, gated, ffn);
   }
   ValueId active = b.AddActivation(Operator::kFfnUp, gated, ffn);
   active = group.stage ? ReshardInStage(b, Operator::kFfnDown, active, DownWants(down))
@@ -129,7 +130,8 @@ ValueId Ffn(BlockBuilder& b, ValueId residual, FfnKind ffn) {
   return group.stage ? OutOfStage(b, output) : output;
 }
 
-/// Tokens to the ranks of their experts, in the layout over etp that expert_up wants (features split for `hidden`, else whole).
+/// Tokens to the ranks of their experts, in the layout over etp that expert_up wants (features split for `hidden`, else
+/// whole).
 ValueId Dispatch(BlockBuilder& b, ValueId routed) {
   const Operator op = Operator::kDispatch;
   const Strategy& s = b.strategy();
@@ -145,7 +147,8 @@ ValueId Dispatch(BlockBuilder& b, ValueId routed) {
     Value all = b.ValueOf(id);
     all.tokens = s.expert_parallel_size > 1 ? TokenSplit::kRoutedBlock : TokenSplit::kExpertTensor;
     if (features) all.features = FeatureSplit::kExpertTensor;
-    return b.AddCollective(op, features ? Collective::kAllToAll : Collective::kAllGather, b.ExpertTensorGroup(), id, all);
+    return b.AddCollective(op, features ? Collective::kAllToAll : Collective::kAllGather, b.ExpertTensorGroup(), id,
+                           all);
   }
 
   const std::int64_t block = s.BlockSize();
@@ -179,7 +182,8 @@ ValueId Combine(BlockBuilder& b, ValueId id) {
     to.tokens = tokens;
     to.features = FeatureSplit::kNone;
     to.partial = static_cast<std::uint8_t>(to.partial & ~kPartialExpertTensor);
-    id = b.AddCollective(op, features ? Collective::kAllToAll : Collective::kReduceScatter, b.ExpertTensorGroup(), id, to);
+    id = b.AddCollective(op, features ? Collective::kAllToAll : Collective::kReduceScatter, b.ExpertTensorGroup(), id,
+                         to);
   };
   if (s.expert_exchange == ExpertExchange::kAllToAll) {
     if (over_etp) over_etp_to_tokens(over_ep ? TokenSplit::kRouted : TokenSplit::kTensor);
@@ -255,7 +259,8 @@ ValueId Experts(BlockBuilder& b, ValueId dispatched) {
     whole.features = FeatureSplit::kNone;
     active = b.AddCollective(Operator::kExpertDown, Collective::kAllGather, b.ExpertTensorGroup(), active, whole);
   }
-  Value out{.kind = TensorKind::kHidden, .tokens = tokens, .partial = kPartialExpert, .dtype = b.model().residual_dtype};
+  Value out{
+      .kind = TensorKind::kHidden, .tokens = tokens, .partial = kPartialExpert, .dtype = b.model().residual_dtype};
   WeightSplit weight_split = WeightSplit::kWhole;
   if (down == Sharding::kHidden) {
     out.features = FeatureSplit::kExpertTensor;

@@ -27,8 +27,8 @@ std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp) {
 
 std::int64_t PrefillRequests(const Problem& problem, const Strategy& s) {
   if (problem.workload().kind != WorkloadKind::kServe) return s.batch_size / s.num_microbatches;
-  const bool by_request = s.ShardingOf(Operator::kAttention) == Sharding::kToken ||
-                          s.ShardingOf(Operator::kLmHead) == Sharding::kToken;
+  const bool by_request =
+      s.ShardingOf(Operator::kAttention) == Sharding::kToken || s.ShardingOf(Operator::kLmHead) == Sharding::kToken;
   return by_request ? s.tensor_parallel_size : 1;
 }
 

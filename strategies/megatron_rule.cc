@@ -67,8 +67,8 @@ std::vector<MegatronCandidate> MegatronCandidates(const StrategySpace& space) {
         s.batch_size = batch;
         const Strategy repaired = MegatronShardings(space, s);
         if (!SameDegrees(repaired, s)) continue;
-        const bool seen = std::find(candidate.by_batch.begin(), candidate.by_batch.end(), repaired) !=
-                          candidate.by_batch.end();
+        const bool seen =
+            std::find(candidate.by_batch.begin(), candidate.by_batch.end(), repaired) != candidate.by_batch.end();
         if (!seen) candidate.by_batch.push_back(repaired);
       }
       if (!candidate.by_batch.empty()) candidates.push_back(std::move(candidate));

@@ -33,8 +33,8 @@ std::string Describe(const Block& block, ValueId id) {
 
 std::string_view ToString(TaskKind kind) {
   static constexpr std::array<std::string_view, 16> kNames = {
-      "embed",        "norm_statistic", "norm",  "matmul",        "rotary", "up_project", "absorb_key",  "value_project",
-      "select_kv",    "attention",      "rescale", "activation",  "route",  "expert_matmul", "add",       "slice"};
+      "embed",     "norm_statistic", "norm",    "matmul",     "rotary", "up_project",    "absorb_key", "value_project",
+      "select_kv", "attention",      "rescale", "activation", "route",  "expert_matmul", "add",        "slice"};
   if (kind == TaskKind::kSelectLast) return "select_last";
   if (kind == TaskKind::kCollective) return "collective";
   return Name(kNames, kind);
@@ -53,9 +53,9 @@ std::string_view ToString(BlockKind kind) {
 }
 
 std::string_view ToString(TokenSplit split) {
-  static constexpr std::array<std::string_view, 10> kNames = {
-      "cell", "tensor", "stage", "stage_tensor", "context", "context_tensor", "block", "expert_tensor", "routed",
-      "routed_block"};
+  static constexpr std::array<std::string_view, 10> kNames = {"cell",    "tensor",         "stage", "stage_tensor",
+                                                              "context", "context_tensor", "block", "expert_tensor",
+                                                              "routed",  "routed_block"};
   return Name(kNames, split);
 }
 
@@ -89,8 +89,8 @@ std::string ToText(const Program& program) {
       for (const Task& task : block.tasks) {
         std::string line = "    " + std::string(ToString(task.op)) + ": ";
         if (task.kind == TaskKind::kCollective) {
-          line += std::string(ToString(task.collective)) + " over " + std::to_string(task.group.size) + " ranks, stride " +
-                  std::to_string(task.group.stride) + ", " + Number(task.payload_bytes) + " bytes";
+          line += std::string(ToString(task.collective)) + " over " + std::to_string(task.group.size) +
+                  " ranks, stride " + std::to_string(task.group.stride) + ", " + Number(task.payload_bytes) + " bytes";
         } else {
           line += ToString(task.kind);
           if (task.work.flop > 0) line += " " + Number(task.work.flop) + " flop";

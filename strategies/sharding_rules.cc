@@ -142,8 +142,9 @@ std::string ShardingRules::Why(const Strategy& s, Operator op, Sharding sharding
   const AttentionSpec& a = model_.attention;
   if (sharding == Sharding::kToken) {
     if (s.tensor_parallel_size == 1) return "a group of size 1 admits only \"none\"";
-    return "the requests of a micro-batch and rank (batch_size " + std::to_string(s.batch_size) + " / num_microbatches " +
-           std::to_string(s.num_microbatches) + " / cp) must divide by tensor_parallel_size " + tp;
+    return "the requests of a micro-batch and rank (batch_size " + std::to_string(s.batch_size) +
+           " / num_microbatches " + std::to_string(s.num_microbatches) + " / cp) must divide by tensor_parallel_size " +
+           tp;
   }
   if (op == Operator::kExpertUp || op == Operator::kExpertDown) {
     if (sharding == Sharding::kNone) return "the experts' width is split over expert_tensor_parallel_size";

@@ -13,8 +13,9 @@
 
 namespace shardscout {
 
-/// The tree of decisions. Degrees are looked ahead exactly: a size is allowed when some completion exists, found by descending through the
-/// values in rising order (almost always the first works), with one test that no later choice can mend made first.
+/// The tree of decisions. Degrees are looked ahead exactly: a size is allowed when some completion exists, found by
+/// descending through the values in rising order (almost always the first works), with one test that no later choice
+/// can mend made first.
 struct StrategySpace::Impl {
   explicit Impl(const Problem& problem);
 
@@ -24,8 +25,8 @@ struct StrategySpace::Impl {
     std::int64_t etp = 1;
   };
 
-  /// The values of a layer variable (from residual_layout on) that may follow; the strategy holds all degrees, the batch, the micro-batches
-  /// and, for the FFN shardings, the group.
+  /// The values of a layer variable (from residual_layout on) that may follow; the strategy holds all degrees, the
+  /// batch, the micro-batches and, for the FFN shardings, the group.
   bool LayerValueAllowed(const Strategy& s, int variable, std::int64_t value) const;
   /// Every layer variable has an allowed value.
   bool LayersComplete(const Strategy& s) const;
@@ -38,7 +39,8 @@ struct StrategySpace::Impl {
   bool TensorExists(const Strategy& s) const;      ///< pp given.
 
   bool Allowed(const Strategy& s, int variable, std::int64_t value) const;
-  /// Whether all values from 2 up are allowed alike, as far as devices reach: cp and dp of large clusters have tens of thousands.
+  /// Whether all values from 2 up are allowed alike, as far as devices reach: cp and dp of large clusters have tens of
+  /// thousands.
   bool SizesAreAlike(const Strategy& s, int variable) const;
   void Mask(const Strategy& s, int variable, std::vector<std::uint8_t>& mask) const;
 
@@ -48,9 +50,7 @@ struct StrategySpace::Impl {
     const auto& fixed = fixed_values[static_cast<std::size_t>(variable)];
     return !fixed || *fixed == value;
   }
-  std::int64_t MaxStage(const Strategy& s) const {
-    return problem.cluster().num_devices / s.pipeline_parallel_size;
-  }
+  std::int64_t MaxStage(const Strategy& s) const { return problem.cluster().num_devices / s.pipeline_parallel_size; }
 
   SpaceSize Count() const;
 

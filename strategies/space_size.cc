@@ -6,15 +6,16 @@
 namespace shardscout {
 namespace {
 
-/// Degrees are enumerated one by one up to this many (pp, tp, cp, dp); past it only powers of two are, and the count is a lower bound.
+/// Degrees are enumerated one by one up to this many (pp, tp, cp, dp); past it only powers of two are, and the count is
+/// a lower bound.
 constexpr double kMaxEnumerated = 4e6;
 
 bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
 
 }  // namespace
 
-/// For given degrees the layer variables are independent but for the FFN shardings and their group, so that their counts multiply. What the
-/// degrees decide for them is little: the key below. Batches and micro-batches are summed.
+/// For given degrees the layer variables are independent but for the FFN shardings and their group, so that their
+/// counts multiply. What the degrees decide for them is little: the key below. Batches and micro-batches are summed.
 SpaceSize StrategySpace::Impl::Count() const {
   auto of = [&](Variable v) -> const std::vector<std::int64_t>& { return values[static_cast<std::size_t>(v)]; };
 
@@ -46,9 +47,9 @@ SpaceSize StrategySpace::Impl::Count() const {
     const bool reduce = s.BlockSize() % s.tensor_parallel_size == 0;
     const auto key = (static_cast<std::uint64_t>(s.tensor_parallel_size) << 44) ^
                      (static_cast<std::uint64_t>(stage_matters ? s.StageSize() : 0) << 24) ^
-                     (static_cast<std::uint64_t>(s.expert_tensor_parallel_size) << 8) ^
-                     (s.BlockSize() == 1 ? 1U : 0U) ^ (reduce ? 2U : 0U) ^ (rules.TokensSplit(s) ? 4U : 0U) ^
-                     (rules.RequestsSplit(s) ? 8U : 0U) ^ (s.data_parallel_size > 1 ? 16U : 0U);
+                     (static_cast<std::uint64_t>(s.expert_tensor_parallel_size) << 8) ^ (s.BlockSize() == 1 ? 1U : 0U) ^
+                     (reduce ? 2U : 0U) ^ (rules.TokensSplit(s) ? 4U : 0U) ^ (rules.RequestsSplit(s) ? 8U : 0U) ^
+                     (s.data_parallel_size > 1 ? 16U : 0U);
     const auto [found, is_new] = memo.try_emplace(key, 0.0);
     if (is_new) found->second = layer_count(s);
     return found->second;

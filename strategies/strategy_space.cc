@@ -153,12 +153,13 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
 
   const ModelSpec& model = problem.model();
   const std::int64_t devices = problem.cluster().num_devices;
-  auto all = [&](Variable variable) -> std::vector<std::int64_t>& { return values[static_cast<std::size_t>(variable)]; };
+  auto all = [&](Variable variable) -> std::vector<std::int64_t>& {
+    return values[static_cast<std::size_t>(variable)];
+  };
   all(Variable::kPipelineParallelSize) = Range(std::min(model.num_layers, devices));
   all(Variable::kTensorParallelSize) = Range(devices);
   all(Variable::kContextParallelSize) = Range(devices);
-  all(Variable::kDataParallelSize) =
-      model.HasMoe() || model.HasDense() ? Range(devices) : std::vector<std::int64_t>{1};
+  all(Variable::kDataParallelSize) = model.HasMoe() || model.HasDense() ? Range(devices) : std::vector<std::int64_t>{1};
   all(Variable::kExpertParallelSize) = {1};
   all(Variable::kExpertTensorParallelSize) = {1};
   if (model.HasMoe()) {
@@ -295,11 +296,13 @@ bool StrategySpace::Impl::MicrobatchExists(const Strategy& s) const {
 
 bool StrategySpace::Impl::BatchExists(const Strategy& degrees) const {
   Strategy with = degrees;
-  // All that a batch decides is whether tokens and requests split; do not look at the layers twice for the same answers.
+  // All that a batch decides is whether tokens and requests split; do not look at the layers twice for the same
+  // answers.
   std::array<bool, 4> tried{};
   for (std::int64_t batch : Batches(degrees)) {
     with.batch_size = batch;
-    with.num_microbatches = std::max<std::int64_t>(1, values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front());
+    with.num_microbatches =
+        std::max<std::int64_t>(1, values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front());
     if (batch % with.num_microbatches != 0 || !rules.BatchSplits(with)) continue;
     const std::size_t answers = (rules.TokensSplit(with) ? 2U : 0U) + (rules.RequestsSplit(with) ? 1U : 0U);
     if (tried[answers]) continue;
@@ -322,8 +325,8 @@ bool StrategySpace::Impl::ExpertMeshExists(const Strategy& s) const {
 
 bool StrategySpace::Impl::DataExists(const Strategy& s) const {
   const std::int64_t room = MaxStage(s) / (s.tensor_parallel_size * s.context_parallel_size);
-  // What no dp can mend: some expert mesh must go with tp and cp if its size were no matter. (With a concurrency the batch depends on
-  // dp, so that nothing can be said before.)
+  // What no dp can mend: some expert mesh must go with tp and cp if its size were no matter. (With a concurrency the
+  // batch depends on dp, so that nothing can be said before.)
   if (!problem.workload().concurrency) {
     Strategy with = s;
     with.data_parallel_size = 1;
@@ -336,7 +339,8 @@ bool StrategySpace::Impl::DataExists(const Strategy& s) const {
     for (const ExpertMesh& mesh : expert_meshes) {
       with.expert_parallel_size = mesh.ep;
       with.expert_tensor_parallel_size = mesh.etp;
-      // Every exchange but gather_reduce needs tokens that split; tried before all else, since most sizes of tp fail here.
+      // Every exchange but gather_reduce needs tokens that split; tried before all else, since most sizes of tp fail
+      // here.
       if (problem.model().HasMoe() && !tokens_split && mesh.ep * mesh.etp % s.tensor_parallel_size != 0) continue;
       for (std::int64_t dp : {std::int64_t{1}, std::int64_t{2}}) {
         with.data_parallel_size = dp;
@@ -362,8 +366,8 @@ bool StrategySpace::Impl::ContextExists(const Strategy& s) const {
     if (cp > room) return false;
     with.context_parallel_size = cp;
     if (DataExists(with)) return true;
-    // A larger cp splits the batch further and helps only an expert mesh or an FFN group that needs more ranks, which dp gives as
-    // well; so the smallest decides, unless dp is fixed or the batch depends on the degrees.
+    // A larger cp splits the batch further and helps only an expert mesh or an FFN group that needs more ranks, which
+    // dp gives as well; so the smallest decides, unless dp is fixed or the batch depends on the degrees.
     const bool dp_fixed = values[static_cast<std::size_t>(Index(Variable::kDataParallelSize))].size() == 1;
     if (!dp_fixed && !problem.workload().concurrency) return false;
   }
@@ -442,7 +446,8 @@ void StrategySpace::Impl::Mask(const Strategy& s, int variable, std::vector<std:
   mask.assign(candidates.size(), 0);
   std::size_t first_alike = candidates.size();
   if (SizesAreAlike(s, variable)) {
-    first_alike = static_cast<std::size_t>(std::lower_bound(candidates.begin(), candidates.end(), 2) - candidates.begin());
+    first_alike =
+        static_cast<std::size_t>(std::lower_bound(candidates.begin(), candidates.end(), 2) - candidates.begin());
   }
   for (std::size_t i = 0; i < std::min(first_alike + 1, candidates.size()); ++i) {
     mask[i] = Allowed(s, variable, candidates[i]) ? 1 : 0;
@@ -464,7 +469,8 @@ StrategySpace::StrategySpace(const Problem& problem) : problem_(problem), impl_(
   std::vector<std::uint8_t> mask;
   AllowedChoices({}, mask);
   if (std::none_of(mask.begin(), mask.end(), [](std::uint8_t m) { return m != 0; })) {
-    throw SpecError("--fix", "no valid strategy is left: the fixed values contradict each other, the model or the batch");
+    throw SpecError("--fix",
+                    "no valid strategy is left: the fixed values contradict each other, the model or the batch");
   }
 }
 
@@ -513,15 +519,18 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
     if (v <= Index(Variable::kDataParallelSize)) {
       return why + "the product of pp, tp, cp and dp must be at most " +
              std::to_string(problem_.cluster().num_devices) +
-             " devices, every stage needs a layer, a dense model has dp 1 unless dense_ffn_group is \"stage\", and some " +
+             " devices, every stage needs a layer, a dense model has dp 1 unless dense_ffn_group is \"stage\", and "
+             "some " +
              "completion must be valid";
     }
     if (v <= Index(Variable::kExpertTensorParallelSize)) {
-      return why + "ep must divide the experts, etp the experts' width in whole quantisation blocks, ep * etp must "
-                   "divide tp * cp * dp, and tokens must be exchangeable";
+      return why +
+             "ep must divide the experts, etp the experts' width in whole quantisation blocks, ep * etp must "
+             "divide tp * cp * dp, and tokens must be exchangeable";
     }
-    return why + "batch_size must be one that the workload admits, num_microbatches a divisor of it (1 without a "
-                 "pipeline), and requests must split over the ranks";
+    return why +
+           "batch_size must be one that the workload admits, num_microbatches a divisor of it (1 without a "
+           "pipeline), and requests must split over the ranks";
   }
   return "";
 }

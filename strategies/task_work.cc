@@ -49,13 +49,14 @@ void BlockBuilder::StoreWeight(const Task& task) {
   };
   const double in = task.input == kNoValue ? 0 : ValueOf(task.input).width;
   const double out = task.output == kNoValue ? 0 : ValueOf(task.output).width;
-  const auto heads = task.output == kNoValue ? 0.0 : static_cast<double>(geometry_.LocalHeads(ValueOf(task.output).features));
+  const auto heads =
+      task.output == kNoValue ? 0.0 : static_cast<double>(geometry_.LocalHeads(ValueOf(task.output).features));
   const double key = static_cast<double>(a.kv_lora_rank * a.qk_nope_head_dim);
   const double value = static_cast<double>(a.kv_lora_rank * a.v_head_dim);
   switch (task.kind) {
     case TaskKind::kEmbed: {
-      const double rows = static_cast<double>(model().vocab_size) /
-                          (task.weight_split == WeightSplit::kRow ? geometry_.tp : 1);
+      const double rows =
+          static_cast<double>(model().vocab_size) / (task.weight_split == WeightSplit::kRow ? geometry_.tp : 1);
       store(WeightKind::kEmbedding, rows * out);
       return;
     }
@@ -111,7 +112,8 @@ void BlockBuilder::FillMatmulWork(Task& task) const {
       w.n = static_cast<double>(a.v_head_dim);
       break;
     case TaskKind::kExpertMatmul:
-      // One product for each expert that is hit; the fullest rank has the pairs, every rank reads the weights of its hit experts.
+      // One product for each expert that is hit; the fullest rank has the pairs, every rank reads the weights of its
+      // hit experts.
       w.count = matrices = geometry_.DistinctExperts();
       flop_rows = geometry_.FullestExpertPairs();
       w.m = flop_rows / w.count;

@@ -6,10 +6,18 @@
 namespace shardscout {
 namespace {
 
-constexpr std::array<const char*, kFirstShardingVariable> kFieldNames = {
-    "pipeline_parallel_size", "tensor_parallel_size",        "context_parallel_size", "data_parallel_size",
-    "expert_parallel_size",   "expert_tensor_parallel_size", "batch_size",            "num_microbatches",
-    "residual_layout",        "dense_ffn_group",             "expert_exchange",       "overlap"};
+constexpr std::array<const char*, kFirstShardingVariable> kFieldNames = {"pipeline_parallel_size",
+                                                                         "tensor_parallel_size",
+                                                                         "context_parallel_size",
+                                                                         "data_parallel_size",
+                                                                         "expert_parallel_size",
+                                                                         "expert_tensor_parallel_size",
+                                                                         "batch_size",
+                                                                         "num_microbatches",
+                                                                         "residual_layout",
+                                                                         "dense_ffn_group",
+                                                                         "expert_exchange",
+                                                                         "overlap"};
 
 }  // namespace
 

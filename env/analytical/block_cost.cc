@@ -98,7 +98,9 @@ const std::vector<GroupSpan>& SpanCache::Find(const Group& group, std::int64_t r
   return *spans_.emplace_back(group, std::move(spans)).second;
 }
 
-const std::vector<GroupSpan>& SpanCache::Of(const Group& group) { return Find(group, stage_size_, stages_ * replicas_); }
+const std::vector<GroupSpan>& SpanCache::Of(const Group& group) {
+  return Find(group, stage_size_, stages_ * replicas_);
+}
 
 const std::vector<GroupSpan>& SpanCache::OfPipeline() {
   return Find({stages_, stage_size_}, stage_size_ * stages_, replicas_);

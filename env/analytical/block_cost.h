@@ -64,12 +64,16 @@ struct StrategyCost {
 };
 
 /// The metrics of DESIGN.md section 6 from the costs of the blocks:
-///   stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe (+ embedding on the first, head on
-///   the last) + its send prefill     TTFT = sum of stage times + (m - 1) * slowest stage; throughput = batch * dp *
-///   replicas * input / TTFT decode      TPOT = max(m * slowest stage, sum of stage times);   throughput = batch * dp *
-///   replicas / TPOT serve       T = output * t_decode + passes * t_prefill for the batch's requests; TPOT = T /
-///   output;
-///               throughput = batch * dp * replicas * output / T;     TTFT = t_prefill + t_decode / 2
+///
+///     stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe + its send
+///                   (+ embedding on the first stage, head on the last)
+///     prefill     TTFT = sum of stage times + (m - 1) * slowest stage
+///                 throughput = batch * dp * replicas * input / TTFT
+///     decode      TPOT = max(m * slowest stage, sum of stage times)
+///                 throughput = batch * dp * replicas / TPOT
+///     serve       T = output * t_decode + passes * t_prefill for the batch's requests
+///                 TPOT = T / output; throughput = batch * dp * replicas * output / T; TTFT = t_prefill + t_decode / 2
+///
 /// Memory is that of the fullest stage: weights, cache at the last position, the largest block's activations, staging
 /// for the largest collective, and the reserve.
 Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<Stage>& stages,

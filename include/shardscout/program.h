@@ -28,14 +28,15 @@
 ///
 /// Tokens. A token is (request, position). In decode there is one token a request, at position = context (the new
 /// token).
-///   Prefill positions are padded to `padded_input` (a multiple of 2*cp*tp unless tp*cp is 1) and cut into 2*cp equal
-///   chunks; cp rank c holds chunks c and 2*cp-1-c (zigzag). cp 1: all. Decode: request j belongs to slot floor(j *
-///   tp*cp / requests) = t * cp + c (tp outer, cp inner) where requests divides by tp*cp; where it only divides by cp,
-///   the cp rank is slot mod cp of tp'=1, i.e. c = floor(j * cp / requests). Token sharding (T) over tp. Decode: rank t
-///   holds the requests of slot t * cp + c. Prefill by request: rank t holds requests [t * requests/tp, (t+1) *
-///   requests/tp). Prefill by position: the rank's local positions of each request in rising order, cut into tp equal
-///   runs; rank t holds run t. By request where attention's sharding is `token` (PhaseProgram::token_shard_by_request),
-///   else by position.
+/// - Over cp, prefill: positions are padded to `padded_input` (a multiple of 2*cp*tp unless tp*cp is 1) and cut into
+///   2*cp equal chunks; cp rank c holds chunks c and 2*cp-1-c (zigzag), all with cp 1.
+/// - Over cp, decode: request j belongs to slot floor(j * tp*cp / requests) = t * cp + c (tp outer, cp inner) where
+///   requests divides by tp*cp; where it only divides by cp, c = floor(j * cp / requests).
+/// - Token sharding (T) over tp, decode: rank t holds the requests of slot t * cp + c.
+/// - Token sharding over tp, prefill by request: rank t holds requests [t * requests/tp, (t+1) * requests/tp). So where
+///   attention's sharding is `token` (PhaseProgram::token_shard_by_request).
+/// - Token sharding over tp, prefill by position, otherwise: the rank's local positions of each request in rising
+///   order, cut into tp equal runs; rank t holds run t.
 namespace shardscout {
 
 /// Which of a stage's tokens a rank holds. "The tokens of a set of ranks" is the union of what they hold under kTensor
@@ -114,8 +115,8 @@ struct Value {
   bool absorbed = false;  ///< kAttended: heads*kv_lora_rank instead of heads*v (MLA decode, before kValueProject).
   DType dtype = DType::kBf16;
   std::int64_t copies = 1;  ///< kLse: gathered from so many ranks, each its own summand.
-  double rows = 0;  ///< Rows that the fullest rank holds; where routed, the expectation of the mean rank. kGate and
-                    ///< kFfn of experts have one row a (token, expert of the rank) pair.
+  double rows = 0;   ///< Rows that the fullest rank holds; where routed, the expectation of the mean rank. kGate and
+                     ///< kFfn of experts have one row a (token, expert of the rank) pair.
   double width = 0;  ///< Columns that a rank holds.
   double Bytes() const { return static_cast<double>(copies) * rows * width * BytesPerElement(dtype); }
   bool operator==(const Value&) const = default;
@@ -267,7 +268,7 @@ inline constexpr int kNumBlockKinds = 6;
 struct Block {
   BlockKind kind = BlockKind::kAttention;
   std::vector<Value> values{};
-  std::vector<Task> tasks{};      ///< In program order; a task reads only values that the input or earlier tasks define.
+  std::vector<Task> tasks{};  ///< In program order; a task reads only values that the input or earlier tasks define.
   std::vector<Weight> weights{};  ///< Stored by a rank for one such block in this phase.
   ValueId input = kNoValue;
   ValueId output = kNoValue;

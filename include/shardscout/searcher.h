@@ -68,6 +68,7 @@ class SearcherRegistry {
   /// SpecError with the nearest name for an unknown one.
   std::unique_ptr<Searcher> Make(const std::string& name, const SearcherSettings& settings = {}) const;
   const std::map<std::string, Entry>& entries() const { return entries_; }
+  std::vector<std::string> Names() const;  ///< Sorted.
 
  private:
   std::map<std::string, Entry> entries_;

@@ -31,7 +31,7 @@ const Exporter& ExporterRegistry::Get(const std::string& target) const {
     names.push_back(name);
   }
   if (newest != nullptr) return *newest;
-  throw SpecError("--to", "\"" + target + "\" is not an exporter; expected " + internal::Choices(target, names));
+  throw internal::UnknownName("--to", target, "an exporter", names);
 }
 
 std::vector<std::string> ExporterRegistry::List() const {

@@ -43,6 +43,14 @@ TEST(PpoLossTest, ValueAndEntropy) {
   EXPECT_EQ(EntropyMean(Row({1, 2}), at::zeros({2})).item<double>(), 0) << "all forced: nothing, not NaN";
 }
 
+TEST(PpoLossTest, ImitationIsTheMeanNegativeLikelihoodOfFreeSubActions) {
+  at::Tensor logprob = Row({-1, -3, 0}).requires_grad_(true);
+  const at::Tensor loss = ImitationLoss(logprob, Row({1, 1, 0}));
+  EXPECT_NEAR(loss.item<double>(), 2, 1e-6);
+  loss.backward();
+  EXPECT_TRUE(at::allclose(logprob.grad(), Row({-0.5, -0.5, 0})));
+}
+
 TEST(PpoLossTest, NormalisedAdvantage) {
   // Mean 2, deviation sqrt(2/3).
   const at::Tensor a = NormaliseAdvantage(Row({1, 2, 3, 100}), Row({1, 1, 1, 0}));

@@ -21,9 +21,18 @@ struct Trained {
   double confidence = 0;
 };
 
-Trained Train(const PlainActionSpace& space, int updates, std::uint64_t seed, double (*reward_of)(const Choices&)) {
-  const TorchThreadScope threads;
+/// Plain PPO: no imitation, whose fixed point is the mixture of the elites.
+PpoConfig Plain() {
   PpoConfig config;
+  config.elite_coef = 0;
+  config.num_epochs = 4;
+  config.learning_rate = 3e-4;
+  return config;
+}
+
+Trained Train(const PlainActionSpace& space, int updates, std::uint64_t seed, double (*reward_of)(const Choices&),
+              const PpoConfig& config = Plain()) {
+  const TorchThreadScope threads;
   PpoAgent agent(space, config, seed);
   EliteHistory history(static_cast<std::size_t>(config.history_size));
   Trained out;
@@ -34,7 +43,7 @@ Trained Train(const PlainActionSpace& space, int updates, std::uint64_t seed, do
       history.Add(action, rewards.back());
       out.actions.push_back(action);
     }
-    agent.Update(rewards, static_cast<double>(i) / updates);
+    agent.Update(rewards, history.elites(), static_cast<double>(i) / updates);
     out.last_mean = 0;
     for (const double reward : rewards) out.last_mean += reward / static_cast<double>(rewards.size());
   }
@@ -53,6 +62,15 @@ TEST(PpoAgentTest, SolvesTheTrivialProblem) {
   }
 }
 
+TEST(PpoAgentTest, TheDefaultsFindTheBestAction) {
+  const PlainActionSpace space(std::vector<int>(10, 4), false);
+  const Trained trained = Train(space, 100, 1, Matches, PpoConfig());
+  double best = 0;
+  for (const Choices& action : trained.actions) best = std::max(best, Matches(action));
+  EXPECT_EQ(best, 1) << "one of 4^10, in 1,600 draws";
+  EXPECT_GT(trained.last_mean, 0.8);
+}
+
 TEST(PpoAgentTest, LearnsThroughMasks) {
   const PlainActionSpace space({6, 80, 6, 1, 6});
   const Trained trained =
@@ -61,6 +79,38 @@ TEST(PpoAgentTest, LearnsThroughMasks) {
   for (std::size_t i = 0; i < 64; ++i)
     first_mean += 0.1 * trained.actions[i][0] + 0.01 * trained.actions[i][1] - 0.1 * trained.actions[i][2];
   EXPECT_GT(trained.last_mean, first_mean / 64 + 0.3);
+}
+
+/// All rewards are equal, so that only the elites can teach.
+TEST(PpoAgentTest, ImitatesElitesThroughMasks) {
+  const PlainActionSpace space({6, 80, 6, 1, 6});
+  const TorchThreadScope threads;
+  for (const bool imitates : {true, false}) {
+    PpoConfig config;
+    config.elite_coef = imitates ? 1 : 0;
+    config.num_imitated = 1;
+    PpoAgent agent(space, config, 1);
+    const EliteHistory nothing(1);
+    const Choices elite = agent.Sample(nothing).front();
+    const Choices worse = agent.Sample(nothing).front();
+    ASSERT_NE(elite, worse);
+    const std::vector<Elite> elites = {{elite, 1}, {worse, 0.5}};
+    const std::vector<double> rewards(static_cast<std::size_t>(config.rollout_size), 0.5);
+    double loss = 0;
+    std::int64_t seen = 0;
+    for (int i = 0; i < 100; ++i) {
+      seen = 0;
+      for (const Choices& action : agent.Sample(nothing)) seen += action == elite ? 1 : 0;
+      loss = agent.Update(rewards, elites, 1).elite_loss;
+    }
+    if (imitates) {
+      EXPECT_LT(loss, 0.1);
+      EXPECT_GT(seen, config.rollout_size / 2);
+    } else {
+      EXPECT_EQ(loss, 0) << "not computed";
+      EXPECT_LT(seen, config.rollout_size / 4);
+    }
+  }
 }
 
 TEST(PpoAgentTest, TheSameSeedGivesTheSameActionsOnAnyNumberOfThreads) {

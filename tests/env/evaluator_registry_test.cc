@@ -63,7 +63,7 @@ TEST(EvaluatorRegistryTest, AnUnknownNameIsTheUsersMistake) {
   } catch (const SpecError& error) {
     const std::string what = error.what();
     EXPECT_NE(what.find("did you mean \"analytical\""), std::string::npos) << what;
-    EXPECT_NE(what.find("known: analytical, simulator"), std::string::npos) << what;
+    EXPECT_NE(what.find("expected analytical, simulator"), std::string::npos) << what;
   }
 }
 

@@ -93,7 +93,8 @@ TEST(AnalyticalEvaluator, BetterHardwareIsNeverSlowerAndMoreMemoryNeverLessFeasi
   for (WorkloadKind kind : kKinds) {
     const ClusterSpec base = SmallCluster(16);
     auto check = [&](const ClusterSpec& better) {
-      ForSharedStrategies(Problem(MoeModel(), base, SmallWorkload(kind)), Problem(MoeModel(), better, SmallWorkload(kind)),
+      ForSharedStrategies(Problem(MoeModel(), base, SmallWorkload(kind)),
+                          Problem(MoeModel(), better, SmallWorkload(kind)),
                           [](const Evaluation& a, const Evaluation& b, const Strategy& s) {
                             EXPECT_LE(Time(b), Time(a) * (1 + 1e-12)) << ToShortString(s);
                             EXPECT_LE(b.excess.memory, a.excess.memory) << ToShortString(s);
@@ -172,7 +173,8 @@ TEST(AnalyticalEvaluator, TiedEmbeddingsOfEqualShardingAreStoredOnce) {
 }
 
 TEST(AnalyticalEvaluator, ServeStoresWhatBothPhasesNeed) {
-  // MLA: the value projection belongs to qkv in prefill and to attn_out in decode. Whole in one, an eighth in the other: whole is stored.
+  // MLA: the value projection belongs to qkv in prefill and to attn_out in decode. Whole in one, an eighth in the
+  // other: whole is stored.
   const Problem serve = SmallProblem(MultiLatentModel(), 8, WorkloadKind::kServe);
   const Problem decode = SmallProblem(MultiLatentModel(), 8, WorkloadKind::kDecode);
   Strategy s;

@@ -338,8 +338,8 @@ double Median(std::vector<double> values) {
 TEST(CollectiveTimeTest, MeasuredOnOneNode) {
   const char* data = std::getenv("SHARDSCOUT_DATA");
   if (data == nullptr) GTEST_SKIP() << "SHARDSCOUT_DATA names no folder of measurements";
-  std::ifstream file(std::string(data) + "/collectives/nccl_collectives.csv");
-  if (!file) GTEST_SKIP() << "no collectives/nccl_collectives.csv in " << data;
+  std::ifstream file(std::string(data) + "/data/collectives/nccl_collectives.csv");
+  if (!file) GTEST_SKIP() << "no data/collectives/nccl_collectives.csv in " << data;
   const std::map<std::string, Collective> collectives = {{"all_reduce", Collective::kAllReduce},
                                                          {"all_gather", Collective::kAllGather},
                                                          {"reduce_scatter", Collective::kReduceScatter},

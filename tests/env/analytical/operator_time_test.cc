@@ -178,7 +178,7 @@ TEST(OperatorTimeTest, FewRowsAndManyExpertsAreBoundByTheirWeights) {
 TEST(OperatorTimeTest, MeasuredMatrixProductsOnH100) {
   const char* data = std::getenv("SHARDSCOUT_DATA");
   if (data == nullptr) GTEST_SKIP() << "SHARDSCOUT_DATA names no folder of measurements";
-  const std::string path = std::string(data) + "/operators/gemm_h100_sxm.csv.gz";
+  const std::string path = std::string(data) + "/data/operators/gemm_h100_sxm.csv.gz";
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(popen(("gzip -dc '" + path + "' 2>&1").c_str(), "r"),
                                                              pclose);
   char line[256];

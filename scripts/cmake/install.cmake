@@ -23,7 +23,7 @@ if(TARGET shardscout_cli)
   install(TARGETS shardscout_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
-configure_package_config_file(cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake
+configure_package_config_file(scripts/cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake
                               INSTALL_DESTINATION ${SHARDSCOUT_PACKAGE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/shardscout-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/shardscout-config.cmake ${PROJECT_BINARY_DIR}/shardscout-config-version.cmake
