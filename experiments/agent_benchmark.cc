@@ -87,7 +87,7 @@ void BM_PpoTimePerStrategy(benchmark::State& state) {
 BENCHMARK(BM_PpoTimePerStrategy)
     ->Args({256, 1000})
     ->Args({1024, 1000})
-    ->Args({24576, 200})
+    ->Args({24576, 1000})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
 
