@@ -278,12 +278,3 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
 }
 
 }  // namespace shardscout::env
-
-namespace shardscout {
-
-void RegisterBuiltinEvaluators(EvaluatorRegistry& registry) {
-  registry.Register("analytical", "closed form: roofline operators, latency-bandwidth collectives, pipeline",
-                    [](const Problem& problem) { return std::make_unique<env::AnalyticalEvaluator>(problem); });
-}
-
-}  // namespace shardscout

@@ -75,52 +75,6 @@ TEST(AnalyticalEvaluator, StagesOfTheBreakdownGiveTheMetrics) {
   }
 }
 
-/// Evaluations of the same strategies on two problems.
-template <class Compare>
-void ForSharedStrategies(const Problem& a, const Problem& b, Compare compare) {
-  const StrategySpace space(a);
-  const AnalyticalEvaluator on_a(a), on_b(b);
-  Rng rng(13);
-  for (int i = 0; i < 300; ++i) {
-    const Strategy s = space.Sample(rng);
-    compare(on_a.Evaluate(s), on_b.Evaluate(s), s);
-  }
-}
-
-double Time(const Evaluation& e) { return e.metrics.ttft_s + e.metrics.tpot_s; }
-
-TEST(AnalyticalEvaluator, BetterHardwareIsNeverSlowerAndMoreMemoryNeverLessFeasible) {
-  for (WorkloadKind kind : kKinds) {
-    const ClusterSpec base = SmallCluster(16);
-    auto check = [&](const ClusterSpec& better) {
-      ForSharedStrategies(Problem(MoeModel(), base, SmallWorkload(kind)),
-                          Problem(MoeModel(), better, SmallWorkload(kind)),
-                          [](const Evaluation& a, const Evaluation& b, const Strategy& s) {
-                            EXPECT_LE(Time(b), Time(a) * (1 + 1e-12)) << ToShortString(s);
-                            EXPECT_LE(b.excess.memory, a.excess.memory) << ToShortString(s);
-                          });
-    };
-    ClusterSpec better = base;
-    better.tiers[0].bytes_per_s *= 2;
-    check(better);
-    better = base;
-    better.tiers[1].bytes_per_s *= 2;
-    check(better);
-    better = base;
-    better.tiers[1].latency_s /= 2;
-    check(better);
-    better = base;
-    better.device.hbm_bytes_per_s *= 2;
-    check(better);
-    better = base;
-    for (double& peak : better.device.peak_flop_per_s) peak *= 2;
-    check(better);
-    better = base;
-    better.device.hbm_bytes *= 2;
-    check(better);
-  }
-}
-
 TEST(AnalyticalEvaluator, MetricsByHand) {
   const Problem problem = SmallProblem(DenseModel(), 3, WorkloadKind::kDecode);
   const AnalyticalEvaluator evaluator(problem);
