@@ -21,10 +21,10 @@ if [ -z "${SHARDSCOUT_DATA:-}" ] && [ -d ../shared ]; then
 fi
 jobs=$(nproc)
 
-build() { # preset
+build() { # preset [target]
   echo "== $1: building"
   cmake --preset "$1" >/dev/null
-  cmake --build --preset "$1" -- -k 0
+  cmake --build --preset "$1" ${2:+--target "$2"} -- -k 0
 }
 run_tests() { # preset
   echo "== $1: testing"
@@ -33,10 +33,10 @@ run_tests() { # preset
 
 build test
 if [ "$all" = yes ]; then
-  build asan
+  build asan core_tests
   run_tests asan
   if command -v clang++ >/dev/null; then
-    build tsan
+    build tsan core_tests
     run_tests tsan
   else
     echo "== tsan: skipped, no clang++ here"
