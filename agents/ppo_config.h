@@ -7,9 +7,9 @@
 namespace shardscout::agents {
 
 /// Settings of the searcher `ppo`; ppo.h has the formulas. The defaults are PPO's usual ones (Schulman et al. 2017;
-/// Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout, since evaluations are what counts, but for the
-/// learning rate, the epochs and the imitation of elites, which were chosen on the held-out problems of
-/// experiments/ppo_settings.cc.
+/// Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout and one pass over it, since evaluations and time
+/// are what counts. What imitation of the elites gives was measured on held-out problems (experiments/ppo_settings.cc);
+/// the rest awaits its tuning.
 struct PpoConfig {
   std::int64_t num_agents = 4;           ///< Sequential agents that share the budget; more follow while budget is left.
   double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).
