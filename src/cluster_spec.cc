@@ -52,6 +52,15 @@ double DeviceSpec::PeakFlopPerS(DType dtype) const {
   return 0;
 }
 
+void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) {
+  if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
+  CheckTiers(cluster, place);
+  if (cluster.device.PeakFlopPerS(DType::kBf16) <= 0) {
+    throw SpecError(json::Place(place, "/device/peak_flop_per_s"),
+                    "no peak for bf16, fp16 or fp32; expected at least one");
+  }
+}
+
 ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
   ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
   if (num_devices) {
@@ -61,12 +70,7 @@ ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::opt
     }
     cluster.num_devices = *num_devices;
   }
-  if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
-  CheckTiers(cluster, place);
-  if (cluster.device.PeakFlopPerS(DType::kBf16) <= 0) {
-    throw SpecError(json::Place(place, "/device/peak_flop_per_s"),
-                    "no peak for bf16, fp16 or fp32; expected at least one");
-  }
+  internal::CheckCluster(cluster, place);
   return cluster;
 }
 
