@@ -20,7 +20,7 @@ std::vector<SearcherSettings> SettingsFor(const std::vector<std::string>& chosen
                                           std::string_view config_json, const std::string& config_place,
                                           const std::vector<std::string>& assignments) {
   nlohmann::json config = nlohmann::json::object();
-  if (!config_json.empty()) config = json::ParseText(config_json, config_place);
+  if (!config_place.empty()) config = json::ParseText(config_json, config_place);
   if (!config.is_object()) {
     throw SpecError(json::Place(config_place, ""),
                     "found " + json::Quoted(config) + ", expected an object: searcher name -> its settings");

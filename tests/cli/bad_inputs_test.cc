@@ -157,6 +157,33 @@ TEST_F(BadInputs, TextsThatAreNoJson) {
   EXPECT_GE(rows, 60);
 }
 
+TEST_F(BadInputs, EveryCommandThatReadsAFile) {
+  const std::vector<std::pair<std::string, std::string>> texts = {
+      {"", "not JSON at line 1, column 1"},
+      {std::string("\0\x01\xff", 3), "not JSON at line 1, column 1"},
+      {std::string(200000, '['), "nested more than 64 deep"},
+      {R"({"a": 1, "a": 2})", "appears twice"}};
+  const std::string path = Path("bad.json");
+  const Words problem = {"-m", "llama-3.1-8b", "-c", "h100-sxm", "-w", "decode-chat"};
+  for (const auto& [text, remedy] : texts) {
+    Write("bad.json", text);
+    for (const char* flag : {"--model", "--cluster", "--workload", "--config"}) {
+      SCOPED_TRACE(flag);
+      Words words = {"search", "--searcher", "random", "--out", Path("plan.json")};
+      words.insert(words.end(), problem.begin(), problem.end());
+      words.insert(words.end(), {flag, path});
+      ExpectRefused(words, {path, remedy});
+    }
+    for (const char* command : {"evaluate", "explain"}) {
+      SCOPED_TRACE(command);
+      Words words = {command, path};
+      words.insert(words.end(), problem.begin(), problem.end());
+      ExpectRefused(words, {path, remedy});
+    }
+    ExpectRefused({"export", path, "--to", "vllm"}, {path, remedy});
+  }
+}
+
 TEST_F(BadInputs, LargerThanAnySpec) {
   const std::string path = Write("large.json", "{\"name\": \"" + std::string(20 << 20, 'x') + "\"}");
   ExpectRefused({"check", path}, {path, "larger than 16 MiB"});
