@@ -26,8 +26,10 @@ ordered_json Described(std::string_view description, const ordered_json& schema)
   return Under(std::move(header), schema);
 }
 
-/// Hugging Face's files have many more keys than those that matter here.
+/// Hugging Face's files have many more keys than those that matter here, nested ones too.
 void AdmitOtherKeys(ordered_json& schema) {
+  if (!schema.contains("properties")) return;
+  for (auto& property : schema["properties"]) AdmitOtherKeys(property);
   schema.erase("patternProperties");
   schema.erase("additionalProperties");
 }
@@ -125,7 +127,6 @@ ordered_json ModelSchema() {
   schema["properties"]["architectures"]["minItems"] = 1;
   schema["properties"]["architectures"]["maxItems"] = 1;
   AdmitOtherKeys(schema);
-  AdmitOtherKeys(schema["properties"]["quantization_config"]);
   return Under(SchemaHeader("Shardscout model",
                             "A Hugging Face config.json as it is: the keys that decide the structure. Which of them a "
                             "family needs, and which others matter to it, the reader says."),
