@@ -64,9 +64,9 @@ void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) 
 ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
   ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
   if (num_devices) {
-    if (*num_devices < 1 || static_cast<double>(*num_devices) > kMaxCount) {
+    if (*num_devices < 1 || *num_devices > kMaxDevices) {
       throw SpecError("--devices", "found " + std::to_string(*num_devices) + ", expected an integer in [1, " +
-                                       std::to_string(static_cast<std::int64_t>(kMaxCount)) + "]");
+                                       std::to_string(kMaxDevices) + "]");
     }
     cluster.num_devices = *num_devices;
   }

@@ -16,6 +16,10 @@ namespace shardscout {
 /// The largest count or size in a spec, so that a product of two fits an int64.
 inline constexpr double kMaxCount = 2147483648.0;
 
+/// The most devices of a cluster: tables over the degrees have one entry a device, so that more would only run out of
+/// memory.
+inline constexpr std::int64_t kMaxDevices = 1048576;
+
 inline constexpr std::array<TierKind, 5> EnumValues(TierKind) {
   return {TierKind::kSwitch, TierKind::kFullyConnected, TierKind::kRing, TierKind::kTorus2d, TierKind::kTorus3d};
 }
@@ -128,7 +132,7 @@ void VisitFields(V& visit, ClusterSpec& cluster) {
          .max = kMaxCount,
          .required = true});
   visit("num_devices", cluster.num_devices,
-        {.doc = "Devices of the cluster; --devices overrides it.", .min = 1, .max = kMaxCount});
+        {.doc = "Devices of the cluster; --devices overrides it.", .min = 1, .max = static_cast<double>(kMaxDevices)});
 }
 
 template <class V>

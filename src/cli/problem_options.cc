@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "shardscout/error.h"
+#include "src/spec_fields.h"
 
 namespace shardscout::cli {
 namespace {
@@ -102,7 +103,8 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   const auto tokens = CLI::Range(std::int64_t{1}, kMostTokens);
   add("--model,-m", arguments.model, "A Hugging Face config.json, or a preset (shardscout list models)");
   add("--cluster,-c", arguments.cluster, "A cluster file, or a preset (shardscout list clusters)");
-  add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")->check(tokens);
+  add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")
+      ->check(CLI::Range(std::int64_t{1}, kMaxDevices));
   add("--workload,-w", arguments.workload, "A workload file, or a preset (shardscout list workloads)");
   add("--isl", arguments.input_tokens, "Input tokens a request")->check(tokens);
   add("--osl", arguments.output_tokens, "Output tokens a request")->check(tokens);

@@ -74,7 +74,7 @@ TEST(ClusterPresetTest, DevicesCanBeOverridden) {
   EXPECT_EQ(LoadCluster("h100-sxm", 4).num_devices, 4);
   for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-8}, std::int64_t{1} << 40}) {
     EXPECT_THAT(SpecErrorAt("--devices", [&] { LoadCluster("h100-sxm", bad); }),
-                HasSubstr("found " + std::to_string(bad) + ", expected an integer in [1, 2147483648]"));
+                HasSubstr("found " + std::to_string(bad) + ", expected an integer in [1, 1048576]"));
   }
 }
 
@@ -121,7 +121,7 @@ TEST(ParseClusterTest, RefusesFiguresOutOfRange) {
   EXPECT_EQ(ErrorAt("/tiers/0/achieved_fraction", With(H100(), "/tiers/0/achieved_fraction", 1.5)),
             "found 1.5, expected a number in (0, 1]");
   EXPECT_EQ(ErrorAt("/num_devices", With(H100(), "/num_devices", 8.5)),
-            "found 8.5, expected an integer in [1, 2147483648]");
+            "found 8.5, expected an integer in [1, 1048576]");
   ordered_json cluster = H100();
   cluster["device"]["peak_flop_per_s"] = {{"fp8", 1e15}};
   EXPECT_THAT(ErrorAt("/device/peak_flop_per_s", cluster), HasSubstr("no peak for bf16, fp16 or fp32"));
