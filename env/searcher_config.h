@@ -37,7 +37,7 @@ template <class Config>
 std::vector<SettingDescription> DescribeSettings() {
   std::vector<SettingDescription> settings;
   for (json::FieldRow& row : json::DescribeFields<Config>()) {
-    settings.push_back({row.name, row.type, row.default_value, row.range, row.doc});
+    settings.push_back({row.name, row.type, row.default_value, row.range, row.doc, row.schema});
   }
   return settings;
 }

@@ -20,8 +20,11 @@ std::vector<SearcherSettings> SettingsFor(const std::vector<std::string>& chosen
                                           std::string_view config_json, const std::string& config_place,
                                           const std::vector<std::string>& assignments) {
   nlohmann::json config = nlohmann::json::object();
-  if (!config_json.empty()) config = json::ParseText(config_json, config_place);
-  if (!config.is_object()) throw SpecError(config_place, "expected an object: searcher name -> its settings");
+  if (!config_place.empty()) config = json::ParseText(config_json, config_place);
+  if (!config.is_object()) {
+    throw SpecError(json::Place(config_place, ""),
+                    "found " + json::Quoted(config) + ", expected an object: searcher name -> its settings");
+  }
   for (const auto& item : config.items()) {
     if (!item.key().starts_with('_')) {
       CheckRegistered(item.key(), searchers,
@@ -32,7 +35,7 @@ std::vector<SearcherSettings> SettingsFor(const std::vector<std::string>& chosen
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     if (!config.contains(chosen[i])) continue;
     all[i].config_json = config.at(chosen[i]).dump();
-    all[i].config_place = config_place + " (" + chosen[i] + ")";
+    all[i].config_place = json::Place(config_place, std::string("/").append(json::PointerStep(chosen[i])));
   }
   for (const std::string& assignment : assignments) {
     const std::string place = "--set " + assignment;

@@ -21,8 +21,10 @@ std::string Choices(std::string_view word, const std::vector<std::string>& names
 
 SpecError UnknownName(std::string place, std::string_view name, std::string_view kind,
                       const std::vector<std::string>& names) {
+  constexpr std::size_t kMaxName = 60;
+  const std::string shown = std::string(name.substr(0, kMaxName)) + (name.size() > kMaxName ? "..." : "");
   return SpecError(std::move(place),
-                   "\"" + std::string(name) + "\" is not " + std::string(kind) + "; expected " + Choices(name, names));
+                   "\"" + shown + "\" is not " + std::string(kind) + "; expected " + Choices(name, names));
 }
 
 }  // namespace shardscout::internal

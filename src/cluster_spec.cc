@@ -52,21 +52,25 @@ double DeviceSpec::PeakFlopPerS(DType dtype) const {
   return 0;
 }
 
-ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
-  ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
-  if (num_devices) {
-    if (*num_devices < 1 || static_cast<double>(*num_devices) > kMaxCount) {
-      throw SpecError("--devices", "found " + std::to_string(*num_devices) + ", expected an integer in [1, " +
-                                       std::to_string(static_cast<std::int64_t>(kMaxCount)) + "]");
-    }
-    cluster.num_devices = *num_devices;
-  }
+void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) {
   if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
   CheckTiers(cluster, place);
   if (cluster.device.PeakFlopPerS(DType::kBf16) <= 0) {
     throw SpecError(json::Place(place, "/device/peak_flop_per_s"),
                     "no peak for bf16, fp16 or fp32; expected at least one");
   }
+}
+
+ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
+  ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
+  if (num_devices) {
+    if (*num_devices < 1 || *num_devices > kMaxDevices) {
+      throw SpecError("--devices", "found " + std::to_string(*num_devices) + ", expected an integer in [1, " +
+                                       std::to_string(kMaxDevices) + "]");
+    }
+    cluster.num_devices = *num_devices;
+  }
+  internal::CheckCluster(cluster, place);
   return cluster;
 }
 

@@ -13,43 +13,46 @@ namespace shardscout {
 
 template <class V>
 void VisitFields(V& visit, Metrics& metrics) {
-  const json::Field field = {.min = 0, .required = true};
-  visit("ttft_s", metrics.ttft_s, field);
-  visit("tpot_s", metrics.tpot_s, field);
-  visit("throughput_tokens_per_s", metrics.throughput_tokens_per_s, field);
-  visit("throughput_per_device", metrics.throughput_per_device, field);
-  visit("cost_usd_per_million_tokens", metrics.cost_usd_per_million_tokens, field);
-  visit("energy_j_per_token", metrics.energy_j_per_token, field);
-  visit("replicas", metrics.replicas, field);
-  visit("idle_devices", metrics.idle_devices, field);
-  visit("concurrency", metrics.concurrency, field);
+  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
+  visit("ttft_s", metrics.ttft_s, field("Time to first token, seconds; 0 in decode."));
+  visit("tpot_s", metrics.tpot_s, field("Time per output token, seconds; 0 in prefill."));
+  visit("throughput_tokens_per_s", metrics.throughput_tokens_per_s,
+        field("Of the whole cluster, tokens/s: input tokens in prefill, else output tokens."));
+  visit("throughput_per_device", metrics.throughput_per_device,
+        field("Tokens/s of one device, idle devices included."));
+  visit("cost_usd_per_million_tokens", metrics.cost_usd_per_million_tokens,
+        field("USD per million tokens, of all devices."));
+  visit("energy_j_per_token", metrics.energy_j_per_token, field("Joule per token, of all devices."));
+  visit("replicas", metrics.replicas, field("Instances of the model on the cluster."));
+  visit("idle_devices", metrics.idle_devices, field("Devices that no instance uses."));
+  visit("concurrency", metrics.concurrency, field("Requests in flight: batch_size * data_parallel_size * replicas."));
 }
 
 template <class V>
 void VisitFields(V& visit, MemoryUse& memory) {
-  const json::Field field = {.min = 0, .required = true};
-  visit("weight_bytes", memory.weight_bytes, field);
-  visit("kv_cache_bytes", memory.kv_cache_bytes, field);
-  visit("activation_bytes", memory.activation_bytes, field);
-  visit("communication_bytes", memory.communication_bytes, field);
-  visit("reserved_bytes", memory.reserved_bytes, field);
-  visit("limit_bytes", memory.limit_bytes, field);
+  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
+  visit("weight_bytes", memory.weight_bytes, field("Weights and their scales, bytes."));
+  visit("kv_cache_bytes", memory.kv_cache_bytes, field("KV cache at the last position, bytes."));
+  visit("activation_bytes", memory.activation_bytes, field("Activations at their peak, bytes."));
+  visit("communication_bytes", memory.communication_bytes, field("Staging of the largest collective, bytes."));
+  visit("reserved_bytes", memory.reserved_bytes, field("Taken by the runtime, bytes."));
+  visit("limit_bytes", memory.limit_bytes, field("What may be used, bytes."));
 }
 
 template <class V>
 void VisitFields(V& visit, LimitExcess& excess) {
-  const json::Field field = {.required = true};
-  visit("memory", excess.memory, field);
-  visit("ttft", excess.ttft, field);
-  visit("tpot", excess.tpot, field);
+  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
+  visit("memory", excess.memory, field("Relative excess over limit_bytes; 0 or less: kept."));
+  visit("ttft", excess.ttft, field("Relative excess over the limit of the time to first token."));
+  visit("tpot", excess.tpot, field("Relative excess over the limit of the time per output token."));
 }
 
 template <class V>
 void VisitFields(V& visit, Evaluation& evaluation) {
-  const json::Field field = {.required = true};
-  visit("metrics", evaluation.metrics, field);
-  visit("memory", evaluation.memory, field);
-  visit("excess", evaluation.excess, field);
+  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
+  visit("metrics", evaluation.metrics, field("What is achieved."));
+  visit("memory", evaluation.memory, field("Memory of the device of the fullest stage, by part."));
+  visit("excess", evaluation.excess, field("How far each limit is exceeded."));
 }
 
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);

@@ -109,20 +109,6 @@ Pool FromFile(const PoolFile& file, const std::string& place) {
 
 // ---- The members of a plan ----
 
-/// "evaluation": an Evaluation and where its time goes.
-struct EvaluationFile {
-  Evaluation evaluation;
-  Breakdown breakdown;
-};
-template <class V>
-void VisitFields(V& visit, EvaluationFile& file) {
-  const json::Field field = {.required = true};
-  visit("metrics", file.evaluation.metrics, field);
-  visit("memory", file.evaluation.memory, field);
-  visit("excess", file.evaluation.excess, field);
-  visit("breakdown", file.breakdown, field);
-}
-
 template <class T>
 T ReadMember(const nlohmann::json& object, const std::string& name, const std::string& place) {
   if (!object.contains(name)) throw SpecError(place, "missing key \"" + name + "\"");

@@ -41,9 +41,10 @@ std::string ToJson(const Problem& problem, int indent) {
 
 Problem ParseProblem(std::string_view json, std::string_view place) {
   auto file = json::ReadJson<ProblemFile>(json::ParseText(json, place), place);
-  const std::string root = std::string(place) + "#";
+  const std::string root = json::Place(place, "");
   CheckModel(file.model, root + "/model");
-  if (file.cluster.tiers.empty()) throw SpecError(root + "/cluster/tiers", "found [], expected one or more tiers");
+  internal::CheckCluster(file.cluster, root + "/cluster");
+  internal::CheckWorkload(file.workload, root + "/workload");
   ProblemOptions options;
   for (std::size_t i = 0; i < file.options.fixed.size(); ++i) {
     const std::string& text = file.options.fixed[i];

@@ -16,6 +16,10 @@ namespace shardscout {
 /// The largest count or size in a spec, so that a product of two fits an int64.
 inline constexpr double kMaxCount = 2147483648.0;
 
+/// The most devices of a cluster: tables over the degrees have one entry a device, so that more would only run out of
+/// memory.
+inline constexpr std::int64_t kMaxDevices = 1048576;
+
 inline constexpr std::array<TierKind, 5> EnumValues(TierKind) {
   return {TierKind::kSwitch, TierKind::kFullyConnected, TierKind::kRing, TierKind::kTorus2d, TierKind::kTorus3d};
 }
@@ -36,16 +40,18 @@ void VisitFields(V& visit, DeviceEfficiency& efficiency) {
         {.doc = "Streaming multiprocessors; the waves of a matrix product are counted in them.",
          .min = 1,
          .max = kMaxCount});
-  visit("gemm_tile_m", efficiency.gemm_tile_m, {.doc = "Rows of an output tile.", .min = 16, .max = 65536});
-  visit("gemm_tile_n", efficiency.gemm_tile_n, {.doc = "Columns of an output tile.", .min = 16, .max = 65536});
+  visit("gemm_tile_m", efficiency.gemm_tile_m,
+        {.doc = "Rows of an output tile of a matrix product.", .min = 16, .max = 65536});
+  visit("gemm_tile_n", efficiency.gemm_tile_n,
+        {.doc = "Columns of an output tile of a matrix product.", .min = 16, .max = 65536});
   visit("gemm_peak_fraction", efficiency.gemm_peak_fraction,
-        {.doc = "Of the dense peak that a large matrix product sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of the dense peak that a large matrix product sustains.", .above = 0, .max = 1});
   visit("attention_peak_fraction", efficiency.attention_peak_fraction,
-        {.doc = "Of the dense peak that the attention core sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of the dense peak that the attention core sustains.", .above = 0, .max = 1});
   visit("hbm_peak_fraction", efficiency.hbm_peak_fraction,
-        {.doc = "Of the HBM bandwidth that a streaming kernel sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of the memory bandwidth that a streaming kernel sustains.", .above = 0, .max = 1});
   visit("hbm_latency_s", efficiency.hbm_latency_s,
-        {.doc = "Ramp of a memory-bound kernel, added to its transfer time.", .min = 0, .max = 1});
+        {.doc = "Ramp of a memory-bound kernel, added to its transfer time, seconds.", .min = 0, .max = 1});
 }
 
 /// DeviceSpec::peak_flop_per_s as a JSON object keyed by data type.
@@ -64,18 +70,24 @@ void VisitFields(V& visit, PeakFlopFields& peaks) {
 template <class V>
 void VisitFields(V& visit, DeviceSpec& device) {
   PeakFlopFields peaks{device.peak_flop_per_s};
-  visit("name", device.name, {.doc = "As vendors call it.", .required = true});
-  visit("peak_flop_per_s", peaks, {.doc = "Dense peaks by the inputs' type.", .required = true});
-  visit("hbm_bytes", device.hbm_bytes, {.doc = "Memory size.", .above = 0, .max = 1e18, .required = true});
+  visit("name", device.name, {.doc = "The device as its vendor calls it.", .required = true});
+  visit("peak_flop_per_s", peaks,
+        {.doc = "Dense peak FLOP/s by the type of the inputs; bf16, fp16 or fp32 is needed.", .required = true});
+  visit("hbm_bytes", device.hbm_bytes,
+        {.doc = "Memory of one device, bytes.", .above = 0, .max = 1e18, .required = true});
   visit("hbm_bytes_per_s", device.hbm_bytes_per_s,
-        {.doc = "Memory bandwidth.", .above = 0, .max = 1e18, .required = true});
-  visit("l2_cache_bytes", device.l2_cache_bytes, {.doc = "Last-level cache.", .min = 0, .max = 1e15});
+        {.doc = "Memory bandwidth of one device, bytes/s.", .above = 0, .max = 1e18, .required = true});
+  visit("l2_cache_bytes", device.l2_cache_bytes,
+        {.doc = "Last-level cache of one device, bytes.", .min = 0, .max = 1e15});
   visit("kernel_launch_s", device.kernel_launch_s,
-        {.doc = "Added to every kernel, inside a replayed graph.", .min = 0, .max = 1});
-  visit("reserved_bytes", device.reserved_bytes,
-        {.doc = "Taken by the runtime, the collective library and fragmentation.", .min = 0, .max = 1e18});
-  visit("power_w", device.power_w, {.doc = "Board power.", .min = 0, .max = 1e6});
-  visit("price_usd_per_hour", device.price_usd_per_hour, {.doc = "Rent of one device.", .min = 0, .max = 1e6});
+        {.doc = "Added to every kernel inside a replayed graph, seconds.", .min = 0, .max = 1});
+  visit(
+      "reserved_bytes", device.reserved_bytes,
+      {.doc = "Memory taken by the runtime, the collective library and fragmentation, bytes.", .min = 0, .max = 1e18});
+  visit("power_w", device.power_w,
+        {.doc = "Power of one device, watts; prices the energy per token.", .min = 0, .max = 1e6});
+  visit("price_usd_per_hour", device.price_usd_per_hour,
+        {.doc = "Rent of one device, USD per hour; prices the tokens.", .min = 0, .max = 1e6});
   visit("efficiency", device.efficiency, {.doc = "How well the device reaches its peaks."});
 }
 
@@ -83,52 +95,77 @@ template <class V>
 void VisitFields(V& visit, NetworkTier& tier) {
   visit("name", tier.name, {.doc = "As reports call it.", .required = true});
   visit("size", tier.size,
-        {.doc = "Devices in one domain; 0 on the outermost: the whole cluster.",
+        {.doc = "Devices in one domain, a multiple of the tier inside; 0 on the outermost: the whole cluster.",
          .min = 0,
          .max = kMaxCount,
          .required = true});
-  visit("kind", tier.kind, {.doc = "Topology."});
+  visit("kind", tier.kind, {.doc = "Topology that joins the domains of the tier inside."});
   visit("bytes_per_s", tier.bytes_per_s,
-        {.doc = "A device's share, one direction.", .above = 0, .max = 1e18, .required = true});
-  visit("latency_s", tier.latency_s,
-        {.doc = "Of one step between two devices of this tier.", .min = 0, .max = 1, .required = true});
-  visit("achieved_fraction", tier.achieved_fraction,
-        {.doc = "Of bytes_per_s that a collective's wire sustains.", .above = 0, .max = 1});
+        {.doc = "Bandwidth of one device, one direction, over all its links of this tier, bytes/s.",
+         .above = 0,
+         .max = 1e18,
+         .required = true});
   visit(
-      "rails", tier.rails,
-      {.doc = "NICs of a node that carry a collective at the same time; 0: one a device.", .min = 0, .max = kMaxCount});
-  visit("in_network_reduction", tier.in_network_reduction, {.doc = "The switch adds (NVLink SHARP)."});
+      "latency_s", tier.latency_s,
+      {.doc = "Latency of one step between two devices of this tier, seconds.", .min = 0, .max = 1, .required = true});
+  visit("achieved_fraction", tier.achieved_fraction,
+        {.doc = "Fraction of bytes_per_s that a collective's wire sustains.", .above = 0, .max = 1});
+  visit("rails", tier.rails,
+        {.doc = "NICs of a node, bytes_per_s each, that carry a collective at the same time; 0: one a device.",
+         .min = 0,
+         .max = kMaxCount});
+  visit("oversubscription", tier.oversubscription,
+        {.doc = "What the devices can send over what the tier's links carry; 1: not oversubscribed.",
+         .min = 1,
+         .max = 1000});
+  visit("in_network_reduction", tier.in_network_reduction, {.doc = "Whether the switches add (NVLink SHARP)."});
 }
 
 template <class V>
 void VisitFields(V& visit, ClusterSpec& cluster) {
   visit("name", cluster.name, {.doc = "As reports call it.", .required = true});
   visit("device", cluster.device, {.doc = "The accelerator.", .required = true});
-  visit("tiers", cluster.tiers, {.doc = "The network, innermost first.", .required = true});
+  visit("tiers", cluster.tiers, {.doc = "The levels of the network, innermost first.", .required = true});
   visit("devices_per_node", cluster.devices_per_node,
-        {.doc = "Devices of one host.", .min = 1, .max = kMaxCount, .required = true});
-  visit("num_devices", cluster.num_devices, {.doc = "Devices of the cluster.", .min = 1, .max = kMaxCount});
+        {.doc = "Devices of one host; tiers larger than a host lie behind its NICs, but for the innermost.",
+         .min = 1,
+         .max = kMaxCount,
+         .required = true});
+  visit("num_devices", cluster.num_devices,
+        {.doc = "Devices of the cluster; --devices overrides it.", .min = 1, .max = static_cast<double>(kMaxDevices)});
 }
 
 template <class V>
 void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("name", workload.name, {.doc = "As reports call it.", .required = true});
-  visit("kind", workload.kind, {.doc = "Which phases run.", .required = true});
-  visit("input_tokens", workload.input_tokens, {.doc = "Prompt length.", .min = 1, .max = kMaxCount});
-  visit("output_tokens", workload.output_tokens, {.doc = "Generated length.", .min = 1, .max = kMaxCount});
+  visit("kind", workload.kind,
+        {.doc = "Which phases run: the prompt (prefill), the output (decode), or both on the same devices (serve).",
+         .required = true});
+  visit("input_tokens", workload.input_tokens, {.doc = "Length of the prompt, tokens.", .min = 1, .max = kMaxCount});
+  visit("output_tokens", workload.output_tokens, {.doc = "Length of the output, tokens.", .min = 1, .max = kMaxCount});
   visit("batch_size", workload.batch_size,
-        {.doc = "Concurrent requests a dp rank; null: searched.", .min = 1, .max = kMaxCount});
+        {.doc = "Concurrent requests of one data parallel rank; null: searched. Not beside concurrency.",
+         .min = 1,
+         .max = kMaxCount});
   visit(
       "concurrency", workload.concurrency,
       {.doc = "Requests in flight over the whole cluster; null: follows from batch_size.", .min = 1, .max = kMaxCount});
   visit("max_batch_size", workload.max_batch_size,
-        {.doc = "Upper end of the searched batch sizes.", .min = 1, .max = 1048576});
-  visit("ttft_target_s", workload.ttft_target_s, {.doc = "Limit of the time to first token.", .above = 0, .max = 1e9});
+        {.doc = "Upper end of the searched batch sizes 2^k and 3*2^k, requests.", .min = 1, .max = 1048576});
+  visit("ttft_target_s", workload.ttft_target_s,
+        {.doc = "Limit of the time to first token, seconds; null: none. Not for decode.", .above = 0, .max = 1e9});
   visit("tpot_target_s", workload.tpot_target_s,
-        {.doc = "Limit of the time per output token.", .above = 0, .max = 1e9});
+        {.doc = "Limit of the time per output token, seconds; null: none. Not for prefill.", .above = 0, .max = 1e9});
   visit("objective", workload.objective, {.doc = "What is optimised."});
   visit("memory_fraction", workload.memory_fraction,
-        {.doc = "Of a device's HBM that may be used.", .above = 0, .max = 1});
+        {.doc = "Fraction of a device's memory that may be used.", .above = 0, .max = 1});
 }
 
+namespace internal {
+
+/// What the specs promise beyond the ranges of their fields. SpecError at a pointer under `place`.
+void CheckCluster(const ClusterSpec& cluster, std::string_view place);
+void CheckWorkload(const WorkloadSpec& workload, std::string_view place);
+
+}  // namespace internal
 }  // namespace shardscout

@@ -37,31 +37,48 @@ struct ShardingFields {
   std::array<Sharding, kNumShardedOperators>& values;
 };
 
+/// What each of them does, in the order of Operator.
+inline constexpr std::array<std::string_view, kNumShardedOperators> kShardingDocs = {
+    "Token embedding: none, vocab or hidden.",
+    "Norm and the query, key and value projections: none, token, heads (columns) or hidden (rows).",
+    "Attention core and KV cache: none, token, heads or sequence.",
+    "Output projection of attention: none, token, heads (rows) or hidden (columns).",
+    "Norm and gate of a MoE layer: none or token.",
+    "Norm, gate and up projection of a dense FFN or shared expert: none, token, ffn (columns) or hidden (rows).",
+    "Down projection of a dense FFN or shared expert: none, token, ffn (rows) or hidden (columns).",
+    "Gate and up projection of the routed experts, over etp: none, ffn (columns) or hidden (rows).",
+    "Down projection of the routed experts, over etp: none, ffn (rows) or hidden (columns).",
+    "Norm and output head: none, token, vocab (columns) or hidden (rows)."};
+
 template <class V>
 void VisitFields(V& visit, ShardingFields& fields) {
   for (std::size_t i = 0; i < kNumShardedOperators; ++i) {
-    visit(ToString(static_cast<Operator>(i)), fields.values[i], {.required = true});
+    visit(ToString(static_cast<Operator>(i)), fields.values[i], {.doc = kShardingDocs[i], .required = true});
   }
 }
 
 template <class V>
 void VisitFields(V& visit, Strategy& strategy) {
-  const json::Field size = {.min = 1, .required = true};
-  const json::Field choice = {.required = true};
-  visit("pipeline_parallel_size", strategy.pipeline_parallel_size, size);
-  visit("tensor_parallel_size", strategy.tensor_parallel_size, size);
-  visit("context_parallel_size", strategy.context_parallel_size, size);
-  visit("data_parallel_size", strategy.data_parallel_size, size);
-  visit("expert_parallel_size", strategy.expert_parallel_size, size);
-  visit("expert_tensor_parallel_size", strategy.expert_tensor_parallel_size, size);
-  visit("batch_size", strategy.batch_size, size);
-  visit("num_microbatches", strategy.num_microbatches, size);
-  visit("residual_layout", strategy.residual_layout, choice);
-  visit("dense_ffn_group", strategy.dense_ffn_group, choice);
-  visit("expert_exchange", strategy.expert_exchange, choice);
-  visit("overlap", strategy.overlap, choice);
+  const auto size = [](std::string_view doc) { return json::Field{.doc = doc, .min = 1, .required = true}; };
+  const auto choice = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
+  visit("pipeline_parallel_size", strategy.pipeline_parallel_size, size("Pipeline stages (pp)."));
+  visit("tensor_parallel_size", strategy.tensor_parallel_size, size("Ranks that share each operator (tp)."));
+  visit("context_parallel_size", strategy.context_parallel_size,
+        size("Ranks that share the positions of a request (cp)."));
+  visit("data_parallel_size", strategy.data_parallel_size,
+        size("Ranks of one instance that hold different requests in attention (dp)."));
+  visit("expert_parallel_size", strategy.expert_parallel_size, size("Ranks among which the experts are dealt (ep)."));
+  visit("expert_tensor_parallel_size", strategy.expert_tensor_parallel_size,
+        size("Ranks that share each expert (etp)."));
+  visit("batch_size", strategy.batch_size, size("Concurrent requests of one data parallel rank."));
+  visit("num_microbatches", strategy.num_microbatches,
+        size("Parts of the batch that follow one another through the stages; divides batch_size."));
+  visit("residual_layout", strategy.residual_layout, choice("Layout of the residual stream over the tp ranks."));
+  visit("dense_ffn_group", strategy.dense_ffn_group, choice("Ranks that share a dense FFN: tp, or all of the stage."));
+  visit("expert_exchange", strategy.expert_exchange, choice("How tokens reach their experts and results come back."));
+  visit("overlap", strategy.overlap, choice("Overlap of compute and communication."));
   ShardingFields shardings{strategy.shardings};
-  visit("shardings", shardings, choice);
+  visit("shardings", shardings, choice("The axis along which each operator is split over its group."));
 }
 
 nlohmann::ordered_json StrategyJson(const Strategy& strategy);

@@ -24,8 +24,7 @@ std::string_view ToString(Objective objective) {
   return kNames.at(static_cast<std::size_t>(objective));
 }
 
-WorkloadSpec ParseWorkload(std::string_view text, std::string_view place) {
-  WorkloadSpec workload = json::ReadJson<WorkloadSpec>(json::ParseText(text, place), place);
+void internal::CheckWorkload(const WorkloadSpec& workload, std::string_view place) {
   if (workload.batch_size && workload.concurrency) {
     throw SpecError(json::Place(place, "/concurrency"),
                     "found beside batch_size; expected at most one of them (the other follows)");
@@ -36,6 +35,11 @@ WorkloadSpec ParseWorkload(std::string_view text, std::string_view place) {
   if (workload.kind == WorkloadKind::kDecode && workload.ttft_target_s) {
     throw SpecError(json::Place(place, "/ttft_target_s"), "a decode workload has no time to first token; remove it");
   }
+}
+
+WorkloadSpec ParseWorkload(std::string_view text, std::string_view place) {
+  WorkloadSpec workload = json::ReadJson<WorkloadSpec>(json::ParseText(text, place), place);
+  internal::CheckWorkload(workload, place);
   return workload;
 }
 

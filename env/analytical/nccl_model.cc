@@ -75,6 +75,9 @@ constexpr double kFabricPeerLatency = 0.25e-6;   // A peer of an all-to-all insi
 constexpr double kNetworkPeerLatency = 0.53e-6;  // A peer behind a NIC.
 constexpr double kAllToAllNetworkLoss = 0.44;    // Fraction lost, over the number of nodes.
 
+// The sides of a torus are closed to rings from a TPU's cube of 4 x 4 x 4 on; a smaller slice is a mesh.
+constexpr double kShortestRing = 4;
+
 double StepLatency(const TierUse& tier, Protocol protocol, bool tree) {
   const PerProtocol& extra =
       tier.network ? (tree ? kNetworkTreeExtra : kNetworkRingExtra) : (tree ? kFabricTreeExtra : kFabricRingExtra);
@@ -133,7 +136,7 @@ void ApplyKind(TierKind kind, double wire, std::int64_t places, std::int64_t pla
       ++filled;
       size *= full_side;
     }
-    whole = size <= b * (1 + 1e-9);
+    whole = size <= b * (1 + 1e-9) && full_side >= kShortestRing - 1e-9;
     side = filled == 1 ? b : filled == 2 ? std::sqrt(b) : std::cbrt(b);
   }
   use.bandwidth = wire * filled / dimensions * (whole ? 1.0 : 0.5);
@@ -209,13 +212,15 @@ GroupShape ShapeOf(const ClusterSpec& cluster, const GroupSpan& span) {
     const NetworkTier& tier = cluster.tiers[i];
     TierUse& use = shape.tiers[i];
     const double domains = static_cast<double>(span.domains[i]);
-    const std::int64_t tier_size = tier.size > 0 ? tier.size : cluster.num_devices;
+    const bool is_slice = tier.kind == TierKind::kTorus2d || tier.kind == TierKind::kTorus3d;
+    std::int64_t tier_size = tier.size > 0 ? tier.size : cluster.num_devices;
+    if (is_slice) tier_size = std::min(tier_size, cluster.num_devices);
     use.network = IsNetworkTier(cluster, t);
     use.latency_s = tier.latency_s;
     use.carriers = min_inside;
     use.inside = static_cast<double>(span.max_members[i]);
     use.branch = t == 0 ? use.inside : CeilRatio(domains_inside, domains);
-    double wire = tier.bytes_per_s * tier.achieved_fraction;
+    double wire = tier.bytes_per_s * tier.achieved_fraction / tier.oversubscription;
     if (use.network && tier.rails > 0) {
       wire *= static_cast<double>(tier.rails) / static_cast<double>(cluster.devices_per_node);
     }

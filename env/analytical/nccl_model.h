@@ -14,10 +14,10 @@
 /// Notation: n ranks; tier i has d_i touched domains, d_{-1} = n; E_i = d_{i-1} - d_i hops of a ring cross tier i (and
 /// no outer one); f is the first network tier; N = d_{f-1} domains of the fabric inside it ("nodes"), m the members in
 /// the fewest of them, M in the most; a = 2 for all_reduce, else 1. step_i = latency_s of the tier + the protocol's
-/// extra. b_i = bytes_per_s * achieved_fraction (* rails / devices_per_node behind NICs, where rails is given) * what
-/// the tier's kind leaves. bus = min over crossed tiers of (members of the domain inside that tier) * b_i: each device
-/// brings its share of the NICs. F = bus of the fabric tiers only. c = min(8, 2m) / 8 is the share of the channels that
-/// cross nodes.
+/// extra. b_i = bytes_per_s * achieved_fraction / oversubscription (* rails / devices_per_node behind NICs, where rails
+/// is given) * what the tier's kind leaves. bus = min over crossed tiers of (members of the domain inside that tier) *
+/// b_i: each device brings its share of the NICs. F = bus of the fabric tiers only. c = min(8, 2m) / 8 is the share of
+/// the channels that cross nodes.
 ///
 ///   ring        base + a * sum_i E_i * step_i;                           n / (a (n-1)) * r
 ///                 r: LL min(llMax, bus/2), LL128 min(.92 bus, .792 c F), Simple bus
@@ -42,8 +42,10 @@
 ///
 /// Kinds of tiers, C places of which the group takes b: switch b_i whole; fully connected b_i (b-1)/(C-1), a pair
 /// b_i/(C-1); ring b_i where b = C (both directions), else half (a line), a pair half; torus of D dimensions: a group
-/// of K^d = b fills d of them, d/D of b_i, half of that where it does not fill them; a pair b_i/(2D). An all-to-all
-/// crosses D b^(1/D) / 4 links on average.
+/// of K^d = b fills d of them, d/D of b_i, half of that where it does not fill them or a side has fewer than four
+/// places (no links close the ring); a pair b_i/(2D). An all-to-all crosses D b^(1/D) / 4 links on average. Groups on a
+/// torus are contiguous sub-tori: ranks a stride apart are priced as neighbours along another dimension, which holds
+/// where the stride fills whole dimensions. A cluster smaller than a torus is a slice of it, and a torus of its own.
 ///
 /// Source: NCCL 2.30.7, src/graph/tuning.cc (ncclTopoTuneModel, ncclTopoGetAlgoTime), for H100 nodes with eight 400
 /// Gb/s NICs. A test holds entries of NCCL 2.27.5's own log, as meta-pytorch/autoparallel (nccl_cost_model.py) lists

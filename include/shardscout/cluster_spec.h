@@ -50,7 +50,8 @@ struct DeviceSpec {
 
 enum class TierKind : std::uint8_t { kSwitch, kFullyConnected, kRing, kTorus2d, kTorus3d };
 
-/// One level of the network. A tier of size n joins n consecutive devices (a multiple of the tier inside it).
+/// One level of the network. A tier of size n joins n consecutive devices (a multiple of the tier inside it). A torus
+/// of size n is that of a whole pod; a cluster of fewer devices is a slice, which is a torus of its own.
 struct NetworkTier {
   std::string name;
   std::int64_t size = 0;  ///< Devices in one domain of this tier; 0 on the outermost means the whole cluster.
@@ -61,6 +62,8 @@ struct NetworkTier {
       1.0;  ///< Of bytes_per_s that a collective's wire sustains (H100: 20.6 of 25 GB/s a link, NCCL's topo.h).
   std::int64_t rails = 0;  ///< NICs of a node, bytes_per_s each, that carry traffic at the same time: a device's share
                            ///< is rails / devices_per_node of bytes_per_s. 0: one a device, the share is bytes_per_s.
+  double oversubscription =
+      1;  ///< The tier's links carry 1/oversubscription of what its devices can send (leaf to spine).
   bool in_network_reduction =
       false;  ///< The switch adds (NVLink SHARP): all-reduce, reduce-scatter and all-gather by NVLS.
   bool operator==(const NetworkTier&) const = default;
@@ -80,7 +83,7 @@ struct ClusterSpec {
 /// Parses our cluster format; unknown keys are errors. `num_devices` overrides the file's count.
 ClusterSpec ParseCluster(std::string_view json, std::string_view place, std::optional<std::int64_t> num_devices);
 
-/// A file or a preset under configs/clusters (a100-80-sxm, h100-sxm, h200-sxm, b200-sxm, gb200-nvl72, ...).
+/// A file or a preset under configs/clusters (a100-80-sxm, h100-sxm, gb200-nvl72, mi300x, tpu-v5p, ...).
 ClusterSpec LoadCluster(const std::string& name_or_path, std::optional<std::int64_t> num_devices = std::nullopt);
 
 }  // namespace shardscout

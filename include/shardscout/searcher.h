@@ -46,13 +46,14 @@ SearchStatus StatusOf(const SearchEnvironment& environment, SearchStatus claim);
 /// none), then "name=value" pairs without the searcher's prefix.
 struct SearcherSettings {
   std::string config_json;
-  std::string config_place;              ///< For errors: the file's name.
+  std::string config_place;              ///< For errors: the file's name, or "file#/pointer".
   std::vector<std::string> assignments;  ///< "clip_range=0.1"
 };
 
 /// One row of a searcher's configuration, for `list` and the documents.
 struct SettingDescription {
   std::string name, type, default_value, range, doc;
+  std::string schema;  ///< Its JSON Schema as text.
 };
 
 /// A plain object: name -> how to make a searcher.

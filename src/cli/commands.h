@@ -45,5 +45,6 @@ void AddEvaluateCommand(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddExportCommand(CLI::App& app, Context& context);
 void AddListCommand(CLI::App& app, Context& context);
+void AddCheckCommand(CLI::App& app, Context& context);
 
 }  // namespace shardscout::cli

@@ -91,6 +91,7 @@ int Main(int argc, char** argv) {
   AddExplainCommand(app, context);
   AddExportCommand(app, context);
   AddListCommand(app, context);
+  AddCheckCommand(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -5,16 +5,20 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "shardscout/error.h"
+#include "src/spec_fields.h"
 
 namespace shardscout::cli {
 namespace {
 
 constexpr std::int64_t kMostTokens = 2147483648;
+/// As in a workload file.
+constexpr double kMostSeconds = 1e9;
 
 /// "2", "2s" and "50ms" in seconds; nullopt for "none".
 std::optional<double> ParseTarget(std::string_view text, const std::string& flag) {
@@ -29,10 +33,11 @@ std::optional<double> ParseTarget(std::string_view text, const std::string& flag
   }
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value <= 0) {
-    throw SpecError(place, "expected a time above 0 such as 2s or 50ms, or none");
+  value *= unit;
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value <= kMostSeconds)) {
+    throw SpecError(place, "expected a time above 0 such as 2s or 50ms, and at most 1e9s, or none");
   }
-  return value * unit;
+  return value;
 }
 
 Objective ParseObjective(const std::string& text) {
@@ -83,6 +88,12 @@ bool ProblemArguments::AnyGiven() const {
          !overrides.kv_dtype.empty() || overrides.weight_quant_block >= 0;
 }
 
+CLI::Validator IsNumber() {
+  return CLI::Validator(
+      [](std::string& text) { return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is no number" : ""; },
+      "");
+}
+
 void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* help) {
     CLI::Option* option = command.add_option(name, value, help)->group("Problem");
@@ -92,7 +103,8 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   const auto tokens = CLI::Range(std::int64_t{1}, kMostTokens);
   add("--model,-m", arguments.model, "A Hugging Face config.json, or a preset (shardscout list models)");
   add("--cluster,-c", arguments.cluster, "A cluster file, or a preset (shardscout list clusters)");
-  add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")->check(tokens);
+  add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")
+      ->check(CLI::Range(std::int64_t{1}, kMaxDevices));
   add("--workload,-w", arguments.workload, "A workload file, or a preset (shardscout list workloads)");
   add("--isl", arguments.input_tokens, "Input tokens a request")->check(tokens);
   add("--osl", arguments.output_tokens, "Output tokens a request")->check(tokens);
@@ -106,7 +118,8 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--objective", arguments.objective,
       "throughput_per_device, latency, cost_per_million_tokens or energy_per_token");
   add("--memory-fraction", arguments.memory_fraction, "Of a device's memory that may be used")
-      ->check(CLI::Range(1e-6, 1.0));
+      ->check(CLI::Range(1e-6, 1.0))
+      ->check(IsNumber());
   add("--weight-dtype", arguments.overrides.weight_dtype, "bf16, fp16, fp32, fp8, int8, int4, mxfp4 [the model's]");
   add("--activation-dtype", arguments.overrides.activation_dtype, "Inputs of the matrix products [the model's]");
   add("--kv-dtype", arguments.overrides.kv_dtype, "KV cache [the model's]");

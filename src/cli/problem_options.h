@@ -26,6 +26,9 @@ struct ProblemArguments {
   bool AnyGiven() const;
 };
 
+/// Refuses NaN, which no range does; for options that hold a double.
+CLI::Validator IsNumber();
+
 void AddProblemOptions(CLI::App& command, ProblemArguments& arguments);
 
 /// Loads the specs and applies the options. Throws SpecError; warnings about the model's file are logged.

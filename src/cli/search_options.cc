@@ -12,6 +12,7 @@
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
 #include "src/cli/output.h"
+#include "src/cli/problem_options.h"
 
 namespace shardscout::cli {
 namespace {
@@ -64,6 +65,7 @@ void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
       ->capture_default_str();
   add("--time-limit", arguments.time_limit_s, "Seconds; 0: none. Such a search is not repeatable")
       ->check(CLI::Range(0.0, 1e9))
+      ->check(IsNumber())
       ->capture_default_str();
   add("--out,-o", arguments.out, "Where the plan is written [not written]");
   add("--journal", arguments.journal, "Where every evaluation is noted [beside --out]");

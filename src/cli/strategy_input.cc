@@ -6,14 +6,15 @@
 
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
+#include "src/json/json_text.h"
 
 namespace shardscout::cli {
 namespace {
 
-/// Only a plan has this key; whatever else is wrong with the file, its own parser says.
-bool IsPlan(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  return json.is_object() && (json.contains("schema_version") || json.contains("pools"));
+/// Only a plan has this key; whatever else is wrong with the document, its own parser says.
+bool IsPlan(const std::string& text, const std::string& path) {
+  const nlohmann::json document = json::ParseText(text, path);
+  return document.is_object() && (document.contains("schema_version") || document.contains("pools"));
 }
 
 }  // namespace
@@ -31,7 +32,7 @@ StrategyInput ReadStrategyInput(const StrategyArguments& arguments) {
   const std::string& path = arguments.file.empty() ? arguments.strategy_file : arguments.file;
   if (path.empty()) throw SpecError("--strategy", "is needed: a plan, or a strategy as JSON");
   const std::string text = ReadTextFile(path);
-  if (!IsPlan(text)) {
+  if (!IsPlan(text, path)) {
     Strategy strategy = ParseStrategy(text, path);
     return {MakeProblem(arguments.problem), strategy, std::nullopt};
   }

@@ -22,6 +22,7 @@ struct FieldRow {
   std::string default_value;
   std::string range;
   std::string doc;
+  std::string schema;  ///< The field's JSON Schema as text.
 };
 
 }  // namespace shardscout::json

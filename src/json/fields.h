@@ -30,7 +30,8 @@
 //   json::SetField(config, "clip_range", "0.1", "--set");
 //   nlohmann::ordered_json out = json::WriteJson(config);
 //
-// leaves {"clip_range":0.1,"ent_schedule":"linear","target_kl":null} in `out`.
+// leaves {"clip_range":0.1,"ent_schedule":"linear","target_kl":null} in `out`. WriteSchema<PpoConfig>() is the JSON
+// Schema of such an object, with each `doc` as a description.
 //
 // A field is a bool, an integer, a double, a std::string, an enum, a struct with VisitFields, a std::optional of one of
 // these (null in JSON when unset) or a std::vector of one. Keys that begin with "_" are comments. What ranges can't
@@ -44,6 +45,7 @@
 
 #include "src/json/field.h"
 #include "src/json/fields_internal.h"
+#include "src/json/json_text.h"
 
 namespace shardscout::json {
 
@@ -52,7 +54,7 @@ namespace shardscout::json {
 /// range or not an integer.
 template <class T>
 T ReadJson(const nlohmann::json& value, std::string_view file, T defaults = {}) {
-  internal::ReadValue(value, std::string(file) + "#", Field{}, defaults);
+  internal::ReadValue(value, Place(file, ""), Field{}, defaults);
   return defaults;
 }
 
@@ -89,6 +91,15 @@ std::vector<FieldRow> DescribeFields(T defaults = {}) {
   std::vector<FieldRow> rows;
   internal::DescribeValue(defaults, "", Field{}, rows);
   return rows;
+}
+
+/// JSON Schema (draft 7) of what ReadJson takes: types, ranges, names, required keys, defaults as in `defaults`, no
+/// other keys but comments. What the owner of the struct checks after reading is for him to add.
+template <class T, class Json = nlohmann::ordered_json>
+Json WriteSchema(T defaults = {}) {
+  Json out;
+  internal::WriteSchemaOf(defaults, Field{}, out);
+  return out;
 }
 
 }  // namespace shardscout::json

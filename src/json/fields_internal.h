@@ -253,6 +253,77 @@ void SetValue(T& target, std::string_view path, std::string_view text, const std
   }
 }
 
+// ---- Schemas ----
+
+void WriteSchemaType(std::string_view type, nlohmann::ordered_json& out);
+/// `lowest` and `highest`: what the type holds; the ends of int64 go without saying.
+void WriteSchemaInteger(const Field& field, std::int64_t lowest, std::int64_t highest, nlohmann::ordered_json& out);
+void WriteSchemaNumber(const Field& field, nlohmann::ordered_json& out);
+void WriteSchemaChoice(const std::vector<std::string>& names, nlohmann::ordered_json& out);
+void AllowSchemaNull(nlohmann::ordered_json& out);
+nlohmann::ordered_json& AddSchemaItems(nlohmann::ordered_json& array);
+void StartSchemaObject(nlohmann::ordered_json& out);
+nlohmann::ordered_json& AddSchemaProperty(std::string_view name, nlohmann::ordered_json& object);
+void WriteSchemaDescription(std::string_view doc, nlohmann::ordered_json& out);
+/// Adds what is required, and that no other keys but comments are admitted.
+void FinishSchemaObject(const std::vector<std::string>& required, nlohmann::ordered_json& object);
+/// The "default" unless it is null.
+void WriteSchemaDefault(const std::function<void(nlohmann::ordered_json&)>& write, nlohmann::ordered_json& out);
+
+template <class T>
+void WriteSchemaOf(T& value, const Field& field, nlohmann::ordered_json& out);
+
+/// With its description and its default.
+template <class T>
+void WriteSchemaOfField(T& value, const Field& field, nlohmann::ordered_json& out) {
+  WriteSchemaDescription(field.doc, out);
+  WriteSchemaOf(value, field, out);
+  if constexpr (!FieldStruct<T> && !WrapsStruct<T>) {
+    if (!field.required) WriteSchemaDefault([&](nlohmann::ordered_json& json) { WriteValue(value, json); }, out);
+  }
+}
+
+struct SchemaWriter {
+  nlohmann::ordered_json& object;
+  std::vector<std::string> required;
+
+  template <class T>
+  void operator()(std::string_view name, T& value, const Field& field) {
+    WriteSchemaOfField(value, field, AddSchemaProperty(name, object));
+    if (field.required) required.emplace_back(name);
+  }
+};
+
+template <class T>
+void WriteSchemaOf(T& value, const Field& field, nlohmann::ordered_json& out) {
+  if constexpr (std::same_as<T, bool>) {
+    WriteSchemaType("boolean", out);
+  } else if constexpr (std::integral<T>) {
+    constexpr std::int64_t kInt64Max = std::numeric_limits<std::int64_t>::max();
+    constexpr bool kFits = std::in_range<std::int64_t>(std::numeric_limits<T>::max());
+    WriteSchemaInteger(field, static_cast<std::int64_t>(std::numeric_limits<T>::min()),
+                       kFits ? static_cast<std::int64_t>(std::numeric_limits<T>::max()) : kInt64Max, out);
+  } else if constexpr (std::same_as<T, double>) {
+    WriteSchemaNumber(field, out);
+  } else if constexpr (std::same_as<T, std::string>) {
+    WriteSchemaType("string", out);
+  } else if constexpr (NamedEnum<T>) {
+    WriteSchemaChoice(EnumNames<T>(), out);
+  } else if constexpr (kIsOptional<T>) {
+    typename T::value_type inner{};
+    WriteSchemaOf(inner, field, out);
+    AllowSchemaNull(out);
+  } else if constexpr (kIsVector<T>) {
+    typename T::value_type element{};
+    WriteSchemaOf(element, field, AddSchemaItems(out));
+  } else {
+    StartSchemaObject(out);
+    SchemaWriter writer{out, {}};
+    VisitFields(writer, value);
+    FinishSchemaObject(writer.required, out);
+  }
+}
+
 // ---- Describing ----
 
 std::string RangeText(const Field& field);
@@ -299,7 +370,8 @@ void DescribeValue(T& value, const std::string& name, const Field& field, std::v
     DescribeValue(element, kIsVector<T> ? name + "[]" : name, field, rows);
   } else {
     rows.push_back({name, TypeName<T>(), DumpText([&](nlohmann::ordered_json& out) { WriteValue(value, out); }),
-                    RangeText(field), std::string(field.doc)});
+                    RangeText(field), std::string(field.doc),
+                    DumpText([&](nlohmann::ordered_json& out) { WriteSchemaOfField(value, field, out); })});
   }
 }
 

@@ -85,12 +85,14 @@ nlohmann::json ParseText(std::string_view text, std::string_view file) {
 }
 
 std::string Place(std::string_view file, std::string_view pointer) {
-  return std::string(file) + "#" + std::string(pointer);
+  const bool is_place = file.find("#/") != std::string_view::npos || file.ends_with('#');
+  return std::string(file) + (is_place ? "" : "#") + std::string(pointer);
 }
 
 std::string PointerStep(std::string_view name) {
   std::string step;
-  for (const char c : name) {
+  const bool cut = name.size() > kMaxQuoted;
+  for (const char c : name.substr(0, kMaxQuoted)) {
     if (c == '~') {
       step += "~0";
     } else if (c == '/') {
@@ -99,7 +101,7 @@ std::string PointerStep(std::string_view name) {
       step += c;
     }
   }
-  return step;
+  return cut ? step + "..." : step;
 }
 
 std::string Quoted(const nlohmann::json& value) {

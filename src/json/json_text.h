@@ -15,10 +15,12 @@ inline constexpr int kMaxDepth = 64;
 /// holds twice.
 nlohmann::json ParseText(std::string_view text, std::string_view file);
 
-/// Where an error in `file` is: "file#/device/name". `pointer` is a JSON pointer, empty for the whole document.
+/// Where an error in `file` is: "file#/device/name". `pointer` is a JSON pointer, empty for the whole document. `file`
+/// may be such a place itself, of the part that is read: Place("plan.json#/search", "/seed") is
+/// "plan.json#/search/seed".
 std::string Place(std::string_view file, std::string_view pointer);
 
-/// `name` as one step of a JSON pointer: "~" becomes "~0" and "/" becomes "~1".
+/// `name` as one step of a JSON pointer in an error: "~" becomes "~0", "/" becomes "~1", cut after 60 characters.
 std::string PointerStep(std::string_view name);
 
 /// `value` as an error message quotes it: compact JSON, cut after 60 characters.

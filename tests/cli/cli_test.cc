@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "shardscout/preset_paths.h"
 #include "tests/cli/process.h"
 
 namespace shardscout::test {
@@ -68,7 +69,7 @@ TEST_F(Cli, VersionAndHelp) {
   const ProcessResult version = Run({"--version"});
   EXPECT_EQ(version.exit_code, 0);
   EXPECT_TRUE(version.out.starts_with("shardscout ")) << version.out;
-  for (const char* command : {"search", "compare", "evaluate", "explain", "export", "list"}) {
+  for (const char* command : {"search", "compare", "evaluate", "explain", "export", "list", "check"}) {
     const ProcessResult help = Run({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_EQ(help.err, "") << command;
@@ -281,6 +282,60 @@ TEST_F(Cli, FixedVariablesHold) {
   const auto strategy = nlohmann::json::parse(result.out)["best"]["strategy"];
   EXPECT_EQ(strategy["tensor_parallel_size"], 4);
   EXPECT_EQ(strategy["batch_size"], 32);
+}
+
+TEST_F(Cli, CheckTellsTheKindOfEachFileAndItsFirstMistake) {
+  const std::string clusters = PresetDirectory("clusters");
+  const std::string workloads = PresetDirectory("workloads");
+  const ProcessResult good = Run({"check", clusters + "/h100-sxm.json", workloads + "/decode-chat.json"});
+  EXPECT_EQ(good.exit_code, 0) << good.err;
+  EXPECT_EQ(good.out, clusters + "/h100-sxm.json: cluster\n" + workloads + "/decode-chat.json: workload\n");
+  EXPECT_EQ(good.err, "");
+
+  auto cluster = nlohmann::ordered_json::parse(Read(clusters + "/h100-sxm.json"));
+  cluster["tiers"][0]["kind"] = "swich";
+  std::ofstream(Path("c.json")) << cluster;
+  std::ofstream(Path("s.json")) << R"({"annealing": {"patience": 0}})";
+  const ProcessResult bad = Run({"check", Path("c.json"), clusters + "/h200-sxm.json", Path("s.json")});
+  EXPECT_EQ(bad.exit_code, 2);
+  EXPECT_EQ(bad.out, clusters + "/h200-sxm.json: cluster\n");
+  EXPECT_EQ(bad.err, "shardscout: " + Path("c.json") +
+                         "#/tiers/0/kind: found \"swich\", expected one of switch, fully_connected, ring, torus_2d, "
+                         "torus_3d; did you mean \"switch\"?\nshardscout: " +
+                         Path("s.json") + "#/annealing/patience: found 0, expected an integer >= 1\n");
+
+  const ProcessResult json = Run({"check", "--json", Path("c.json"), clusters + "/h200-sxm.json"});
+  EXPECT_EQ(json.exit_code, 2);
+  EXPECT_EQ(json.err, "");
+  const auto result = nlohmann::json::parse(json.out);
+  EXPECT_EQ(result["valid"], false);
+  EXPECT_EQ(result["files"][0]["place"], Path("c.json") + "#/tiers/0/kind");
+  EXPECT_EQ(result["files"][1]["valid"], true);
+  EXPECT_EQ(result["files"][1]["kind"], "cluster");
+
+  ExpectUserError(Run({"check", "--kind", "workload", clusters + "/h100-sxm.json"}), "#/device: unknown key");
+  ExpectUserError(Run({"check", "--kind", "custer", clusters + "/h100-sxm.json"}), "did you mean \"cluster\"?");
+  ExpectUserError(Run({"check", Path("none.json")}), "can't be opened");
+  ExpectUserError(Run({"check"}), "--print-schema");
+}
+
+TEST_F(Cli, CheckTakesThePlansThatSearchWrites) {
+  ASSERT_EQ(Run(Search({"--out", Path("plan.json")})).exit_code, 0);
+  const ProcessResult result = Run({"check", Path("plan.json")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, Path("plan.json") + ": plan\n");
+}
+
+TEST_F(Cli, PrintedSchemasAreTheCommittedOnes) {
+  const bool has_agents = Run({"list", "searchers"}).out.find("\nppo ") != std::string::npos;
+  for (const char* kind : {"model", "cluster", "workload", "search", "strategy", "plan"}) {
+    const ProcessResult printed = Run({"check", "--print-schema", kind});
+    ASSERT_EQ(printed.exit_code, 0) << printed.err;
+    auto committed = nlohmann::ordered_json::parse(Read(PresetDirectory("schemas") + "/" + kind + ".schema.json"));
+    if (!has_agents) committed["properties"].erase("ppo");
+    EXPECT_TRUE(printed.out == committed.dump(2) + "\n") << kind << ": scripts/update_schemas.sh writes it";
+  }
+  ExpectUserError(Run({"check", "--print-schema", "planet"}), "\"planet\" is not a kind of file");
 }
 
 }  // namespace

@@ -233,10 +233,10 @@ TEST(SettingsFor, RefusesOtherNames) {
   };
   EXPECT_NE(error(R"({"anealing": {}})", {}).find("did you mean \"annealing\""), std::string::npos);
   EXPECT_NE(error("[]", {}), "");
-  EXPECT_NE(error("", {"annealing.x=1"}).find("does not use"), std::string::npos);
-  EXPECT_NE(error("", {"rando.x=1"}).find("did you mean \"random\""), std::string::npos);
-  EXPECT_NE(error("", {"x=1"}), "");
-  EXPECT_NE(error("", {"random.x"}), "");
+  EXPECT_NE(error("{}", {"annealing.x=1"}).find("does not use"), std::string::npos);
+  EXPECT_NE(error("{}", {"rando.x=1"}).find("did you mean \"random\""), std::string::npos);
+  EXPECT_NE(error("{}", {"x=1"}), "");
+  EXPECT_NE(error("{}", {"random.x"}), "");
 }
 
 }  // namespace

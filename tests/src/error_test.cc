@@ -21,6 +21,12 @@ TEST(SpecErrorTest, PutsThePlaceBeforeTheMessage) {
   EXPECT_THAT(SpecError("", "no devices").what(), StrEq("no devices"));
 }
 
+TEST(SpecErrorTest, IsOneLine) {
+  const SpecError error("a\nb.json#/x\x1b[2J", "found \"\r\n\x7f\", gr\xc3\xbc\xc3\x9f");
+  EXPECT_THAT(error.what(), StrEq("a\\x0ab.json#/x\\x1b[2J: found \"\\x0d\\x0a\\x7f\", gr\xc3\xbc\xc3\x9f"));
+  EXPECT_EQ(error.place(), "a\\x0ab.json#/x\\x1b[2J");
+}
+
 TEST(NearestNameTest, FindsTheLeastEditDistance) {
   const std::vector<std::string> names = {"hbm_bytes", "hbm_bytes_per_s", "l2_cache_bytes", "name"};
   EXPECT_EQ(NearestName("hbm_bites", names), "hbm_bytes");

@@ -238,5 +238,35 @@ TEST(DescribeFieldsTest, GivesOneRowALeaf) {
   EXPECT_EQ(rows[11].default_value, "[1,2]");
 }
 
+TEST(WriteSchemaTest, SaysTypesRangesNamesAndDefaults) {
+  const nlohmann::ordered_json schema = WriteSchema<Cart>();
+  const auto& properties = schema["properties"];
+  EXPECT_EQ(schema["type"], "object");
+  EXPECT_FALSE(schema.contains("required"));
+  EXPECT_EQ(schema["additionalProperties"], false);
+  EXPECT_TRUE(schema["patternProperties"].contains("^_"));
+  EXPECT_EQ(properties["name"].dump(), R"({"description":"As its owner calls it.","type":"string","default":"cart"})");
+  EXPECT_EQ(properties["covered"].dump(), R"({"type":"boolean","default":false})");
+  EXPECT_EQ(properties["year"].dump(),
+            R"({"type":"integer","minimum":-2147483648,"maximum":2147483647,"default":1900})");
+  EXPECT_EQ(properties["seed"].dump(), R"({"type":"integer","minimum":0,"default":1})");
+  EXPECT_EQ(properties["color"].dump(), R"({"description":"Of the body.","enum":["red","dark_blue"],"default":"red"})");
+  EXPECT_EQ(properties["price"].dump(), R"({"type":["number","null"],"minimum":0})");
+  EXPECT_EQ(properties["trim"].dump(), R"({"enum":["red","dark_blue",null]})");
+  EXPECT_EQ(properties["marks"].dump(),
+            R"({"type":"array","items":{"type":"integer","minimum":0,"maximum":9},"default":[1,2]})");
+  const auto& wheel = properties["wheels"]["items"];
+  EXPECT_EQ(wheel["required"].dump(), R"(["spokes"])");
+  EXPECT_EQ(wheel["properties"]["radius"].dump(),
+            R"({"description":"In metres.","type":"number","exclusiveMinimum":0,"maximum":2,"default":0.5})");
+  EXPECT_EQ(properties["spare"]["properties"], wheel["properties"]);
+}
+
+TEST(WriteSchemaTest, ARowOfTheTableHasItsPart) {
+  const std::vector<FieldRow> rows = DescribeFields(Cart());
+  ASSERT_EQ(rows[3].name, "seed");
+  EXPECT_EQ(rows[3].schema, R"({"type":"integer","minimum":0,"default":1})");
+}
+
 }  // namespace
 }  // namespace shardscout::json

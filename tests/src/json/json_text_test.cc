@@ -57,6 +57,16 @@ TEST(ParseTextTest, RefusesAKeyThatAppearsTwice) {
 
 TEST(PointerStepTest, Escapes) { EXPECT_EQ(PointerStep("a/b~c"), "a~1b~0c"); }
 
+TEST(PointerStepTest, CutsLongKeys) { EXPECT_EQ(PointerStep(std::string(100000, 'k')), std::string(60, 'k') + "..."); }
+
+TEST(PlaceTest, APlaceWithinADocumentIsContinued) {
+  EXPECT_EQ(Place("plan.json", ""), "plan.json#");
+  EXPECT_EQ(Place("plan.json", "/search"), "plan.json#/search");
+  EXPECT_EQ(Place("plan.json#", "/search"), "plan.json#/search");
+  EXPECT_EQ(Place("plan.json#/search", "/seed"), "plan.json#/search/seed");
+  EXPECT_EQ(Place("plan.json#/search", ""), "plan.json#/search");
+}
+
 TEST(QuotedTest, CutsLongValues) {
   EXPECT_EQ(Quoted("x"), "\"x\"");
   EXPECT_THAT(Quoted(std::string(1000, 'x')), SizeIs(63));
