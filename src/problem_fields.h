@@ -29,6 +29,8 @@ inline std::string_view ToString(AttentionKind kind) {
   return kind == AttentionKind::kGrouped ? "grouped" : "multi_latent";
 }
 
+// Fields that are not required came after the first plans: their defaults are what those plans meant.
+
 template <class V>
 void VisitFields(V& visit, AttentionSpec& attention) {
   const json::Field field = {.required = true};
@@ -47,6 +49,11 @@ void VisitFields(V& visit, AttentionSpec& attention) {
   visit("qkv_bias", attention.qkv_bias, field);
   visit("output_bias", attention.output_bias, field);
   visit("qk_norm", attention.qk_norm, field);
+  visit("index_heads", attention.index_heads, {.min = 0, .max = kMaxCount});
+  visit("index_head_dim", attention.index_head_dim, {.min = 0, .max = kMaxCount});
+  visit("index_topk", attention.index_topk, {.min = 0, .max = kMaxCount});
+  visit("whole_qk_norm", attention.whole_qk_norm, {});
+  visit("sinks", attention.sinks, {});
 }
 
 template <class V>
@@ -59,6 +66,8 @@ void VisitFields(V& visit, MoeSpec& moe) {
   visit("shared_ffn_size", moe.shared_ffn_size, size);
   visit("shared_expert_gate", moe.shared_expert_gate, field);
   visit("router_correction_bias", moe.router_correction_bias, field);
+  visit("router_bias", moe.router_bias, {});
+  visit("expert_bias", moe.expert_bias, {});
 }
 
 template <class V>
@@ -84,6 +93,15 @@ void VisitFields(V& visit, ModelSpec& model) {
   visit("kv_dtype", model.kv_dtype, field);
   visit("weight_quant_block", model.weight_quant_block, size);
   visit("scale_dtype", model.scale_dtype, field);
+  visit("full_attention_layers", model.full_attention_layers, {.min = 0, .max = kMaxCount});
+  visit("learned_positions", model.learned_positions, {.min = 0, .max = kMaxCount});
+  visit("norms_per_layer", model.norms_per_layer, {.min = 2, .max = 4});
+  visit("norm_bias", model.norm_bias, {});
+  visit("weight_quant_grouped", model.weight_quant_grouped, {});
+  visit("weight_zero_points", model.weight_zero_points, {});
+  visit("attention_quantised", model.attention_quantised, {});
+  visit("dense_ffn_quantised", model.dense_ffn_quantised, {});
+  visit("shared_expert_quantised", model.shared_expert_quantised, {});
 }
 
 /// ProblemOptions as JSON holds them: what is fixed as "variable=value", in the order of the variables' names.
