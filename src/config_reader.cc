@@ -25,6 +25,25 @@ bool NamesStructure(std::string_view key) {
                      [&](std::string_view word) { return key.find(word) != std::string_view::npos; });
 }
 
+using Spellings = std::array<std::string_view, 5>;
+
+constexpr std::array<Spellings, 7> kSpellings = {
+    {{"num_hidden_layers", "n_layer", "n_layers", "num_layers"},
+     {"hidden_size", "n_embd", "d_model"},
+     {"num_attention_heads", "n_head", "n_heads"},
+     {"num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads", "multi_query_group_num"},
+     {"intermediate_size", "n_inner", "ffn_hidden_size"},
+     {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"},
+     {"num_experts_per_tok", "experts_per_token", "moe_top_k"}}};
+
+/// All spellings of `key`'s size, or null where there is but one. Unused entries are empty.
+const Spellings* SpellingsOf(std::string_view key) {
+  for (const Spellings& spellings : kSpellings) {
+    if (std::find(spellings.begin(), spellings.end(), key) != spellings.end()) return &spellings;
+  }
+  return nullptr;
+}
+
 json::Field Bounds(std::int64_t min, std::int64_t max) {
   return {.min = static_cast<double>(min), .max = static_cast<double>(max)};
 }
@@ -36,12 +55,49 @@ ConfigReader::ConfigReader(const nlohmann::json& object, std::string place)
   if (!object_.is_object()) throw SpecError(place_, "found " + json::Quoted(object_) + ", expected an object");
 }
 
-std::string ConfigReader::PlaceOf(std::string_view key) const { return place_ + "/" + json::PointerStep(key); }
+std::string_view ConfigReader::SpellingOf(std::string_view key) const {
+  const auto is_there = [&](std::string_view spelling) {
+    const auto member = object_.find(spelling);
+    return member != object_.end() && !member->is_null();
+  };
+  const Spellings* spellings = SpellingsOf(key);
+  if (spellings == nullptr || is_there(key)) return key;
+  for (const std::string_view spelling : *spellings) {
+    if (!spelling.empty() && is_there(spelling)) return spelling;
+  }
+  return key;
+}
+
+std::string ConfigReader::PlaceOf(std::string_view key) const {
+  return place_ + "/" + json::PointerStep(SpellingOf(key));
+}
 
 const nlohmann::json* ConfigReader::Find(std::string_view key) {
-  understood_.emplace(key);
-  const auto member = object_.find(key);
-  return member == object_.end() || member->is_null() ? nullptr : &*member;
+  const std::string_view found = SpellingOf(key);
+  understood_.emplace(found);
+  const auto member = object_.find(found);
+  if (member == object_.end() || member->is_null()) {
+    if (const Spellings* spellings = SpellingsOf(key)) understood_.insert(spellings->begin(), spellings->end());
+    return nullptr;
+  }
+  if (const Spellings* spellings = SpellingsOf(key)) {
+    for (const std::string_view other : *spellings) {
+      if (other.empty() || other == found) continue;
+      const auto twin = object_.find(other);
+      if (twin == object_.end()) continue;
+      understood_.emplace(other);
+      if (twin->is_null() || *twin == *member) continue;
+      throw SpecError(PlaceOf(found), "found " + json::Quoted(*member) + ", but \"" + std::string(other) +
+                                          "\" is another name of the same size and says " + json::Quoted(*twin) +
+                                          "; keep one");
+    }
+  }
+  return &*member;
+}
+
+bool ConfigReader::Has(std::string_view key) const {
+  const auto member = object_.find(SpellingOf(key));
+  return member != object_.end() && !member->is_null();
 }
 
 const nlohmann::json& ConfigReader::At(std::string_view key) {
@@ -101,7 +157,7 @@ void ConfigReader::RefuseUnlessOff(std::string_view key, std::string_view reason
 }
 
 void ConfigReader::Refuse(std::string_view key, std::string_view reason) const {
-  const auto member = object_.find(key);
+  const auto member = object_.find(SpellingOf(key));
   const std::string found = member == object_.end() ? "nothing" : json::Quoted(*member);
   throw SpecError(PlaceOf(key), "found " + found + ": " + std::string(reason));
 }

@@ -14,7 +14,15 @@
 namespace shardscout::internal {
 
 /// A key whose value is null counts as absent. Every read marks its key as understood; errors are SpecErrors at the
-/// key.
+/// key. Model makers spell some sizes in several ways (vLLM takes them all): asked for one spelling, the reader finds
+/// the one that is there; two that disagree are an error. The spellings, each line one size:
+///   num_hidden_layers, n_layer, n_layers, num_layers
+///   hidden_size, n_embd, d_model
+///   num_attention_heads, n_head, n_heads
+///   num_key_value_heads, num_kv_heads, n_head_kv, kv_n_heads, multi_query_group_num
+///   intermediate_size, n_inner, ffn_hidden_size
+///   num_experts, num_local_experts, n_routed_experts, moe_num_experts
+///   num_experts_per_tok, experts_per_token, moe_top_k
 class ConfigReader {
  public:
   /// `object` outlives the reader. `place` is "file#/pointer" of the object; throws SpecError there if it isn't an
@@ -29,6 +37,7 @@ class ConfigReader {
   std::string Text(std::string_view key);
   std::vector<std::int64_t> Integers(std::string_view key);
   std::vector<std::string> Texts(std::string_view key);
+  bool Has(std::string_view key) const;
   /// A nested object, or null.
   const nlohmann::json* FindObject(std::string_view key);
 
@@ -51,6 +60,8 @@ class ConfigReader {
  private:
   const nlohmann::json* Find(std::string_view key);
   const nlohmann::json& At(std::string_view key);
+  /// The spelling of `key` that the object has; `key` itself where it has none.
+  std::string_view SpellingOf(std::string_view key) const;
 
   const nlohmann::json& object_;
   std::string place_;

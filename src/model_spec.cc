@@ -24,7 +24,13 @@ CheckedInt AttentionParameters(const ModelSpec& model) {
     const CheckedInt query = attention.q_lora_rank == 0 ? hidden * heads * (nope + rope)
                                                         : hidden * q_lora + q_lora + q_lora * heads * (nope + rope);
     const CheckedInt key_value = hidden * (kv_lora + rope) + kv_lora + kv_lora * heads * (nope + value);
-    return query + key_value + heads * value * hidden;
+    CheckedInt count = query + key_value + heads * value * hidden;
+    if (attention.HasIndexer()) {
+      const CheckedInt index_heads = attention.index_heads;
+      const CheckedInt index_dim = attention.index_head_dim;
+      count = count + q_lora * index_heads * index_dim + hidden * (index_dim + index_heads) + CheckedInt(2) * index_dim;
+    }
+    return count;
   }
   const CheckedInt query_width = heads * attention.head_dim;
   const CheckedInt qkv_width = query_width + CheckedInt(2) * attention.num_kv_heads * attention.head_dim;
@@ -32,6 +38,8 @@ CheckedInt AttentionParameters(const ModelSpec& model) {
   if (attention.qkv_bias) count = count + qkv_width;
   if (attention.output_bias) count = count + hidden;
   if (attention.qk_norm) count = count + CheckedInt(2) * attention.head_dim;
+  if (attention.whole_qk_norm) count = count + (heads + attention.num_kv_heads) * attention.head_dim;
+  if (attention.sinks) count = count + heads;
   return count;
 }
 
@@ -39,9 +47,13 @@ CheckedInt FfnWeights(const ModelSpec& model, std::int64_t width) {
   return CheckedInt(model.gated_ffn ? 3 : 2) * model.hidden_size * width;
 }
 
+/// A bias on each matrix of an FFN.
+CheckedInt FfnBiases(const ModelSpec& model, std::int64_t width) {
+  return CheckedInt(model.gated_ffn ? 2 : 1) * width + model.hidden_size;
+}
+
 CheckedInt DenseFfnParameters(const ModelSpec& model) {
-  const CheckedInt biases = CheckedInt(model.gated_ffn ? 2 : 1) * model.ffn_size + model.hidden_size;
-  return FfnWeights(model, model.ffn_size) + (model.ffn_bias ? biases : CheckedInt(0));
+  return FfnWeights(model, model.ffn_size) + (model.ffn_bias ? FfnBiases(model, model.ffn_size) : CheckedInt(0));
 }
 
 /// Router, shared expert and `num_routed` routed experts of one layer.
@@ -49,6 +61,8 @@ CheckedInt MoeParameters(const ModelSpec& model, std::int64_t num_routed) {
   const MoeSpec& moe = model.moe;
   CheckedInt count = FfnWeights(model, moe.expert_ffn_size) * num_routed + FfnWeights(model, moe.shared_ffn_size) +
                      CheckedInt(model.hidden_size) * moe.num_experts;
+  if (moe.expert_bias) count = count + FfnBiases(model, moe.expert_ffn_size) * num_routed;
+  if (moe.router_bias) count = count + moe.num_experts;
   if (moe.router_correction_bias) count = count + moe.num_experts;
   if (moe.shared_expert_gate) count = count + model.hidden_size;
   return count;
@@ -57,9 +71,11 @@ CheckedInt MoeParameters(const ModelSpec& model, std::int64_t num_routed) {
 /// Of the whole model with `num_routed` routed experts a MoE layer.
 CheckedInt ModelParameters(const ModelSpec& model, std::int64_t num_routed) {
   const CheckedInt hidden = model.hidden_size;
-  const CheckedInt tables = CheckedInt(model.tie_word_embeddings ? 1 : 2) * model.vocab_size * hidden;
-  const CheckedInt every_layer = AttentionParameters(model) + CheckedInt(2) * hidden;
-  return tables + hidden + every_layer * model.num_layers +
+  const CheckedInt tables = CheckedInt(model.tie_word_embeddings ? 1 : 2) * model.vocab_size * hidden +
+                            CheckedInt(model.learned_positions) * hidden;
+  const CheckedInt norm = CheckedInt(model.norm_bias ? 2 : 1) * hidden;
+  const CheckedInt every_layer = AttentionParameters(model) + norm * model.norms_per_layer;
+  return tables + norm + every_layer * model.num_layers +
          DenseFfnParameters(model) * model.NumLayers(LayerKind::kDense) +
          MoeParameters(model, num_routed) * model.NumLayers(LayerKind::kMoe);
 }
@@ -73,6 +89,11 @@ std::int64_t AttentionSpec::QkHeadDim() const {
 std::int64_t AttentionSpec::VHeadDim() const { return kind == AttentionKind::kGrouped ? head_dim : v_head_dim; }
 
 std::int64_t ModelSpec::NumLayers(LayerKind kind) const { return std::count(layers.begin(), layers.end(), kind); }
+
+std::int64_t ModelSpec::WindowOf(std::int64_t layer) const {
+  const bool full = std::binary_search(full_attention_layers.begin(), full_attention_layers.end(), layer);
+  return full ? 0 : attention.sliding_window;
+}
 
 namespace internal {
 
@@ -97,6 +118,11 @@ std::int64_t KvElementsPerToken(const ModelSpec& model) {
                                      ? attention.kv_lora_rank + attention.qk_rope_head_dim
                                      : 2 * attention.num_kv_heads * attention.head_dim;
   return model.num_layers * per_layer;
+}
+
+std::int64_t IndexCacheBytesPerToken(const ModelSpec& model) {
+  constexpr std::int64_t kScaleBytes = 4;
+  return model.attention.HasIndexer() ? model.attention.index_head_dim + kScaleBytes : 0;
 }
 
 }  // namespace shardscout

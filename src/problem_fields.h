@@ -29,6 +29,8 @@ inline std::string_view ToString(AttentionKind kind) {
   return kind == AttentionKind::kGrouped ? "grouped" : "multi_latent";
 }
 
+// Fields that are not required came after the first plans: their defaults are what those plans meant.
+
 template <class V>
 void VisitFields(V& visit, AttentionSpec& attention) {
   const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
@@ -54,6 +56,15 @@ void VisitFields(V& visit, AttentionSpec& attention) {
   visit("qkv_bias", attention.qkv_bias, field("Whether the query, key and value projections have biases."));
   visit("output_bias", attention.output_bias, field("Whether the output projection has a bias."));
   visit("qk_norm", attention.qk_norm, field("Whether query and key heads are normalised."));
+  visit("index_heads", attention.index_heads,
+        {.doc = "Heads of the sparse attention's indexer; 0: every position is attended.", .min = 0, .max = kMaxCount});
+  visit("index_head_dim", attention.index_head_dim,
+        {.doc = "Size of a head of the indexer, elements.", .min = 0, .max = kMaxCount});
+  visit("index_topk", attention.index_topk,
+        {.doc = "Positions that the indexer leaves a query to attend to.", .min = 0, .max = kMaxCount});
+  visit("whole_qk_norm", attention.whole_qk_norm,
+        {.doc = "Whether queries and keys are normalised over all heads together."});
+  visit("sinks", attention.sinks, {.doc = "Whether each query head has a learned sink in its softmax."});
 }
 
 template <class V>
@@ -69,6 +80,8 @@ void VisitFields(V& visit, MoeSpec& moe) {
         size("Inner width of the shared experts together, elements; 0 without them."));
   visit("shared_expert_gate", moe.shared_expert_gate, field("Whether a gate scales the shared expert."));
   visit("router_correction_bias", moe.router_correction_bias, field("Whether the router has one bias an expert."));
+  visit("router_bias", moe.router_bias, {.doc = "Whether the router's projection has a bias."});
+  visit("expert_bias", moe.expert_bias, {.doc = "Whether the matrices of the experts have biases."});
 }
 
 template <class V>
@@ -100,6 +113,19 @@ void VisitFields(V& visit, ModelSpec& model) {
   visit("weight_quant_block", model.weight_quant_block,
         size("Side of the square blocks of the weight scales, elements; 0: no block scales."));
   visit("scale_dtype", model.scale_dtype, field("Of one block scale."));
+  visit("full_attention_layers", model.full_attention_layers,
+        {.doc = "Layers whose attention has no window where the others have one, rising.", .min = 0, .max = kMaxCount});
+  visit("learned_positions", model.learned_positions,
+        {.doc = "Rows of a learned position embedding; 0 without one.", .min = 0, .max = kMaxCount});
+  visit("norms_per_layer", model.norms_per_layer, {.doc = "Norms of the residual stream a layer.", .min = 2, .max = 4});
+  visit("norm_bias", model.norm_bias, {.doc = "Whether norms have a bias beside their scale."});
+  visit("weight_quant_grouped", model.weight_quant_grouped,
+        {.doc = "Whether weight_quant_block is a group along the input instead of a square block."});
+  visit("weight_zero_points", model.weight_zero_points, {.doc = "Whether each weight scale comes with a zero point."});
+  visit("attention_quantised", model.attention_quantised, {.doc = "Whether weight_dtype holds for attention."});
+  visit("dense_ffn_quantised", model.dense_ffn_quantised, {.doc = "Whether weight_dtype holds for the dense FFN."});
+  visit("shared_expert_quantised", model.shared_expert_quantised,
+        {.doc = "Whether weight_dtype holds for the shared experts."});
 }
 
 /// ProblemOptions as JSON holds them: what is fixed as "variable=value", in the order of the variables' names.

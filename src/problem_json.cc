@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -27,6 +29,18 @@ void CheckModel(const ModelSpec& model, const std::string& place) {
   expect(grouped == (attention.head_dim > 0), "/attention/head_dim", "expected a size exactly for grouped attention");
   expect(grouped == (attention.kv_lora_rank == 0), "/attention/kv_lora_rank",
          "expected a rank exactly for multi_latent attention");
+  const bool indexer = attention.HasIndexer();
+  expect(!(grouped && indexer) && (!indexer || attention.q_lora_rank > 0), "/attention/index_heads",
+         "expected an indexer only for multi_latent attention with a q_lora_rank");
+  expect(indexer == (attention.index_head_dim > 0) && indexer == (attention.index_topk > 0), "/attention/index_heads",
+         "expected index_heads, index_head_dim and index_topk together");
+  const std::vector<std::int64_t>& full = model.full_attention_layers;
+  expect(std::adjacent_find(full.begin(), full.end(), std::greater_equal<>()) == full.end() &&
+             (full.empty() || full.back() < model.num_layers),
+         "/full_attention_layers", "expected rising layers below num_layers");
+  expect(full.empty() || (attention.sliding_window > 0 && std::cmp_less(full.size(), model.num_layers)),
+         "/full_attention_layers", "expected some layers, and only where attention has a sliding_window");
+  expect(model.norms_per_layer % 2 == 0, "/norms_per_layer", "expected 2 or 4");
   const MoeSpec& moe = model.moe;
   expect(moe.num_experts_per_token <= moe.num_experts, "/moe/num_experts_per_token", "expected at most num_experts");
   expect(model.HasMoe() == (moe.num_experts_per_token > 0 && moe.expert_ffn_size > 0), "/moe",

@@ -217,7 +217,15 @@ ValueId BlockBuilder::Norm(Operator op, ValueId id) {
                                 features == FeatureSplit::kStage ? StageGroup() : TensorGroup(), partial, statistic);
   }
   Value out = ValueOf(id);
-  if (out.kind == TensorKind::kHidden) out.dtype = model().activation_dtype;
+  if (out.kind == TensorKind::kHidden) {
+    const bool attention = op == Operator::kQkv;
+    const bool dense = block_.kind == BlockKind::kDenseFfn;
+    out.dtype = ProductDType(model(),
+                             attention ? WeightKind::kAttnOut
+                             : dense   ? WeightKind::kFfnUp
+                                       : WeightKind::kExpertUp,
+                             dense ? FfnKind::kDense : FfnKind::kNotFfn);
+  }
   norm.output = AddValue(out);
   AddTask(norm);
   normed_[id] = norm.output;
@@ -243,7 +251,7 @@ void BlockBuilder::AddMatmul(Operator op, WeightKind weight, WeightSplit split, 
 ValueId BlockBuilder::AddActivation(Operator op, ValueId gate, FfnKind ffn) {
   Value out = ValueOf(gate);
   out.kind = TensorKind::kFfn;
-  out.dtype = model().activation_dtype;
+  out.dtype = ProductDType(model(), ffn == FfnKind::kExpert ? WeightKind::kExpertDown : WeightKind::kFfnDown, ffn);
   const ValueId output = AddValue(out);
   AddTask({.kind = TaskKind::kActivation, .op = op, .ffn = ffn, .input = gate, .output = output});
   return output;

@@ -122,6 +122,7 @@ class BlockBuilder {
   void FillWork(Task& task) const;
   void FillMatmulWork(Task& task) const;
   void FillAttentionWork(Task& task) const;
+  void FillIndexWork(Task& task) const;
   void StoreWeight(const Task& task);
   void Store(Weight weight);
 
@@ -133,8 +134,15 @@ class BlockBuilder {
   std::map<ValueId, ValueId> normed_;
 };
 
+/// Whether weight_dtype and activation_dtype hold for the products with a weight.
+bool IsQuantised(const ModelSpec& model, WeightKind kind, FfnKind ffn);
+/// Type of such a product's inputs.
+DType ProductDType(const ModelSpec& model, WeightKind kind, FfnKind ffn);
+/// Elements of the norms of the residual stream that a block of a layer holds.
+double BlockNormElements(const ModelSpec& model);
+
 /// What each block is made of; lowering.cc puts them together.
-Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase phase);
+Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind);
 Block LowerDenseFfn(const Problem& problem, const Strategy& strategy, Phase phase);
 Block LowerMoe(const Problem& problem, const Strategy& strategy, Phase phase);
 Block LowerEmbedding(const Problem& problem, const Strategy& strategy, Phase phase);

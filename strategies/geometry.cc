@@ -123,6 +123,12 @@ double Geometry::Width(const Value& v) const {
       return heads * d(a.QkHeadDim());
     case TensorKind::kLatent:
       return d(a.kv_lora_rank + a.qk_rope_head_dim);
+    case TensorKind::kIndexQuery:
+      return d(a.index_heads * a.index_head_dim);
+    case TensorKind::kIndexKey:
+      return d(a.index_head_dim + a.index_heads);
+    case TensorKind::kSelection:
+      return d(a.index_topk);
     case TensorKind::kKeyValue:
       return multi_latent ? heads * d(a.qk_nope_head_dim + a.v_head_dim) : 2 * kv_heads * d(a.head_dim);
     case TensorKind::kAttended:

@@ -1,6 +1,7 @@
 // The attention block: norm and projections (qkv), the core with its KV cache (attention), the output projection
 // (attn_out).
 
+#include "shardscout/error.h"
 #include "strategies/block_builder.h"
 
 namespace shardscout::strategies {
@@ -19,7 +20,9 @@ Layout Wants(Sharding sharding) {
 
 struct Qkv {
   ValueId qkv = kNoValue;
-  ValueId latent = kNoValue;  ///< MLA only.
+  ValueId latent = kNoValue;       ///< MLA only.
+  ValueId index_query = kNoValue;  ///< Indexer only.
+  ValueId index_key = kNoValue;
 };
 
 Qkv ProjectGrouped(BlockBuilder& b, ValueId normed, Sharding sharding) {
@@ -31,13 +34,29 @@ Qkv ProjectGrouped(BlockBuilder& b, ValueId normed, Sharding sharding) {
     out.partial = kPartialTensor;
     const ValueId partial = b.AddValue(out);
     b.AddMatmul(Operator::kQkv, WeightKind::kQkv, WeightSplit::kRow, normed, partial);
-    return {b.Reshard(Operator::kQkv, partial, Layout::kFeatureSharded), kNoValue};
+    return {.qkv = b.Reshard(Operator::kQkv, partial, Layout::kFeatureSharded)};
   }
   const bool column = sharding == Sharding::kHeads;
   if (column) out.features = FeatureSplit::kTensor;
   const ValueId qkv = b.AddValue(out);
   b.AddMatmul(Operator::kQkv, WeightKind::kQkv, column ? WeightSplit::kColumn : WeightSplit::kWhole, normed, qkv);
-  return {qkv, kNoValue};
+  return {.qkv = qkv};
+}
+
+/// The indexer is whole on every rank: its one key could not be split, and its scores would have to be summed.
+void ProjectIndex(BlockBuilder& b, ValueId normed, ValueId query_latent, Qkv* out) {
+  Value whole = b.ValueOf(normed);
+  whole.dtype = b.model().residual_dtype;
+  whole.kind = TensorKind::kIndexQuery;
+  Task rotary{.kind = TaskKind::kRotary, .op = Operator::kQkv};
+  rotary.input = b.AddValue(whole);
+  b.AddMatmul(Operator::kQkv, WeightKind::kIndexQuery, WeightSplit::kWhole, query_latent, rotary.input);
+  whole.kind = TensorKind::kIndexKey;
+  rotary.input2 = b.AddValue(whole);
+  b.AddMatmul(Operator::kQkv, WeightKind::kIndexKey, WeightSplit::kWhole, normed, rotary.input2);
+  out->index_query = rotary.output = b.AddValue(b.ValueOf(rotary.input));
+  out->index_key = rotary.output2 = b.AddValue(b.ValueOf(rotary.input2));
+  b.AddTask(rotary);
 }
 
 Qkv ProjectMultiLatent(BlockBuilder& b, ValueId normed, Sharding sharding) {
@@ -61,7 +80,9 @@ Qkv ProjectMultiLatent(BlockBuilder& b, ValueId normed, Sharding sharding) {
   if (column) whole.features = FeatureSplit::kTensor;
   const ValueId query = b.AddValue(whole);
   b.AddMatmul(Operator::kQkv, query_weight, split, query_input, query);
-  return {query, latent};
+  Qkv out{.qkv = query, .latent = latent};
+  if (b.model().attention.HasIndexer()) ProjectIndex(b, normed, query_input, &out);
+  return out;
 }
 
 /// The log-sum-exp merge of partial attention outputs over `group`: the LSEs are gathered, the outputs rescaled and
@@ -101,6 +122,17 @@ ValueId AttentionCore(BlockBuilder& b, Qkv in, Sharding sharding) {
   const TokenSplit cell = b.ValueOf(in.qkv).tokens;
   const TokenSplit gathered = cell == TokenSplit::kTensor ? TokenSplit::kContextTensor : TokenSplit::kContext;
   core.input = in.qkv;
+  if (in.index_query != kNoValue) {
+    SHARDSCOUT_CHECK(!over_context && !sequence);
+    Value selection = b.ValueOf(in.index_query);
+    selection.kind = TensorKind::kSelection;
+    selection.dtype = DType::kFp32;  // Position numbers.
+    Task select{.kind = TaskKind::kIndexSelect, .op = op, .input = in.index_query, .input2 = in.index_key};
+    select.output = b.AddValue(selection);
+    select.cache = core.cache;
+    b.AddTask(select);
+    (decode ? core.input3 : core.input2) = select.output;
+  }
   if (decode) {
     if (over_context) {
       Value q = b.ValueOf(in.qkv);
@@ -163,18 +195,21 @@ ValueId AttentionCore(BlockBuilder& b, Qkv in, Sharding sharding) {
 
 double NormElements(const ModelSpec& model) {
   const AttentionSpec& a = model.attention;
-  std::int64_t n = model.hidden_size;
+  std::int64_t n = 0;
+  if (a.HasIndexer()) n += 2 * a.index_head_dim;
+  if (a.whole_qk_norm) n += (a.num_heads + a.num_kv_heads) * a.head_dim;
+  if (a.sinks) n += a.num_heads;
   if (a.kind == AttentionKind::kMultiLatent) n += a.q_lora_rank + a.kv_lora_rank;
   if (a.qk_norm) n += 2 * a.head_dim;
   if (a.qkv_bias) n += (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
   if (a.output_bias) n += model.hidden_size;
-  return static_cast<double>(n);
+  return BlockNormElements(model) + static_cast<double>(n);
 }
 
 }  // namespace
 
-Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase phase) {
-  BlockBuilder b(problem, strategy, phase, BlockKind::kAttention);
+Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind) {
+  BlockBuilder b(problem, strategy, phase, kind);
   const Sharding qkv_sharding = strategy.ShardingOf(Operator::kQkv);
   const Sharding attention_sharding = strategy.ShardingOf(Operator::kAttention);
   const Sharding out_sharding = strategy.ShardingOf(Operator::kAttnOut);
@@ -188,7 +223,8 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
   rotary.output = b.AddValue(b.ValueOf(qkv.qkv));
   if (multi_latent) rotary.output2 = b.AddValue(b.ValueOf(qkv.latent));
   b.AddTask(rotary);
-  qkv = {rotary.output, rotary.output2};
+  qkv.qkv = rotary.output;
+  qkv.latent = rotary.output2;
   if (multi_latent) {
     const ValueId projected = b.AddLike(qkv.qkv, TensorKind::kQkv);
     const bool decode = phase == Phase::kDecode;
@@ -203,6 +239,12 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
   const Layout core_wants =
       attention_sharding == Sharding::kHeads ? Layout::kFeatureSharded : Wants(attention_sharding);
   std::tie(qkv.qkv, qkv.latent) = b.ReshardQkv(Operator::kAttention, qkv.qkv, qkv.latent, core_wants);
+  if (qkv.index_query != kNoValue) {
+    // As the latent, they are replicated where q is feature-sharded.
+    const Layout index_wants = core_wants == Layout::kFeatureSharded ? Layout::kReplicated : core_wants;
+    qkv.index_query = b.Reshard(Operator::kAttention, qkv.index_query, index_wants);
+    qkv.index_key = b.Reshard(Operator::kAttention, qkv.index_key, index_wants);
+  }
   ValueId attended = AttentionCore(b, qkv, attention_sharding);
 
   // heads is row-parallel on the heads' outputs; hidden is column-parallel and wants them whole.

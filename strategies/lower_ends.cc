@@ -24,6 +24,9 @@ Block LowerEmbedding(const Problem& problem, const Strategy& strategy, Phase pha
              .output = looked_up,
              .weight = WeightKind::kEmbedding,
              .weight_split = split});
+  const ModelSpec& m = problem.model();
+  b.AddWholeWeight(WeightKind::kNorms, Operator::kEmbedding,
+                   static_cast<double>(m.learned_positions) * static_cast<double>(m.hidden_size));
   return b.Take(ids, b.Reshard(Operator::kEmbedding, looked_up, strategy.residual_layout));
 }
 
@@ -64,7 +67,8 @@ Block LowerHead(const Problem& problem, const Strategy& strategy, Phase phase) {
   }
   const ValueId out = b.AddValue(logits);
   b.AddMatmul(op, WeightKind::kLmHead, split, normed, out);
-  b.AddWholeWeight(WeightKind::kNorms, op, static_cast<double>(problem.model().hidden_size));
+  const ModelSpec& m = problem.model();
+  b.AddWholeWeight(WeightKind::kNorms, op, static_cast<double>((m.norm_bias ? 2 : 1) * m.hidden_size));
   return b.Take(residual, b.Reshard(op, out, Layout::kReplicated));
 }
 

@@ -282,7 +282,7 @@ Block LowerDenseFfn(const Problem& problem, const Strategy& strategy, Phase phas
   const ValueId output = Ffn(b, residual, FfnKind::kDense);
   const ModelSpec& m = b.model();
   const std::int64_t bias = m.ffn_bias ? (m.gated_ffn ? 2 : 1) * m.ffn_size + m.hidden_size : 0;
-  b.AddWholeWeight(WeightKind::kNorms, Operator::kFfnUp, static_cast<double>(m.hidden_size + bias));
+  b.AddWholeWeight(WeightKind::kNorms, Operator::kFfnUp, BlockNormElements(m) + static_cast<double>(bias));
   return b.FinishWith(residual, output);
 }
 
@@ -310,9 +310,16 @@ Block LowerMoe(const Problem& problem, const Strategy& strategy, Phase phase) {
     }
     output = b.AddSum(Operator::kResidual, output, shared);
   }
-  const double extra = (m.moe.router_correction_bias ? static_cast<double>(m.moe.num_experts) : 0) +
+  const auto experts = static_cast<double>(m.moe.num_experts);
+  const double extra = (m.moe.router_correction_bias ? experts : 0) + (m.moe.router_bias ? experts : 0) +
                        (m.moe.shared_expert_gate ? static_cast<double>(m.hidden_size) : 0);
-  b.AddWholeWeight(WeightKind::kNorms, Operator::kRouter, static_cast<double>(m.hidden_size) + extra);
+  b.AddWholeWeight(WeightKind::kNorms, Operator::kRouter, BlockNormElements(m) + extra);
+  if (m.moe.expert_bias) {
+    const Geometry& g = b.geometry();
+    const double up = static_cast<double>((m.gated_ffn ? 2 : 1) * m.moe.expert_ffn_size) / g.etp;
+    b.AddWholeWeight(WeightKind::kNorms, Operator::kExpertUp,
+                     experts / g.ep * (up + static_cast<double>(m.hidden_size)), FfnKind::kExpert);
+  }
   return b.FinishWith(residual, output);
 }
 

@@ -32,7 +32,26 @@ std::int64_t PrefillRequests(const Problem& problem, const Strategy& s) {
   return by_request ? s.tensor_parallel_size : 1;
 }
 
-double CacheElementsPerLayer(const Problem& problem, const Strategy& s) {
+std::int64_t WindowOf(const ModelSpec& model, BlockKind kind) {
+  return model.HasMixedWindows() && kind == BlockKind::kAttention ? 0 : model.attention.sliding_window;
+}
+
+std::int64_t NumWindowLayers(const ModelSpec& model, const Stage& stage) {
+  if (!model.HasMixedWindows()) return 0;
+  const auto& full = model.full_attention_layers;
+  const auto first = std::lower_bound(full.begin(), full.end(), stage.first_layer);
+  const auto end = std::lower_bound(first, full.end(), stage.first_layer + stage.num_layers);
+  return stage.num_layers - (end - first);
+}
+
+double IndexCacheBytesPerLayer(const Problem& problem, const Strategy& s) {
+  const bool by_request = s.ShardingOf(Operator::kAttention) == Sharding::kToken;
+  const std::int64_t requests = by_request ? s.batch_size / s.tensor_parallel_size : s.batch_size;
+  return static_cast<double>(requests * problem.workload().CachePositions()) *
+         static_cast<double>(IndexCacheBytesPerToken(problem.model()));
+}
+
+double CacheElementsPerLayer(const Problem& problem, const Strategy& s, BlockKind kind) {
   const AttentionSpec& a = problem.model().attention;
   const Sharding sharding = s.ShardingOf(Operator::kAttention);
   const std::int64_t tp = s.tensor_parallel_size;
@@ -40,7 +59,7 @@ double CacheElementsPerLayer(const Problem& problem, const Strategy& s) {
   if (sharding == Sharding::kToken) requests /= tp;
   const std::int64_t parts = s.context_parallel_size * (sharding == Sharding::kSequence ? tp : 1);
   std::int64_t positions = problem.workload().CachePositions();
-  if (a.sliding_window > 0) positions = std::min(positions, a.sliding_window);
+  if (const std::int64_t window = WindowOf(problem.model(), kind); window > 0) positions = std::min(positions, window);
   positions = (positions + parts - 1) / parts;
   std::int64_t width = a.kv_lora_rank + a.qk_rope_head_dim;
   if (a.kind == AttentionKind::kGrouped) {
@@ -55,7 +74,10 @@ Block LowerBlock(const Problem& problem, const Strategy& strategy, Phase phase, 
     case BlockKind::kEmbedding:
       return strategies::LowerEmbedding(problem, strategy, phase);
     case BlockKind::kAttention:
-      return strategies::LowerAttention(problem, strategy, phase);
+      return strategies::LowerAttention(problem, strategy, phase, kind);
+    case BlockKind::kWindowAttention:
+      return problem.model().HasMixedWindows() ? strategies::LowerAttention(problem, strategy, phase, kind)
+                                               : Block{.kind = kind};
     case BlockKind::kDenseFfn:
       return problem.model().HasDense() ? strategies::LowerDenseFfn(problem, strategy, phase) : Block{.kind = kind};
     case BlockKind::kMoe:

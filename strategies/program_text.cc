@@ -32,9 +32,10 @@ std::string Describe(const Block& block, ValueId id) {
 }  // namespace
 
 std::string_view ToString(TaskKind kind) {
-  static constexpr std::array<std::string_view, 16> kNames = {
-      "embed",     "norm_statistic", "norm",    "matmul",     "rotary", "up_project",    "absorb_key", "value_project",
-      "select_kv", "attention",      "rescale", "activation", "route",  "expert_matmul", "add",        "slice"};
+  static constexpr std::array<std::string_view, 17> kNames = {
+      "embed",      "norm_statistic", "norm",          "matmul",       "rotary",    "up_project",
+      "absorb_key", "value_project",  "select_kv",     "index_select", "attention", "rescale",
+      "activation", "route",          "expert_matmul", "add",          "slice"};
   if (kind == TaskKind::kSelectLast) return "select_last";
   if (kind == TaskKind::kCollective) return "collective";
   return Name(kNames, kind);
@@ -47,8 +48,8 @@ std::string_view ToString(Collective collective) {
 }
 
 std::string_view ToString(BlockKind kind) {
-  static constexpr std::array<std::string_view, kNumBlockKinds> kNames = {"embedding", "attention", "dense_ffn",
-                                                                          "moe",       "head",      "transfer"};
+  static constexpr std::array<std::string_view, kNumBlockKinds> kNames = {
+      "embedding", "attention", "window_attention", "dense_ffn", "moe", "head", "transfer"};
   return Name(kNames, kind);
 }
 
@@ -65,16 +66,17 @@ std::string_view ToString(FeatureSplit split) {
 }
 
 std::string_view ToString(TensorKind kind) {
-  static constexpr std::array<std::string_view, 15> kNames = {
-      "ids",      "hidden", "statistic", "qkv", "query_latent", "query",  "latent", "key_value",
-      "attended", "lse",    "gate",      "ffn", "scores",       "routed", "logits"};
+  static constexpr std::array<std::string_view, 18> kNames = {
+      "ids",       "hidden",    "statistic", "qkv", "query_latent", "query", "latent", "index_query", "index_key",
+      "selection", "key_value", "attended",  "lse", "gate",         "ffn",   "scores", "routed",      "logits"};
   return Name(kNames, kind);
 }
 
 std::string_view ToString(WeightKind kind) {
-  static constexpr std::array<std::string_view, 16> kNames = {
-      "embedding", "qkv",    "query",  "query_down", "query_up",  "latent_down", "key_up",  "value_up",
-      "attn_out",  "router", "ffn_up", "ffn_down",   "expert_up", "expert_down", "lm_head", "norms"};
+  static constexpr std::array<std::string_view, 18> kNames = {
+      "embedding", "qkv",      "query",       "query_down",  "query_up", "latent_down",
+      "key_up",    "value_up", "index_query", "index_key",   "attn_out", "router",
+      "ffn_up",    "ffn_down", "expert_up",   "expert_down", "lm_head",  "norms"};
   return Name(kNames, kind);
 }
 

@@ -61,19 +61,20 @@ bool ShardingRules::ExpertTensorSplits(std::int64_t etp) const {
 }
 
 bool ShardingRules::FfnAdmits(const Strategy& s, Operator op, Sharding sharding) const {
-  const std::int64_t block = model_.weight_quant_block;
+  const std::int64_t dense_block = model_.DenseFfnQuantBlock();
+  const std::int64_t shared_block = model_.SharedExpertQuantBlock();
   const std::int64_t tp = s.tensor_parallel_size;
   const bool stage = s.dense_ffn_group == DenseFfnGroup::kStage;
   const std::int64_t dense_parts = model_.HasDense() ? (stage ? s.StageSize() : tp) : 1;
   const std::int64_t shared_parts = model_.HasSharedExpert() ? tp : 1;
   if (std::max(dense_parts, shared_parts) == 1) return false;
   if (sharding == Sharding::kToken) return !stage && TokensSplit(s);
-  const bool ffn_splits = Splits(std::max<std::int64_t>(model_.ffn_size, 1), dense_parts, block) &&
-                          Splits(std::max<std::int64_t>(model_.moe.shared_ffn_size, 1), shared_parts, block);
+  const bool ffn_splits = Splits(std::max<std::int64_t>(model_.ffn_size, 1), dense_parts, dense_block) &&
+                          Splits(std::max<std::int64_t>(model_.moe.shared_ffn_size, 1), shared_parts, shared_block);
   if (sharding == Sharding::kFfn) return ffn_splits;
   if (sharding != Sharding::kHidden) return false;
   const bool hidden_splits =
-      Splits(model_.hidden_size, dense_parts, block) && Splits(model_.hidden_size, shared_parts, block);
+      Splits(model_.hidden_size, dense_parts, dense_block) && Splits(model_.hidden_size, shared_parts, shared_block);
   // A row-parallel up projection leaves its output split by ffn.
   return hidden_splits && (op == Operator::kFfnDown || ffn_splits);
 }
@@ -81,7 +82,7 @@ bool ShardingRules::FfnAdmits(const Strategy& s, Operator op, Sharding sharding)
 bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) const {
   const std::int64_t tp = s.tensor_parallel_size;
   const std::int64_t etp = s.expert_tensor_parallel_size;
-  const std::int64_t block = model_.weight_quant_block;
+  const std::int64_t block = model_.AttentionQuantBlock();
   const std::int64_t hidden = model_.hidden_size;
   const AttentionSpec& a = model_.attention;
   const bool expert = op == Operator::kExpertUp || op == Operator::kExpertDown;
@@ -110,7 +111,7 @@ bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) co
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return RequestsSplit(s);
       if (sharding == Sharding::kHeads) return HeadsSplit(tp);
-      return sharding == Sharding::kSequence && a.num_heads % tp == 0;
+      return sharding == Sharding::kSequence && a.num_heads % tp == 0 && !a.HasIndexer();
     case Operator::kAttnOut:
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return TokensSplit(s);
@@ -126,7 +127,8 @@ bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) co
     case Operator::kExpertUp:
     case Operator::kExpertDown:
       if (etp == 1 || !ExpertTensorSplits(etp)) return false;
-      return sharding == Sharding::kFfn || (sharding == Sharding::kHidden && Splits(hidden, etp, block));
+      return sharding == Sharding::kFfn ||
+             (sharding == Sharding::kHidden && Splits(hidden, etp, model_.weight_quant_block));
     case Operator::kLmHead:
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return RequestsSplit(s);
@@ -158,6 +160,9 @@ std::string ShardingRules::Why(const Strategy& s, Operator op, Sharding sharding
            std::to_string(model_.weight_quant_block) + ", and the group must have two ranks or more";
   }
   if (s.tensor_parallel_size == 1) return "a group of size 1 admits only \"none\"";
+  if (sharding == Sharding::kSequence && a.HasIndexer()) {
+    return "the indexer chooses positions over the whole context, which is not split";
+  }
   if (sharding == Sharding::kHeads || sharding == Sharding::kSequence || op == Operator::kQkv) {
     return std::to_string(a.num_heads) + " heads and " + std::to_string(a.num_kv_heads) +
            " KV heads must split over tensor_parallel_size " + tp + " (in whole quantisation blocks)";

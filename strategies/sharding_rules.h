@@ -16,6 +16,9 @@ inline bool Splits(std::int64_t size, std::int64_t parts, std::int64_t block) {
 /// The rules of DESIGN.md section 5 ("Valid", "Canonical") for a layer's decision variables, given all degrees, the
 /// batch and the micro-batches. Each answer is "" where the value is admitted, else the rule that it breaks. The
 /// answers do not depend on other layer variables, except ffn_up and ffn_down on dense_ffn_group.
+/// A model with an indexer chooses positions over the whole context, so that its positions are not split: context
+/// parallel size 1 and no attention `sequence`; a choice over
+/// parts of it would need exchanges that are not modelled.
 class ShardingRules {
  public:
   explicit ShardingRules(const Problem& problem) : problem_(problem), model_(problem.model()) {}

@@ -158,7 +158,7 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   };
   all(Variable::kPipelineParallelSize) = Range(std::min(model.num_layers, devices));
   all(Variable::kTensorParallelSize) = Range(devices);
-  all(Variable::kContextParallelSize) = Range(devices);
+  all(Variable::kContextParallelSize) = Range(model.attention.HasIndexer() ? 1 : devices);
   all(Variable::kDataParallelSize) = model.HasMoe() || model.HasDense() ? Range(devices) : std::vector<std::int64_t>{1};
   all(Variable::kExpertParallelSize) = {1};
   all(Variable::kExpertTensorParallelSize) = {1};

@@ -8,24 +8,43 @@
 namespace shardscout::strategies {
 namespace {
 
-/// Matrices that quantisation recipes cover; embedding, lm_head, router gate and norms stay as they are.
-bool Quantised(WeightKind kind) {
-  return kind != WeightKind::kEmbedding && kind != WeightKind::kLmHead && kind != WeightKind::kRouter &&
-         kind != WeightKind::kNorms;
-}
-
-double BytesPerWeight(const ModelSpec& model, WeightKind kind) {
-  if (!Quantised(kind)) return BytesPerElement(model.embedding_dtype);
+double BytesPerWeight(const ModelSpec& model, WeightKind kind, FfnKind ffn) {
+  if (!IsQuantised(model, kind, ffn)) return BytesPerElement(model.embedding_dtype);
   const auto block = static_cast<double>(model.weight_quant_block);
-  const double scale = block > 0 ? BytesPerElement(model.scale_dtype) / (block * block) : 0;
-  return BytesPerElement(model.weight_dtype) + scale;
-}
-
-DType ProductDType(const ModelSpec& model, WeightKind kind) {
-  return Quantised(kind) ? model.activation_dtype : model.embedding_dtype;
+  if (block == 0) return BytesPerElement(model.weight_dtype);
+  double scale = BytesPerElement(model.scale_dtype);
+  if (model.weight_zero_points) scale += BytesPerElement(model.weight_dtype);
+  return BytesPerElement(model.weight_dtype) + scale / (model.weight_quant_grouped ? block : block * block);
 }
 
 }  // namespace
+
+bool IsQuantised(const ModelSpec& model, WeightKind kind, FfnKind ffn) {
+  switch (kind) {
+    case WeightKind::kEmbedding:
+    case WeightKind::kLmHead:
+    case WeightKind::kRouter:
+    case WeightKind::kNorms:
+      return false;
+    case WeightKind::kExpertUp:
+    case WeightKind::kExpertDown:
+      return true;
+    case WeightKind::kFfnUp:
+    case WeightKind::kFfnDown:
+      return ffn == FfnKind::kShared ? model.shared_expert_quantised : model.dense_ffn_quantised;
+    default:
+      return model.attention_quantised;
+  }
+}
+
+DType ProductDType(const ModelSpec& model, WeightKind kind, FfnKind ffn) {
+  return IsQuantised(model, kind, ffn) ? model.activation_dtype : model.embedding_dtype;
+}
+
+double BlockNormElements(const ModelSpec& model) {
+  // A layer is two blocks. The norms of their outputs are fused with the addition to the residual stream.
+  return static_cast<double>(model.norms_per_layer * (model.norm_bias ? 2 : 1) * model.hidden_size) / 2;
+}
 
 void BlockBuilder::AddWholeWeight(WeightKind kind, Operator op, double elements, FfnKind ffn) {
   if (elements > 0) Store({.kind = kind, .ffn = ffn, .op = op, .elements = elements});
@@ -38,7 +57,7 @@ void BlockBuilder::Store(Weight weight) {
       return;
     }
   }
-  weight.bytes = weight.elements * BytesPerWeight(model(), weight.kind);
+  weight.bytes = weight.elements * BytesPerWeight(model(), weight.kind, weight.ffn);
   block_.weights.push_back(weight);
 }
 
@@ -122,9 +141,9 @@ void BlockBuilder::FillMatmulWork(Task& task) const {
     default:
       break;
   }
-  w.dtype = ProductDType(model(), kind);
+  w.dtype = ProductDType(model(), kind, task.ffn);
   w.flop = 2 * flop_rows * w.k * w.n * w.count;
-  w.weight_bytes = matrices * w.k * w.n * BytesPerWeight(model(), kind);
+  w.weight_bytes = matrices * w.k * w.n * BytesPerWeight(model(), kind, task.ffn);
   w.read_bytes = in.Bytes();
   w.write_bytes = out.Bytes();
 }
@@ -138,7 +157,8 @@ void BlockBuilder::FillAttentionWork(Task& task) const {
   const double parts = g.cp * (task.cache.positions_over_tp ? g.tp : 1);
   const auto heads = static_cast<double>(g.LocalHeads(q.features));
   const double kv_element = BytesPerElement(model().kv_dtype);
-  const auto window = static_cast<double>(a.sliding_window);
+  // Without a window or an indexer, as many positions as there are.
+  const auto window = static_cast<double>(a.HasIndexer() ? a.index_topk : WindowOf(model(), block_.kind));
   const auto cached = static_cast<double>(g.multi_latent ? a.kv_lora_rank + a.qk_rope_head_dim
                                                          : 2 * g.LocalKvHeads(q.features) * a.head_dim);
   w.dtype = model().residual_dtype;
@@ -149,20 +169,46 @@ void BlockBuilder::FillAttentionWork(Task& task) const {
     const auto head_flop =
         static_cast<double>(g.multi_latent ? 2 * a.kv_lora_rank + a.qk_rope_head_dim : 2 * a.head_dim);
     w.flop = 2 * q.rows * heads * positions * head_flop;
-    w.read_bytes = q.Bytes() + q.rows * positions * cached * kv_element;
+    const double selection = task.input3 == kNoValue ? 0 : ValueOf(task.input3).Bytes();
+    w.read_bytes = q.Bytes() + selection + q.rows * positions * cached * kv_element;
     w.write_bytes = out.Bytes() + q.rows * cached * kv_element / parts;
     return;
   }
   const auto n = static_cast<double>(g.padded_input);
-  double pairs = n * (n + 1) / 2;
-  if (window > 0 && window < n) pairs = window * n - window * (window - 1) / 2;
-  pairs /= parts;
+  const double all_pairs = n * (n + 1) / 2;
+  const bool bounded = window > 0 && window < n;
+  const double seen_pairs = bounded ? window * n - window * (window - 1) / 2 : all_pairs;
   const double requests = q.rows * g.cp / n;
   const auto head_flop = static_cast<double>(a.QkHeadDim() + a.VHeadDim());
-  w.flop = 2 * requests * heads * pairs * head_flop;
+  w.flop = 2 * requests * heads * seen_pairs / parts * head_flop;
+  if (bounded && a.HasIndexer()) {
+    // Selected positions differ between queries, so that kernels gather latents and work absorbed, or mask the products
+    // of all pairs: the cheaper. (Absorbing costs the projections as many FLOP as projecting up, which they are priced
+    // with.) Latents gathered again by later queries are taken to come from the cache.
+    const auto absorbed_flop = static_cast<double>(2 * a.kv_lora_rank + a.qk_rope_head_dim);
+    w.flop = 2 * requests * heads * std::min(seen_pairs * absorbed_flop, all_pairs * head_flop);
+  }
   const double kv_bytes = task.input2 == kNoValue ? 0 : ValueOf(task.input2).Bytes();
   w.read_bytes = q.Bytes() + kv_bytes;
   w.write_bytes = out.Bytes() + requests * n / parts * cached * kv_element;
+}
+
+/// Every query against all earlier keys, the scores written and read once by the choice of the best.
+void BlockBuilder::FillIndexWork(Task& task) const {
+  const AttentionSpec& a = model().attention;
+  const Geometry& g = geometry_;
+  const Value& q = ValueOf(task.input);
+  Work& w = task.work;
+  const auto key_bytes = static_cast<double>(IndexCacheBytesPerToken(model()));
+  const bool decode = g.phase == Phase::kDecode;
+  const auto n = static_cast<double>(decode ? g.context + 1 : g.padded_input);
+  const double pairs = decode ? q.rows * n : q.rows / n * n * (n + 1) / 2;
+  constexpr double kScoreBytes = 2 * 4;
+  w.dtype = ProductDType(model(), WeightKind::kIndexQuery, FfnKind::kNotFfn);
+  w.kernels = 2;
+  w.flop = 2 * pairs * static_cast<double>(a.index_heads * a.index_head_dim);
+  w.read_bytes = q.Bytes() + ValueOf(task.input2).Bytes() + (decode ? pairs * key_bytes : 0) + pairs * kScoreBytes;
+  w.write_bytes = ValueOf(task.output).Bytes() + q.rows * key_bytes;
 }
 
 void BlockBuilder::FillWork(Task& task) const {
@@ -184,6 +230,9 @@ void BlockBuilder::FillWork(Task& task) const {
       return;
     case TaskKind::kAttention:
       FillAttentionWork(task);
+      return;
+    case TaskKind::kIndexSelect:
+      FillIndexWork(task);
       return;
     case TaskKind::kEmbed:
       w.read_bytes = bytes(task.output);

@@ -42,6 +42,25 @@ inline ModelSpec MultiLatentModel(std::int64_t layers = 4) {
   return m;
 }
 
+/// Every other layer sees 32 positions only, as in gpt-oss.
+inline ModelSpec MixedWindowModel(std::int64_t layers = 4) {
+  ModelSpec m = MoeModel(layers, 0, 0);
+  m.name = "tiny-windows";
+  m.attention.sliding_window = 32;
+  for (std::int64_t i = 1; i < layers; i += 2) m.full_attention_layers.push_back(i);
+  return m;
+}
+
+/// MLA whose indexer lets a query see 24 positions, as in DeepSeek-V3.2.
+inline ModelSpec IndexerModel(std::int64_t layers = 4) {
+  ModelSpec m = MultiLatentModel(layers);
+  m.name = "tiny-indexer";
+  m.attention.index_heads = 4;
+  m.attention.index_head_dim = 16;
+  m.attention.index_topk = 24;
+  return m;
+}
+
 inline ClusterSpec SmallCluster(std::int64_t devices, std::int64_t per_node = 8) {
   ClusterSpec c;
   c.name = "tiny";

@@ -52,6 +52,7 @@ std::uint32_t BlockCode(const Problem& problem, const Strategy& s, BlockKind kin
       sharding(Operator::kEmbedding);
       break;
     case BlockKind::kAttention:
+    case BlockKind::kWindowAttention:
       sharding(Operator::kQkv);
       sharding(Operator::kAttention);
       sharding(Operator::kAttnOut);
@@ -161,6 +162,9 @@ Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
   StrategyCost cost;
   cost.embedding = impl_->CostOf(table, s, BlockKind::kEmbedding);
   cost.attention = impl_->CostOf(table, s, BlockKind::kAttention);
+  if (impl_->problem.model().HasMixedWindows()) {
+    cost.window_attention = impl_->CostOf(table, s, BlockKind::kWindowAttention);
+  }
   if (impl_->problem.model().HasDense()) cost.dense_ffn = impl_->CostOf(table, s, BlockKind::kDenseFfn);
   if (impl_->problem.model().HasMoe()) cost.moe = impl_->CostOf(table, s, BlockKind::kMoe);
   cost.head = impl_->CostOf(table, s, BlockKind::kHead);
@@ -187,6 +191,7 @@ Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   StrategyCost cost;
   cost.embedding = price(BlockKind::kEmbedding);
   cost.attention = price(BlockKind::kAttention);
+  cost.window_attention = price(BlockKind::kWindowAttention);
   cost.dense_ffn = price(BlockKind::kDenseFfn);
   cost.moe = price(BlockKind::kMoe);
   cost.head = price(BlockKind::kHead);
@@ -205,7 +210,9 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
   const auto pp = static_cast<double>(program.stages.size());
   std::int64_t dense = 0;
   std::int64_t moe = 0;
+  std::int64_t windows = 0;
   for (const Stage& stage : program.stages) {
+    windows += NumWindowLayers(problem.model(), stage);
     dense += stage.num_dense;
     moe += stage.num_moe;
   }
@@ -216,7 +223,8 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
       for (std::size_t t = 0; t < block.tasks.size(); ++t) {
         const Task& task = block.tasks[t];
         std::int64_t calls = 1;
-        if (block.kind == BlockKind::kAttention) calls = dense + moe;
+        if (block.kind == BlockKind::kAttention) calls = dense + moe - windows;
+        if (block.kind == BlockKind::kWindowAttention) calls = windows;
         if (block.kind == BlockKind::kDenseFfn) calls = dense;
         if (block.kind == BlockKind::kMoe) calls = moe;
         if (transfer && t == 0) calls = static_cast<std::int64_t>(program.stages.size()) - 1;
@@ -259,14 +267,17 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
       return time_s;
     };
     const double attention_s = block_time(BlockKind::kAttention);
+    const double window_s = block_time(BlockKind::kWindowAttention);
     const double dense_s = block_time(BlockKind::kDenseFfn);
     const double moe_s = block_time(BlockKind::kMoe);
     const std::vector<Task>& sends = phase.BlockOf(BlockKind::kTransfer).tasks;
     for (std::size_t i = 0; i < program.stages.size(); ++i) {
       const Stage& stage = program.stages[i];
       const bool last = i + 1 == program.stages.size();
-      double time_s = static_cast<double>(stage.num_layers) * attention_s +
-                      static_cast<double>(stage.num_dense) * dense_s + static_cast<double>(stage.num_moe) * moe_s;
+      const std::int64_t windowed = NumWindowLayers(problem.model(), stage);
+      double time_s = static_cast<double>(stage.num_layers - windowed) * attention_s +
+                      static_cast<double>(windowed) * window_s + static_cast<double>(stage.num_dense) * dense_s +
+                      static_cast<double>(stage.num_moe) * moe_s;
       if (i == 0) time_s += block_time(BlockKind::kEmbedding);
       if (last) time_s += block_time(BlockKind::kHead);
       if (!last) time_s += TaskTime(cluster, sends.front(), spans);

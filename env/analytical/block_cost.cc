@@ -39,12 +39,15 @@ struct StageSums {
   double slowest_s = 0;
 };
 
-StageSums SumStages(const std::vector<Stage>& stages, const StrategyCost& cost, std::size_t phase) {
+StageSums SumStages(const ModelSpec& model, const std::vector<Stage>& stages, const StrategyCost& cost,
+                    std::size_t phase) {
   StageSums sums;
   const std::size_t n = stages.size();
   for (std::size_t i = 0; i < n; ++i) {
     const Stage& stage = stages[i];
-    double time_s = static_cast<double>(stage.num_layers) * cost.attention.time_s[phase] +
+    const std::int64_t windows = NumWindowLayers(model, stage);
+    double time_s = static_cast<double>(stage.num_layers - windows) * cost.attention.time_s[phase] +
+                    static_cast<double>(windows) * cost.window_attention.time_s[phase] +
                     static_cast<double>(stage.num_dense) * cost.dense_ffn.time_s[phase] +
                     static_cast<double>(stage.num_moe) * cost.moe.time_s[phase];
     if (i == 0) time_s += cost.embedding.time_s[phase];
@@ -65,22 +68,31 @@ MemoryUse FullestStage(const Problem& problem, const Strategy& s, const std::vec
   MemoryUse memory;
   memory.limit_bytes = problem.MemoryLimitBytes();
   memory.reserved_bytes = problem.cluster().device.reserved_bytes;
-  const double cache_bytes = CacheElementsPerLayer(problem, s) * BytesPerElement(problem.model().kv_dtype);
+  const ModelSpec& model = problem.model();
+  const double index_bytes = IndexCacheBytesPerLayer(problem, s);
+  const auto cache_bytes = [&](BlockKind kind) {
+    return CacheElementsPerLayer(problem, s, kind) * BytesPerElement(model.kv_dtype) + index_bytes;
+  };
+  const double full_cache = cache_bytes(BlockKind::kAttention);
+  const double window_cache = model.HasMixedWindows() ? cache_bytes(BlockKind::kWindowAttention) : 0;
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const Stage& stage = stages[i];
+    const std::int64_t windows = NumWindowLayers(model, stage);
     double weights = static_cast<double>(stage.num_layers) * cost.attention.weight_bytes +
                      static_cast<double>(stage.num_dense) * cost.dense_ffn.weight_bytes +
                      static_cast<double>(stage.num_moe) * cost.moe.weight_bytes;
     if (i == 0) weights += cost.embedding.weight_bytes;
     if (i + 1 == stages.size()) weights += cost.head.weight_bytes;
-    if (SharesEmbedding(problem.model(), s)) weights -= cost.embedding.weight_bytes;
-    const double cache = static_cast<double>(stage.num_layers) * cache_bytes;
+    if (SharesEmbedding(model, s)) weights -= cost.embedding.table_bytes;
+    const double cache =
+        static_cast<double>(stage.num_layers - windows) * full_cache + static_cast<double>(windows) * window_cache;
     if (weights + cache > memory.weight_bytes + memory.kv_cache_bytes) {
       memory.weight_bytes = weights;
       memory.kv_cache_bytes = cache;
     }
   }
-  for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.dense_ffn, &cost.moe, &cost.head}) {
+  for (const BlockCost* block :
+       {&cost.embedding, &cost.attention, &cost.window_attention, &cost.dense_ffn, &cost.moe, &cost.head}) {
     memory.activation_bytes = std::max(memory.activation_bytes, block->peak_activation_bytes);
     memory.communication_bytes = std::max(memory.communication_bytes, block->max_payload_bytes);
   }
@@ -123,6 +135,10 @@ BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Blo
   for (const auto& [block, phase] : {std::pair(prefill, kPrefill), std::pair(decode, kDecode)}) {
     if (block == nullptr) continue;
     for (const Task& task : block->tasks) cost.time_s[phase] += TaskTime(cluster, task, spans);
+    for (const Weight& weight : block->weights) {
+      const bool table = weight.kind == WeightKind::kEmbedding || weight.kind == WeightKind::kLmHead;
+      if (table) cost.table_bytes = std::max(cost.table_bytes, weight.bytes);
+    }
     cost.peak_activation_bytes = std::max(cost.peak_activation_bytes, block->peak_activation_bytes);
     cost.max_payload_bytes = std::max(cost.max_payload_bytes, block->max_payload_bytes);
   }
@@ -154,8 +170,8 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   const auto microbatches = static_cast<double>(s.num_microbatches);
   const auto input = static_cast<double>(workload.input_tokens);
   const auto output = static_cast<double>(workload.output_tokens);
-  const StageSums prefill = SumStages(stages, cost, kPrefill);
-  const StageSums decode = SumStages(stages, cost, kDecode);
+  const StageSums prefill = SumStages(problem.model(), stages, cost, kPrefill);
+  const StageSums decode = SumStages(problem.model(), stages, cost, kDecode);
   const double decode_s = std::max(microbatches * decode.slowest_s, decode.sum_s);
   switch (workload.kind) {
     case WorkloadKind::kPrefill:

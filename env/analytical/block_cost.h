@@ -16,6 +16,7 @@ namespace shardscout::env {
 struct BlockCost {
   double time_s[2] = {0, 0};  ///< By Phase: one micro-batch, one layer.
   double weight_bytes = 0;    ///< One layer; where phases need different weights, what both need.
+  double table_bytes = 0;     ///< Of weight_bytes, the vocabulary's table (embedding or lm_head).
   double peak_activation_bytes = 0;
   double max_payload_bytes = 0;
 };
@@ -59,13 +60,14 @@ TransferCost PriceTransfer(const ClusterSpec& cluster, const Block* prefill, con
 
 /// All that an evaluation is made of: the blocks that occur, each priced for the strategy's own variables.
 struct StrategyCost {
-  BlockCost embedding, attention, dense_ffn, moe, head;
+  BlockCost embedding, attention, window_attention, dense_ffn, moe, head;
   TransferCost transfer;
 };
 
 /// The metrics of DESIGN.md section 6 from the costs of the blocks:
 ///
 ///     stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe + its send
+///                   (attention: of layers with and without a window apart, where there are both)
 ///                   (+ embedding on the first stage, head on the last)
 ///     prefill     TTFT = sum of stage times + (m - 1) * slowest stage
 ///                 throughput = batch * dp * replicas * input / TTFT

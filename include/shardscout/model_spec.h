@@ -14,8 +14,14 @@ enum class AttentionKind : std::uint8_t { kGrouped, kMultiLatent };
 
 enum class LayerKind : std::uint8_t { kDense, kMoe };
 
-/// Invariants: num_heads >= 1. Grouped: num_heads % num_kv_heads == 0 and the *_lora_rank, qk_* and v_head_dim fields
-/// are 0. Multi-latent: num_kv_heads == 1 (the latent and its rope key are one KV head) and head_dim == 0.
+/// Invariants: num_heads >= 1. Grouped: num_heads % num_kv_heads == 0 and the *_lora_rank, qk_*, v_head_dim and index_*
+/// fields are 0. Multi-latent: num_kv_heads == 1 (the latent and its rope key are one KV head) and head_dim == 0. The
+/// index_* fields are all 0 or all positive.
+///
+/// The indexer (DeepSeek Sparse Attention, DeepSeek-V3.2 and GLM-5) scores every earlier position with index_heads
+/// small heads (sum over heads of weight * relu(query * key)) and attention sees the index_topk best positions only.
+/// Its matrices are [q_lora_rank, index_heads * index_head_dim], [hidden, index_head_dim] and [hidden, index_heads];
+/// its key has a norm with scale and bias, and is cached beside the latent (IndexCacheBytesPerToken).
 struct AttentionSpec {
   AttentionKind kind = AttentionKind::kGrouped;
   std::int64_t num_heads = 1;
@@ -26,10 +32,18 @@ struct AttentionSpec {
   std::int64_t qk_nope_head_dim = 0;  ///< MLA
   std::int64_t qk_rope_head_dim = 0;  ///< MLA
   std::int64_t v_head_dim = 0;        ///< MLA
-  std::int64_t sliding_window = 0;    ///< Positions that a query sees, itself included; 0 means all.
+  std::int64_t sliding_window = 0;    ///< Positions that a query sees, itself included; 0 means all. In all layers but
+                                      ///< ModelSpec::full_attention_layers.
+  std::int64_t index_heads = 0;       ///< Indexer: its heads; 0 without an indexer.
+  std::int64_t index_head_dim = 0;    ///< Indexer: size of its queries and its one key.
+  std::int64_t index_topk = 0;        ///< Indexer: positions that a query sees.
   bool qkv_bias = false;
   bool output_bias = false;
-  bool qk_norm = false;  ///< A norm over each query and key head (Qwen3).
+  bool qk_norm = false;        ///< A norm over each query and key head (Qwen3).
+  bool whole_qk_norm = false;  ///< One norm over all query heads and one over all key heads (MiniMax-M2).
+  bool sinks = false;          ///< One learned logit a head that joins the softmax (gpt-oss).
+
+  bool HasIndexer() const { return index_heads > 0; }
 
   /// Size of a query (and key) head as used in the scores: head_dim, or qk_nope_head_dim + qk_rope_head_dim.
   std::int64_t QkHeadDim() const;
@@ -46,12 +60,17 @@ struct MoeSpec {
   std::int64_t shared_ffn_size = 0;     ///< Inner width of the shared experts together; 0 without them.
   bool shared_expert_gate = false;      ///< One extra hidden-sized gate for the shared expert (Qwen2-MoE).
   bool router_correction_bias = false;  ///< One bias an expert, used for the choice only (DeepSeek-V3).
+  bool router_bias = false;             ///< One bias an expert in the scores (gpt-oss).
+  bool expert_bias = false;             ///< A bias on each matrix of each routed expert (gpt-oss).
   bool operator==(const MoeSpec&) const = default;
 };
 
 /// The structure of a decoder-only transformer: everything needed to count parameters, FLOPs, bytes and KV cache
 /// exactly. Invariants: layers.size() == num_layers; moe.num_experts > 0 iff some layer is kMoe; ffn_size > 0 iff some
-/// layer is kDense.
+/// layer is kDense; full_attention_layers rises, lies below num_layers, and is empty unless attention.sliding_window >
+/// 0 and some layers are not in it. What costs nothing that a model of time and memory sees is not here: position
+/// embeddings by rotation, multipliers, clipping, the order of residual sums (GPT-NeoX's parallel residual has the same
+/// matrices, FLOPs and, as frameworks run it, reductions).
 struct ModelSpec {
   std::string name;
   std::int64_t num_layers = 0;
@@ -64,18 +83,37 @@ struct ModelSpec {
   bool gated_ffn = true;      ///< Up and gate projections and a down projection (3 matrices) instead of 2.
   MoeSpec moe;
   std::vector<LayerKind> layers;
+  /// Layers that see all positions although attention.sliding_window is set (gpt-oss: every other one).
+  std::vector<std::int64_t> full_attention_layers;
+  std::int64_t learned_positions = 0;  ///< Rows of a learned position embedding (GPT-2).
+  std::int64_t norms_per_layer = 2;    ///< 4: each block's output is normed as well (Grok-1).
+  bool norm_bias = false;              ///< Norms of the residual stream have a bias beside their scale (LayerNorm).
 
-  DType weight_dtype = DType::kBf16;  ///< Of the layers' projection matrices.
-  DType embedding_dtype =
-      DType::kBf16;  ///< Of embedding, lm_head, router gate and norms (left unquantised by FP8 recipes).
+  DType weight_dtype = DType::kBf16;     ///< Of the layers' projection matrices, where they are quantised.
+  DType embedding_dtype = DType::kBf16;  ///< Of embedding, lm_head, router gate, norms and biases (left unquantised by
+                                         ///< all recipes) and of the parts that the flags below except.
   DType activation_dtype =
       DType::kBf16;  ///< Of the inputs of the layers' matrix products, and of what a MoE dispatch carries.
   DType residual_dtype = DType::kBf16;  ///< Of the residual stream and of every other activation that is communicated.
   DType kv_dtype = DType::kBf16;        ///< Of the KV cache.
   std::int64_t weight_quant_block = 0;  ///< Side of the square blocks of the weight scales; 0: no block scales.
-  DType scale_dtype = DType::kFp32;     ///< Of one block scale.
+  bool weight_quant_grouped = false;  ///< The blocks are weight_quant_block input features of one output feature (INT4,
+                                      ///< MXFP4), not squares. A split must leave whole blocks either way.
+  bool weight_zero_points = false;    ///< A zero point of weight_dtype beside each scale (asymmetric INT4).
+  DType scale_dtype = DType::kFp32;   ///< Of one block scale; fp8 stands for the 8-bit exponent of MX formats.
+  bool attention_quantised = true;    ///< weight_dtype and activation_dtype hold for attention's projections too.
+  bool dense_ffn_quantised = true;    ///< The same for the FFN of dense layers.
+  bool shared_expert_quantised = true;  ///< The same for the shared expert. Routed experts are always quantised.
 
   std::int64_t NumLayers(LayerKind kind) const;
+  /// weight_quant_block of a part, 0 where the part is not quantised.
+  std::int64_t AttentionQuantBlock() const { return attention_quantised ? weight_quant_block : 0; }
+  std::int64_t DenseFfnQuantBlock() const { return dense_ffn_quantised ? weight_quant_block : 0; }
+  std::int64_t SharedExpertQuantBlock() const { return shared_expert_quantised ? weight_quant_block : 0; }
+  /// Some layers have a window and some have none.
+  bool HasMixedWindows() const { return !full_attention_layers.empty(); }
+  /// Positions that a query of `layer` sees, itself included; 0 means all.
+  std::int64_t WindowOf(std::int64_t layer) const;
   bool HasMoe() const { return moe.num_experts > 0; }
   bool HasDense() const { return ffn_size > 0; }
   bool HasSharedExpert() const { return moe.shared_ffn_size > 0; }
@@ -93,11 +131,18 @@ struct ParameterCount {
 /// Formulas: facts of Hugging Face's modelling files, per layer, h hidden, H heads, d head size:
 ///   grouped  h*H*d + 2*h*kv*d + H*d*h;
 ///   MLA      h*ql + ql + ql*H*(nope+rope) + h*(kl+rope) + kl + kl*H*(nope+v) + H*v*h (ql = 0: h*H*(nope+rope) for q);
-///   FFN      3*h*ffn gated, else 2*h*ffn; MoE E*3*h*expert_ffn + 3*h*shared + h*E (+E, +h); two norms of h.
+///   indexer  ql*Hi*di + h*di + h*Hi + 2*di;
+///   FFN      3*h*ffn gated, else 2*h*ffn; MoE E*3*h*expert_ffn + 3*h*shared + h*E (+E, +h); two norms of h (or four;
+///            LayerNorm twice that); biases, sinks and learned positions where the model has them.
 ParameterCount CountParameters(const ModelSpec& model);
 
-/// Elements that one token adds to the KV cache, over all layers: 2*kv*d a layer, MLA kv_lora_rank + rope.
+/// Elements that one token adds to the KV cache, over all layers: 2*kv*d a layer, MLA kv_lora_rank + rope. Layers with
+/// a window count here too (they forget older tokens); the indexer's keys do not.
 std::int64_t KvElementsPerToken(const ModelSpec& model);
+
+/// Bytes that one token adds to the indexer's cache of one layer: a key of index_head_dim in FP8 with one fp32 scale,
+/// as DeepSeek's kernels (and vLLM, SGLang) keep it whatever kv_dtype is; 0 without an indexer.
+std::int64_t IndexCacheBytesPerToken(const ModelSpec& model);
 
 /// What a configuration may override (the command line's --weight-dtype and so on); unset fields keep the file's
 /// values.
@@ -110,7 +155,13 @@ struct ModelOverrides {
 
 /// Reads a Hugging Face config.json as it is. `place` names the file in errors. Keys are used, known to be irrelevant,
 /// or reported in `warnings`; an architecture, attention or MoE feature that is not understood is a SpecError that
-/// names the key. Families: Llama, Mixtral, Qwen2, Qwen3, Qwen2-MoE, Qwen3-MoE, DeepSeek-V3/R1, Kimi-K2.
+/// names the key and what would be. Families (`architectures`): Llama, Llama4 (its text_config; the vision tower is not
+/// counted), Mixtral, Qwen2, Qwen3, Qwen2Moe, Qwen3Moe, DeepseekV3 (also Kimi-K2), DeepseekV32, GlmMoeDsa (GLM-5),
+/// Glm4Moe, GptOss, MiniMaxM2, Dbrx, Grok1, GPT2, GPTNeoX. Other spellings of a size (n_layer, d_model, num_kv_heads,
+/// moe_num_experts, ...) are taken for it; two that disagree are an error. Layers of multi-token prediction are left
+/// out. Quantisations: fp8 (per tensor or block), mxfp4, awq, gptq, compressed-tensors with one scheme for all that it
+/// covers. Llama 4's chunked attention is taken as a sliding window of the chunk's size, an upper bound: on average a
+/// query of a full chunk sees half of it.
 ModelSpec ParseModelConfig(std::string_view json, std::string_view place, const ModelOverrides& overrides,
                            std::vector<std::string>* warnings);
 

@@ -85,8 +85,11 @@ enum class TensorKind : std::uint8_t {
   kQueryLatent,  ///< MLA: q_lora_rank, never split.
   kQuery,        ///< MLA: heads*(nope+rope), a head's nope part first. Split over tp by heads.
   kLatent,       ///< MLA: the new [latent: kv_lora_rank | rope key: rope]. Never split by features (one KV head).
-  kKeyValue,     ///< Prefill under cp: [k | v] of kQkv, to be gathered over cp. Split as in kQkv.
-  kAttended,     ///< heads*v (`absorbed`: heads*kv_lora_rank). Split over tp by heads.
+  kIndexQuery,   ///< Indexer: index_heads*index_head_dim. Never split by features.
+  kIndexKey,   ///< Indexer: the new [key: index_head_dim | weights of the heads: index_heads]. Never split by features.
+  kSelection,  ///< Indexer: index_topk positions that a query sees (-1 where there are fewer), 4 bytes each.
+  kKeyValue,   ///< Prefill under cp: [k | v] of kQkv, to be gathered over cp. Split as in kQkv.
+  kAttended,   ///< heads*v (`absorbed`: heads*kv_lora_rank). Split over tp by heads.
   kLse,   ///< heads fp32: the log-sum-exp of each head's scores over the positions that the rank attended to; split as
           ///< kAttended. Gathered for a merge, `copies` of them are stacked.
   kGate,  ///< Dense or shared FFN before the activation: [gate | up] (gated) or [up]. A split takes the same slice of
@@ -130,17 +133,22 @@ enum class TaskKind : std::uint8_t {
   kNormStatistic,  ///< hidden (feature split) -> statistic (partial over the same group).
   kNorm,           ///< hidden [, reduced statistic] -> hidden. Without a statistic the input is whole.
   kMatmul,         ///< input x Task::weight -> output.
-  kRotary,  ///< kQkv (MLA: kQuery, kLatent) -> the same kinds: bias, per-head norm, norm of the latent, rotary position
-            ///< embedding.
+  kRotary,  ///< kQkv (MLA: kQuery, kLatent; then kIndexQuery, kIndexKey) -> the same kinds: bias, per-head norm, norm
+            ///< of the latent or index key, rotary position embedding (of the first qk_rope_head_dim columns of an
+            ///< index head).
   kUpProject,       ///< MLA prefill: kQuery, kLatent -> kQkv: k and v of each head by kKeyUp and kValueUp.
   kAbsorbKey,       ///< MLA decode: kQuery -> kQkv: a head's nope part times its kKeyUp transposed, its rope part kept.
   kValueProject,    ///< MLA decode: kAttended (heads*kv_lora_rank) -> kAttended (heads*v) by each head's kValueUp.
   kSelectKeyValue,  ///< Prefill, cp > 1: kQkv [, kLatent] -> kKeyValue [, kLatent], only the `interleaved` positions
                     ///< where the outputs say so.
+  kIndexSelect,     ///< kIndexQuery, kIndexKey -> kSelection: appends the new index keys of the requests that the rank
+                 ///< owns to the index cache and chooses each query's best positions of all (Task::cache; cp is 1 and
+                 ///< positions are whole).
   kAttention,   ///< input: kQkv. Decode: input2 MLA's kLatent. Prefill: input2 kKeyValue where cp > 1, else none (K and
-                ///< V are the input's own); input3 MLA's kLatent (for the cache). -> attended [, lse where partial
-                ///< results are merged]. Causal. Appends the new K and V that the rank owns to the KV cache, and in
-                ///< decode attends to what it owns (Task::cache).
+                ///< V are the input's own); input3 MLA's kLatent (for the cache). With an indexer, kSelection is input3
+                ///< in decode and input2 in prefill. -> attended [, lse where partial results are merged]. Causal.
+                ///< Appends the new K and V that the rank owns to the KV cache, and in decode attends to what it owns
+                ///< (Task::cache).
   kLseRescale,  ///< attended (normalised over the rank's positions), its lse gathered over Task::group (`group.size`
                 ///< stacked copies, member order) -> summands of the merged output (partial over the group), and where
                 ///< output2 is set the merged lse, cut to output2's layout.
@@ -182,6 +190,8 @@ enum class WeightKind : std::uint8_t {
   kLatentDown,  ///< MLA: [hidden, kv_lora_rank + rope]
   kKeyUp,       ///< MLA: a head: [kv_lora_rank, nope]; absorbed into the query in decode.
   kValueUp,     ///< MLA: a head: [kv_lora_rank, v]; belongs to qkv in prefill, to attn_out in decode.
+  kIndexQuery,  ///< Indexer: [q_lora_rank, index_heads * index_head_dim]
+  kIndexKey,    ///< Indexer: [hidden, index_head_dim + index_heads], key and weights of the heads.
   kAttnOut,     ///< [heads * v, hidden]
   kRouter,      ///< [hidden, experts]
   kFfnUp,       ///< [hidden, 2 ffn] gated, else [hidden, ffn]
@@ -189,7 +199,8 @@ enum class WeightKind : std::uint8_t {
   kExpertUp,    ///< an expert: [hidden, 2 expert_ffn]
   kExpertDown,  ///< an expert: [expert_ffn, hidden]
   kLmHead,      ///< [hidden, vocab]
-  kNorms,       ///< Scales, biases and gates, whole on every rank; no task names them.
+  kNorms,  ///< Scales, biases, gates and learned positions, whole on every rank (experts' biases as the experts); no
+           ///< task names them.
 };
 
 /// How a weight is split. kColumn: output features; kRow: input features (the product is then partial); the number of
@@ -262,8 +273,10 @@ struct Task {
 /// A part of the model that is lowered on its own: it takes the residual stream in its layout and leaves it so
 /// (kEmbedding takes ids, kHead leaves logits). Its tasks depend on nothing but the problem, the degrees, the batch and
 /// its own decision variables.
-enum class BlockKind : std::uint8_t { kEmbedding, kAttention, kDenseFfn, kMoe, kHead, kTransfer };
-inline constexpr int kNumBlockKinds = 6;
+/// kWindowAttention: where some layers have a sliding window and others see all positions (ModelSpec::HasMixedWindows),
+/// the attention of the former; kAttention is then that of the latter. Else kAttention is every layer's.
+enum class BlockKind : std::uint8_t { kEmbedding, kAttention, kWindowAttention, kDenseFfn, kMoe, kHead, kTransfer };
+inline constexpr int kNumBlockKinds = 7;
 
 struct Block {
   BlockKind kind = BlockKind::kAttention;
@@ -284,8 +297,8 @@ struct PhaseProgram {
   std::int64_t context = 1;       ///< Decode: positions before the new token. Prefill: input_tokens.
   std::int64_t padded_input = 0;  ///< Prefill: positions computed.
   bool token_shard_by_request = true;
-  /// kDenseFfn and kMoe are empty (no tasks) where the model has no such layer. kTransfer: the send to the next stage;
-  /// in decode the second task returns the token ids to stage 0. Empty where pp is 1.
+  /// kWindowAttention, kDenseFfn and kMoe are empty (no tasks) where the model has no such layer. kTransfer: the send
+  /// to the next stage; in decode the second task returns the token ids to stage 0. Empty where pp is 1.
   std::vector<Block> blocks{};  ///< Indexed by BlockKind.
   const Block& BlockOf(BlockKind kind) const { return blocks[static_cast<std::size_t>(kind)]; }
 };
@@ -315,9 +328,10 @@ std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp);
 Program Lower(const Problem& problem, const Strategy& strategy);
 
 /// One block of one phase; Lower is made of these. Reads of `strategy` only the degrees, the batch, the micro-batches,
-/// and the variables of the block: kEmbedding {embedding}, kAttention {qkv, attention, attn_out}, kDenseFfn
-/// {dense_ffn_group, ffn_up, ffn_down}, kMoe {expert_exchange, router, ffn_up, ffn_down, expert_up, expert_down}, kHead
-/// {lm_head}, each with residual_layout, and in prefill whether attention is `token` and (serve) lm_head is `token`.
+/// and the variables of the block: kEmbedding {embedding}, kAttention and kWindowAttention {qkv, attention, attn_out},
+/// kDenseFfn {dense_ffn_group, ffn_up, ffn_down}, kMoe {expert_exchange, router, ffn_up, ffn_down, expert_up,
+/// expert_down}, kHead {lm_head}, each with residual_layout, and in prefill whether attention is `token` and (serve)
+/// lm_head is `token`.
 Block LowerBlock(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind);
 
 /// Whether tied embeddings are stored once: one stage, and embedding and lm_head are sharded alike.
@@ -327,9 +341,18 @@ bool SharesEmbedding(const ModelSpec& model, const Strategy& strategy);
 /// tp where requests are split over tp (attention or lm_head `token`).
 std::int64_t PrefillRequests(const Problem& problem, const Strategy& strategy);
 
-/// KV-cache elements that a rank stores for one layer: requests x positions x heads of its CachePlan, at
-/// WorkloadSpec::CachePositions.
-double CacheElementsPerLayer(const Problem& problem, const Strategy& strategy);
+/// The window of an attention block, kAttention or kWindowAttention; 0: none.
+std::int64_t WindowOf(const ModelSpec& model, BlockKind kind);
+
+/// Layers of `stage` whose attention is kWindowAttention.
+std::int64_t NumWindowLayers(const ModelSpec& model, const Stage& stage);
+
+/// KV-cache elements that a rank stores for one layer of an attention block: requests x positions x heads of its
+/// CachePlan, at WorkloadSpec::CachePositions, positions at most the window's. Without the indexer's keys.
+double CacheElementsPerLayer(const Problem& problem, const Strategy& strategy, BlockKind kind = BlockKind::kAttention);
+
+/// Bytes of the indexer's keys that a rank stores for one layer (IndexCacheBytesPerToken x requests x positions).
+double IndexCacheBytesPerLayer(const Problem& problem, const Strategy& strategy);
 
 /// A table of the tasks, for people and golden files.
 std::string ToText(const Program& program);

@@ -28,7 +28,8 @@ Section Models() {
   for (const std::string& name : ListPresets("models")) {
     const ModelSpec model = LoadModel(name);
     const ParameterCount parameters = CountParameters(model);
-    const double kv_bytes = static_cast<double>(KvElementsPerToken(model)) * BytesPerElement(model.kv_dtype);
+    const double kv_bytes = static_cast<double>(KvElementsPerToken(model)) * BytesPerElement(model.kv_dtype) +
+                            static_cast<double>(model.num_layers * IndexCacheBytesPerToken(model));
     section.table.AddRow({name, Number(static_cast<double>(parameters.total) / 1e9) + " B",
                           Number(static_cast<double>(parameters.active) / 1e9) + " B", Grouped(model.num_layers),
                           std::string(ToString(model.weight_dtype)), Number(kv_bytes)});

@@ -51,7 +51,7 @@ std::string DecodeContextHeads(const VllmArguments& arguments, const ModelSpec& 
 
 /// One FFN's column and row matrices over `parts` ranks.
 std::string BlocksDivide(std::int64_t width, std::int64_t parts, std::int64_t block, const char* what) {
-  if (width == 0 || parts == 1) return "";
+  if (width == 0 || parts == 1 || block <= 1) return "";
   if (width % parts == 0 && width / parts % block == 0) return "";
   return std::string("The output_size of gate's and up's weight = ") + Text(width / parts) + " (" + what + ", " +
          Text(width) + " over " + Text(parts) +
@@ -59,12 +59,12 @@ std::string BlocksDivide(std::int64_t width, std::int64_t parts, std::int64_t bl
 }
 
 std::string QuantisationBlocks(const VllmArguments& arguments, const ModelSpec& model) {
-  const std::int64_t block = model.weight_quant_block, tp = arguments.tensor_parallel_size;
-  if (block <= 1) return "";
+  const std::int64_t tp = arguments.tensor_parallel_size;
   const std::int64_t expert_parts = arguments.enable_expert_parallel ? 1 : arguments.ExpertGroupSize();
-  for (const std::string& broken : {BlocksDivide(model.ffn_size, tp, block, "dense FFN"),
-                                    BlocksDivide(model.moe.shared_ffn_size, tp, block, "shared expert"),
-                                    BlocksDivide(model.moe.expert_ffn_size, expert_parts, block, "experts")}) {
+  for (const std::string& broken :
+       {BlocksDivide(model.ffn_size, tp, model.DenseFfnQuantBlock(), "dense FFN"),
+        BlocksDivide(model.moe.shared_ffn_size, tp, model.SharedExpertQuantBlock(), "shared expert"),
+        BlocksDivide(model.moe.expert_ffn_size, expert_parts, model.weight_quant_block, "experts")}) {
     if (!broken.empty()) return broken;
   }
   return "";

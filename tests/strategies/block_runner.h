@@ -42,18 +42,28 @@ struct CacheEntry {
 /// [rank], request -> entry
 using LayerCache = std::vector<std::map<std::int64_t, CacheEntry>>;
 
+/// One layer as the ranks hold it between blocks.
+struct LayerState {
+  const LayerWeights* weights = nullptr;
+  std::int64_t window = 0;  ///< ModelSpec::WindowOf
+  LayerCache* cache = nullptr;
+  LayerCache* index_cache = nullptr;  ///< The indexer's keys; columns are empty.
+};
+
 /// Runs one block on all ranks of a stage, task by task, and verifies after each task that what the ranks hold is what
 /// its values say. Throws InterpretError naming the task.
 class BlockRunner {
  public:
-  /// `layer` and `cache` may be null for embedding and head.
-  BlockRunner(const ModelSpec& model, const Strategy& strategy, const ModelWeights& weights, const LayerWeights* layer,
-              LayerCache* cache, Layouts* layouts)
+  /// `layer` is empty for embedding and head.
+  BlockRunner(const ModelSpec& model, const Strategy& strategy, const ModelWeights& weights, LayerState layer,
+              Layouts* layouts)
       : model_(model),
         strategy_(strategy),
         weights_(weights),
-        layer_(layer),
-        cache_(cache),
+        layer_(layer.weights),
+        window_(layer.window),
+        cache_(layer.cache),
+        index_cache_(layer.index_cache),
         layouts_(*layouts),
         pass_(layouts->pass()) {}
 
@@ -128,15 +138,19 @@ class BlockRunner {
   Keys PrefillKeys(const CachePlan& plan, std::int64_t rank, std::int64_t request, const Local& kv,
                    const Local* latent) const;
   void AppendToCache(const CachePlan& plan, std::int64_t rank, const Local& source);
-  void Attend(const Local& q, Eigen::Index first, Eigen::Index count, const Keys& keys, Matrix* attended,
-              Matrix* lse) const;
+  /// `selection`: the indexer's, as rows of q; null without.
+  void Attend(const Local& q, Eigen::Index first, Eigen::Index count, const Keys& keys, const Local* selection,
+              Matrix* attended, Matrix* lse) const;
+  Local IndexSelect(const Task& task, std::int64_t rank);
   void CheckPositions(const CachePlan& plan, std::int64_t rank, std::int64_t position, const Keys& keys) const;
 
   const ModelSpec& model_;
   const Strategy& strategy_;
   const ModelWeights& weights_;
   const LayerWeights* layer_;
+  std::int64_t window_;
   LayerCache* cache_;
+  LayerCache* index_cache_;
   Layouts& layouts_;
   const Pass& pass_;
 

@@ -90,7 +90,8 @@ std::pair<std::uint8_t, std::uint8_t> BlockRunner::FlagsAfter(const Task& task) 
 /// Whether equal inputs may give another output on another rank, so that the task must be run on each.
 bool BlockRunner::DependsOnRank(const Task& task) const {
   return task.kind == TaskKind::kEmbed || task.kind == TaskKind::kAttention || task.kind == TaskKind::kLseRescale ||
-         task.kind == TaskKind::kExpertMatmul || task.kind == TaskKind::kSelectKeyValue;
+         task.kind == TaskKind::kExpertMatmul || task.kind == TaskKind::kSelectKeyValue ||
+         task.kind == TaskKind::kIndexSelect;
 }
 
 void BlockRunner::RunCompute(const Task& task) {
@@ -180,6 +181,8 @@ std::pair<Local, Local> BlockRunner::Compute(const Task& task, std::int64_t rank
       return {ValueProject(in), {}};
     case TaskKind::kSelectKeyValue:
       return SelectKeyValue(task, rank);
+    case TaskKind::kIndexSelect:
+      return {IndexSelect(task, rank), {}};
     case TaskKind::kAttention:
       return Attention(task, rank);
     case TaskKind::kLseRescale:
@@ -230,6 +233,10 @@ const Matrix& BlockRunner::WeightOf(const Task& task) const {
       return of_layer(&LayerWeights::query_up);
     case WeightKind::kLatentDown:
       return of_layer(&LayerWeights::latent_down);
+    case WeightKind::kIndexQuery:
+      return of_layer(&LayerWeights::index_query);
+    case WeightKind::kIndexKey:
+      return of_layer(&LayerWeights::index_key);
     case WeightKind::kAttnOut:
       return of_layer(&LayerWeights::attn_out);
     case WeightKind::kRouter:
@@ -335,6 +342,18 @@ Local BlockRunner::Rotary(const Task&, const Value& value, const Local& x) const
     }
     return out;
   }
+  if (value.kind == TensorKind::kIndexQuery) {
+    for (Tag head : HeadsOf(columns, a.index_head_dim)) {
+      rotate(FindColumns(columns, head * a.index_head_dim, a.index_head_dim), rope);
+    }
+    return out;
+  }
+  if (value.kind == TensorKind::kIndexKey) {
+    if (FindColumns(columns, 0, a.index_head_dim + a.index_heads) != 0) Fail("the index key is not whole");
+    data.leftCols(a.index_head_dim) = RmsNorm(data.leftCols(a.index_head_dim), layer_->index_key_norm).eval();
+    rotate(0, rope);
+    return out;
+  }
   if (value.kind != TensorKind::kQkv || a.kind != AttentionKind::kGrouped) Fail("nothing to rotate");
   if (a.qkv_bias) data.rowwise() += RowVector(layer_->qkv_bias(columns));
   for (Tag head : HeadsOf(columns, a.head_dim)) {
@@ -415,21 +434,6 @@ Local BlockRunner::ValueProject(const Local& attended) {
   }
   Use(WeightKind::kValueUp, FfnKind::kNotFfn, static_cast<double>(rank * v) * static_cast<double>(heads.size()));
   return Like(attended, std::make_shared<const Tags>(std::move(columns)), std::move(data));
-}
-
-std::pair<Local, Local> BlockRunner::SelectKeyValue(const Task& task, std::int64_t rank) const {
-  const auto index = static_cast<std::size_t>(rank);
-  auto select = [&](const Local& local, const Value& out) {
-    Tags rows;
-    for (Tag row : *local.rows) {
-      const std::int64_t owner = PositionOf(row) % strategy_.tensor_parallel_size;
-      if (!out.interleaved || owner == layouts_.At(rank).t) rows.push_back(row);
-    }
-    return Cut(local, std::make_shared<const Tags>(std::move(rows)), local.columns);
-  };
-  Local kv = select(OwnKeyValue(*HeldOf(task.input).at[index]), ValueOf(task.output));
-  if (task.input2 == kNoValue) return {std::move(kv), {}};
-  return {std::move(kv), select(*HeldOf(task.input2).at[index], ValueOf(task.output2))};
 }
 
 Local BlockRunner::Activation(const Local& gate, FfnKind ffn) const {

@@ -41,6 +41,21 @@ Local BlockRunner::OwnKeyValue(const Local& qkv) const {
   return out;
 }
 
+std::pair<Local, Local> BlockRunner::SelectKeyValue(const Task& task, std::int64_t rank) const {
+  const auto index = static_cast<std::size_t>(rank);
+  auto select = [&](const Local& local, const Value& out) {
+    Tags rows;
+    for (Tag row : *local.rows) {
+      const std::int64_t owner = PositionOf(row) % strategy_.tensor_parallel_size;
+      if (!out.interleaved || owner == layouts_.At(rank).t) rows.push_back(row);
+    }
+    return Cut(local, std::make_shared<const Tags>(std::move(rows)), local.columns);
+  };
+  Local kv = select(OwnKeyValue(*HeldOf(task.input).at[index]), ValueOf(task.output));
+  if (task.input2 == kNoValue) return {std::move(kv), {}};
+  return {std::move(kv), select(*HeldOf(task.input2).at[index], ValueOf(task.output2))};
+}
+
 /// Appends the rows of `source` (kKeyValue or kLatent) that `rank` owns to its cache; all that it owns must be there.
 void BlockRunner::AppendToCache(const CachePlan& plan, std::int64_t rank, const Local& source) {
   const TagsPtr columns = CacheColumns(plan, rank);
@@ -68,13 +83,12 @@ void BlockRunner::AppendToCache(const CachePlan& plan, std::int64_t rank, const 
     data.bottomRows(kept.data.rows()) = kept.data;
     entry.data = std::move(data);
   }
-  if (model_.attention.sliding_window == 0) return;
+  if (window_ == 0) return;
   for (std::int64_t request : requests) {  // What no later query sees is forgotten.
     const auto found = (*cache_)[static_cast<std::size_t>(rank)].find(request);
     if (found == (*cache_)[static_cast<std::size_t>(rank)].end()) continue;
     CacheEntry& entry = found->second;
-    const auto keep =
-        std::lower_bound(entry.positions.begin(), entry.positions.end(), end - model_.attention.sliding_window);
+    const auto keep = std::lower_bound(entry.positions.begin(), entry.positions.end(), end - window_);
     const Matrix rest = entry.data.bottomRows(entry.positions.end() - keep);
     entry.positions.erase(entry.positions.begin(), keep);
     entry.data = rest;
@@ -106,7 +120,7 @@ BlockRunner::Keys BlockRunner::PrefillKeys(const CachePlan& plan, std::int64_t r
 /// Every position that a query at `position` sees and that is this rank's must be among the keys.
 void BlockRunner::CheckPositions(const CachePlan& plan, std::int64_t rank, std::int64_t position,
                                  const Keys& keys) const {
-  const std::int64_t window = model_.attention.sliding_window;
+  const std::int64_t window = window_;
   const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
   std::int64_t expected = 0, found = 0;
   for (std::int64_t p = first; p <= position; ++p) {
@@ -122,8 +136,59 @@ void BlockRunner::CheckPositions(const CachePlan& plan, std::int64_t rank, std::
   }
 }
 
-void BlockRunner::Attend(const Local& q, Eigen::Index first, Eigen::Index count, const Keys& keys, Matrix* attended,
-                         Matrix* lse) const {
+/// Chooses by the keys of the whole request: in prefill those at hand, in decode the index cache.
+Local BlockRunner::IndexSelect(const Task& task, std::int64_t rank) {
+  const auto index = static_cast<std::size_t>(rank);
+  const AttentionSpec& a = model_.attention;
+  const std::int64_t dim = a.index_head_dim;
+  const Local& q = *HeldOf(task.input).at[index];
+  const Local& key = *HeldOf(task.input2).at[index];
+  if (ValueOf(task.input).kind != TensorKind::kIndexQuery || ValueOf(task.input2).kind != TensorKind::kIndexKey) {
+    Fail("the inputs are not the indexer's");
+  }
+  if (*q.rows != *key.rows) Fail("the rows of index queries and keys differ");
+  if (task.cache.positions_over_tp || strategy_.context_parallel_size > 1) Fail("the indexer's positions are split");
+  const bool prefill = pass_.phase == Phase::kPrefill;
+  const std::vector<std::int64_t>& requests = pass_.requests[static_cast<std::size_t>(layouts_.At(rank).d)];
+  Local out{q.rows, layouts_.LocalColumns(ValueOf(task.output), rank), {}, {}};
+  out.data = Matrix::Constant(q.data.rows(), a.index_topk, -1);
+  for (const auto& [request, range] : RequestRanges(*q.rows)) {
+    const auto j = std::find(requests.begin(), requests.end(), request) - requests.begin();
+    if (j == static_cast<std::ptrdiff_t>(requests.size()) || !layouts_.OwnsRequest(task.cache, rank, j)) {
+      Fail("an index query of a request whose keys another rank keeps");
+    }
+    CacheEntry& entry = (*index_cache_)[index][request];
+    std::vector<std::int64_t> positions;
+    Matrix keys = entry.data;
+    if (!prefill) positions = entry.positions;
+    for (Eigen::Index row = range.first; row < range.second; ++row) {
+      const std::int64_t position = PositionOf((*q.rows)[static_cast<std::size_t>(row)]);
+      if (!positions.empty() && positions.back() >= position) Fail("an index key is written twice");
+      positions.push_back(position);
+      keys.conservativeResize(static_cast<Eigen::Index>(positions.size()), dim);
+      keys.bottomRows(1) = key.data.row(row).head(dim);
+      if (prefill && position >= pass_.input_tokens) continue;  // Padding isn't kept.
+      entry.positions.push_back(position);
+      entry.data = keys;
+    }
+    if (positions.front() != 0 || positions.back() + 1 != std::ssize(positions)) {
+      Fail("the rank does not hold the index keys of all positions");
+    }
+    for (Eigen::Index row = range.first; row < range.second; ++row) {
+      const std::int64_t position = PositionOf((*q.rows)[static_cast<std::size_t>(row)]);
+      const std::vector<std::int64_t> chosen =
+          TopPositions(IndexScores(q.data.row(row), key.data.row(row).tail(a.index_heads), keys.topRows(position + 1)),
+                       a.index_topk);
+      for (std::size_t i = 0; i < chosen.size(); ++i) {
+        out.data(row, static_cast<Eigen::Index>(i)) = static_cast<double>(chosen[i]);
+      }
+    }
+  }
+  return out;
+}
+
+void BlockRunner::Attend(const Local& q, Eigen::Index first, Eigen::Index count, const Keys& keys,
+                         const Local* selection, Matrix* attended, Matrix* lse) const {
   const AttentionSpec& a = model_.attention;
   const bool grouped = a.kind == AttentionKind::kGrouped;
   const bool absorbed = !grouped && keys.columns == nullptr;
@@ -160,8 +225,11 @@ void BlockRunner::Attend(const Local& q, Eigen::Index first, Eigen::Index count,
       const std::int64_t position = PositionOf((*q.rows)[static_cast<std::size_t>(first + row)]);
       double most = -std::numeric_limits<double>::infinity(), sum = 0;
       for (Eigen::Index k = 0; k < n; ++k) {
-        const std::int64_t distance = position - keys.positions[static_cast<std::size_t>(k)];
-        if (distance < 0 || (a.sliding_window > 0 && distance >= a.sliding_window)) {
+        const std::int64_t seen = keys.positions[static_cast<std::size_t>(k)];
+        const std::int64_t distance = position - seen;
+        const bool chosen =
+            selection == nullptr || (selection->data.row(first + row).array() == static_cast<double>(seen)).any();
+        if (distance < 0 || (window_ > 0 && distance >= window_) || !chosen) {
           scores(row, k) = -std::numeric_limits<double>::infinity();
         }
         most = std::max(most, scores(row, k));
@@ -196,7 +264,13 @@ std::pair<Local, Local> BlockRunner::Attention(const Task& task, std::int64_t ra
   const Local* latent = local_of(prefill ? task.input3 : task.input2, TensorKind::kLatent);
   if ((latent != nullptr) == grouped) Fail("MLA and only MLA needs the latent");
   const bool gathered = prefill && strategy_.context_parallel_size > 1;
-  if (prefill && (task.input2 != kNoValue) != gathered) Fail("keys are gathered if and only if cp > 1");
+  const Local* selection = nullptr;
+  if (a.HasIndexer()) {
+    selection = local_of(prefill ? task.input2 : task.input3, TensorKind::kSelection);
+    if (selection == nullptr || *selection->rows != *q.rows) Fail("queries without the indexer's choice for each");
+  } else if (prefill && (task.input2 != kNoValue) != gathered) {
+    Fail("keys are gathered if and only if cp > 1");
+  }
   Local kv;
   if (gathered) {
     kv = *local_of(task.input2, TensorKind::kKeyValue);
@@ -250,7 +324,7 @@ std::pair<Local, Local> BlockRunner::Attention(const Task& task, std::int64_t ra
     for (Eigen::Index row = range.first; row < range.second; ++row) {
       CheckPositions(task.cache, rank, PositionOf((*q.rows)[static_cast<std::size_t>(row)]), keys);
     }
-    Attend(q, range.first, range.second - range.first, keys, &out.data, &lse.data);
+    Attend(q, range.first, range.second - range.first, keys, selection, &out.data, &lse.data);
   }
   const bool partial = (task.cache.positions_over_tp && strategy_.tensor_parallel_size > 1) ||
                        (!prefill && strategy_.context_parallel_size > 1);

@@ -21,7 +21,8 @@ class Instance {
         model_(problem.model()),
         reference_(reference),
         caches_(static_cast<std::size_t>(model_.num_layers),
-                LayerCache(static_cast<std::size_t>(strategy_.StageSize()))) {}
+                LayerCache(static_cast<std::size_t>(strategy_.StageSize()))),
+        index_caches_(caches_) {}
 
   Interpretation Run() {
     CheckStages();
@@ -112,9 +113,11 @@ class Instance {
   BlockRunner Runner(Layouts* layouts, std::int64_t layer) {
     const bool in_layer = layer >= 0;
     const auto index = static_cast<std::size_t>(std::max<std::int64_t>(layer, 0));
-    return BlockRunner(model_, strategy_, reference_.weights(),
-                       in_layer ? &reference_.weights().layers[index] : nullptr, in_layer ? &caches_[index] : nullptr,
-                       layouts);
+    LayerState state;
+    if (in_layer) {
+      state = {&reference_.weights().layers[index], model_.WindowOf(layer), &caches_[index], &index_caches_[index]};
+    }
+    return BlockRunner(model_, strategy_, reference_.weights(), state, layouts);
   }
 
   /// The plan by which the decode program keeps its cache; its attention task says it.
@@ -127,23 +130,27 @@ class Instance {
 
   void LoadCaches(const PhaseProgram& phase) {
     const CachePlan& plan = PlanOf(phase);
-    const std::int64_t window = model_.attention.sliding_window;
-    const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, phase.context - window) : 0;
     for (const Requests& requests : MicroBatches(phase)) {
       Layouts layouts(model_, strategy_, MakePass(phase, requests, phase.context));
       BlockRunner runner = Runner(&layouts, 0);
       for (std::int64_t rank = 0; rank < strategy_.StageSize(); ++rank) {
         const Tags columns = *runner.CacheColumns(plan, rank);
         const auto& mine = requests[static_cast<std::size_t>(layouts.At(rank).d)];
-        std::vector<std::int64_t> positions;
-        for (std::int64_t p = first; p < phase.context; ++p) {
-          if (layouts.OwnsPosition(plan, rank, p)) positions.push_back(p);
-        }
-        for (std::size_t j = 0; j < mine.size(); ++j) {
-          if (!layouts.OwnsRequest(plan, rank, static_cast<std::int64_t>(j)) || positions.empty()) continue;
-          for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+        for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+          const std::int64_t window = model_.WindowOf(static_cast<std::int64_t>(layer));
+          const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, phase.context - window) : 0;
+          std::vector<std::int64_t> positions;
+          for (std::int64_t p = first; p < phase.context; ++p) {
+            if (layouts.OwnsPosition(plan, rank, p)) positions.push_back(p);
+          }
+          for (std::size_t j = 0; j < mine.size(); ++j) {
+            if (!layouts.OwnsRequest(plan, rank, static_cast<std::int64_t>(j)) || positions.empty()) continue;
+            const ReferenceRequest& request = reference_.Request(mine[j]);
             CacheEntry& entry = caches_[layer][static_cast<std::size_t>(rank)][mine[j]];
-            entry = {columns, positions, reference_.Request(mine[j]).cache[layer](positions, columns)};
+            entry = {columns, positions, request.cache[layer](positions, columns)};
+            if (!model_.attention.HasIndexer()) continue;
+            CacheEntry& keys = index_caches_[layer][static_cast<std::size_t>(rank)][mine[j]];
+            keys = {{}, positions, request.index_cache[layer](positions, Eigen::all)};
           }
         }
       }
@@ -221,7 +228,9 @@ class Instance {
       for (std::int64_t layer = stage.first_layer; layer < stage.first_layer + stage.num_layers; ++layer) {
         const std::string place = name + " layer " + std::to_string(layer);
         BlockRunner runner = Runner(&layouts, layer);
-        x = runner.Run(phase.BlockOf(BlockKind::kAttention), std::move(x), place + " attention");
+        const bool windowed = model_.HasMixedWindows() && model_.WindowOf(layer) > 0;
+        const BlockKind attention = windowed ? BlockKind::kWindowAttention : BlockKind::kAttention;
+        x = runner.Run(phase.BlockOf(attention), std::move(x), place + " attention");
         const bool moe = model_.layers[static_cast<std::size_t>(layer)] == LayerKind::kMoe;
         x = runner.Run(phase.BlockOf(moe ? BlockKind::kMoe : BlockKind::kDenseFfn), std::move(x),
                        place + (moe ? " moe" : " ffn"));
@@ -261,13 +270,17 @@ class Instance {
   }
 
   void CheckCaches() const {
-    const double expected = CacheElementsPerLayer(problem_, strategy_);
     const CachePlan& plan = PlanOf(program_.phases.back());
     const std::int64_t parts =
         strategy_.context_parallel_size * (plan.positions_over_tp ? strategy_.tensor_parallel_size : 1);
-    std::int64_t positions = problem_.workload().CachePositions();
-    if (model_.attention.sliding_window > 0) positions = std::min(positions, model_.attention.sliding_window);
-    for (const LayerCache& cache : caches_) {
+    for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+      const LayerCache& cache = caches_[layer];
+      const std::int64_t window = model_.WindowOf(static_cast<std::int64_t>(layer));
+      std::int64_t positions = problem_.workload().CachePositions();
+      if (window > 0) positions = std::min(positions, window);
+      const bool windowed = model_.HasMixedWindows() && window > 0;
+      const double expected =
+          CacheElementsPerLayer(problem_, strategy_, windowed ? BlockKind::kWindowAttention : BlockKind::kAttention);
       double most = 0;
       for (const auto& of_rank : cache) {
         double elements = 0;
@@ -283,6 +296,17 @@ class Instance {
                              std::to_string(expected));
       }
     }
+    for (const LayerCache& cache : index_caches_) {
+      for (const auto& of_rank : cache) {
+        std::int64_t keys = 0;
+        for (const auto& [request, entry] : of_rank) keys += std::ssize(entry.positions);
+        const double bytes = static_cast<double>(keys * IndexCacheBytesPerToken(model_));
+        if (bytes != IndexCacheBytesPerLayer(problem_, strategy_)) {
+          throw InterpretError("a rank's index cache has " + std::to_string(bytes) + " bytes a layer, not " +
+                               std::to_string(IndexCacheBytesPerLayer(problem_, strategy_)));
+        }
+      }
+    }
   }
 
   const Problem& problem_;
@@ -291,6 +315,7 @@ class Instance {
   const ModelSpec& model_;
   ReferenceModel& reference_;
   std::vector<LayerCache> caches_;  // [layer][rank]; a rank stands for its equals in all stages.
+  std::vector<LayerCache> index_caches_;
   Interpretation result_;
 };
 

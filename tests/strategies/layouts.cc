@@ -284,7 +284,8 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
                         value.kind == TensorKind::kLse;
   const bool never_split = value.kind == TensorKind::kQueryLatent || value.kind == TensorKind::kLatent ||
                            value.kind == TensorKind::kScores || value.kind == TensorKind::kIds ||
-                           value.kind == TensorKind::kStatistic;
+                           value.kind == TensorKind::kStatistic || value.kind == TensorKind::kIndexQuery ||
+                           value.kind == TensorKind::kIndexKey || value.kind == TensorKind::kSelection;
   if (by_heads && value.features != FeatureSplit::kTensor && value.features != FeatureSplit::kNone) {
     throw InterpretError("heads are split over tp only");
   }
@@ -327,6 +328,15 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
       break;
     case TensorKind::kLatent:
       AppendSlice(0, a.kv_lora_rank + rope, 1, part, &out);
+      break;
+    case TensorKind::kIndexQuery:
+      AppendSlice(0, a.index_heads * a.index_head_dim, 1, part, &out);
+      break;
+    case TensorKind::kIndexKey:
+      AppendSlice(0, a.index_head_dim + a.index_heads, 1, part, &out);
+      break;
+    case TensorKind::kSelection:
+      AppendSlice(0, a.index_topk, 1, part, &out);
       break;
     case TensorKind::kKeyValue:
       if (grouped) {

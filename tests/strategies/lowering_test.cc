@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "shardscout/preset_paths.h"
 #include "shardscout/program.h"
 #include "shardscout/strategy_space.h"
 #include "tests/tiny_problems.h"
@@ -116,31 +117,122 @@ TEST(Lowering, ExtraLayersGoJustBeforeTheLastStage) {
 }
 
 /// Sum over the ranks of a stage of what each holds, copies counted once each.
-double StoredElements(const Program& p) {
+double StoredElements(const ModelSpec& model, const Program& p) {
   double elements = 0;
   const PhaseProgram& phase = p.phases.back();
   for (const Stage& stage : p.stages) {
+    const std::int64_t windows = NumWindowLayers(model, stage);
     for (const auto& [kind, n] :
-         {std::pair(BlockKind::kAttention, stage.num_layers), std::pair(BlockKind::kDenseFfn, stage.num_dense),
-          std::pair(BlockKind::kMoe, stage.num_moe)}) {
+         {std::pair(BlockKind::kAttention, stage.num_layers - windows), std::pair(BlockKind::kWindowAttention, windows),
+          std::pair(BlockKind::kDenseFfn, stage.num_dense), std::pair(BlockKind::kMoe, stage.num_moe)}) {
       for (const Weight& w : phase.BlockOf(kind).weights) elements += static_cast<double>(n) * w.elements;
     }
   }
   for (BlockKind kind : {BlockKind::kEmbedding, BlockKind::kHead}) {
-    for (const Weight& w : phase.BlockOf(kind).weights) elements += w.elements;
+    for (const Weight& w : phase.BlockOf(kind).weights) {
+      elements += p.shares_embedding && w.kind == WeightKind::kLmHead ? 0 : w.elements;
+    }
   }
   return elements;
 }
 
 TEST(Lowering, OneDeviceStoresExactlyTheModelsParameters) {
-  for (ModelSpec model : {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel()}) {
-    model.moe.router_correction_bias = model.HasMoe();
+  std::vector<ModelSpec> models = {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel()};
+  models.back().moe.router_correction_bias = true;
+  for (const std::string& name : ListPresets("models")) models.push_back(LoadModel(name));
+  for (const ModelSpec& model : models) {
     for (WorkloadKind kind : {WorkloadKind::kPrefill, WorkloadKind::kDecode}) {
       const Problem problem = SmallProblem(model, 1, kind);
-      EXPECT_EQ(StoredElements(Lower(problem, Strategy())), static_cast<double>(CountParameters(model).total))
+      EXPECT_EQ(StoredElements(model, Lower(problem, Strategy())), static_cast<double>(CountParameters(model).total))
           << model.name;
     }
   }
+}
+
+TEST(Lowering, BytesOfAWeightFollowItsPartsQuantisation) {
+  ModelSpec model = MoeModel();
+  model.weight_dtype = DType::kMxfp4;
+  model.weight_quant_block = 16;
+  model.weight_quant_grouped = true;
+  model.scale_dtype = DType::kFp8;
+  model.attention_quantised = false;
+  const auto bytes = [&] {
+    std::map<std::pair<WeightKind, FfnKind>, double> bytes_per_element;
+    const Problem problem = SmallProblem(model, 1, WorkloadKind::kDecode);
+    const Program program = Lower(problem, Strategy());
+    for (const Block& block : program.phases.at(0).blocks) {
+      for (const Weight& w : block.weights) bytes_per_element[{w.kind, w.ffn}] = w.bytes / w.elements;
+    }
+    return bytes_per_element;
+  };
+  auto found = bytes();
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kQkv, FfnKind::kNotFfn}), 2);
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kRouter, FfnKind::kNotFfn}), 2);
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kExpertUp, FfnKind::kExpert}), 0.5 + 1 / 16.0);
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kFfnUp, FfnKind::kDense}), 0.5 + 1 / 16.0);
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kFfnUp, FfnKind::kShared}), 0.5 + 1 / 16.0);
+  model.weight_zero_points = true;
+  model.dense_ffn_quantised = model.shared_expert_quantised = false;
+  found = bytes();
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kExpertUp, FfnKind::kExpert}), 0.5 + 1.5 / 16.0);
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kFfnUp, FfnKind::kDense}), 2);
+  EXPECT_DOUBLE_EQ(found.at({WeightKind::kFfnUp, FfnKind::kShared}), 2);
+}
+
+const Task& TaskOf(const Block& block, TaskKind kind) {
+  for (const Task& task : block.tasks) {
+    if (task.kind == kind) return task;
+  }
+  throw std::runtime_error("no such task");
+}
+
+TEST(Lowering, AWindowBoundsThePositionsThatItsLayersSee) {
+  const Problem problem = SmallProblem(testing::MixedWindowModel(5), 1, WorkloadKind::kDecode);
+  const Program p = Lower(problem, Strategy());
+  EXPECT_EQ(NumWindowLayers(problem.model(), p.stages.at(0)), 3);
+  EXPECT_EQ(NumWindowLayers(problem.model(), {.first_layer = 1, .num_layers = 2}), 1);
+  const auto flop = [&](BlockKind kind) {
+    return TaskOf(p.phases.at(0).BlockOf(kind), TaskKind::kAttention).work.flop;
+  };
+  // Scores and values of 8 heads of 12, 2 FLOP each; all positions and the new one, or the window.
+  const double positions = static_cast<double>(p.phases.at(0).context) + 1;
+  EXPECT_DOUBLE_EQ(flop(BlockKind::kAttention), 2 * 2 * 8 * 12 * positions);
+  EXPECT_DOUBLE_EQ(flop(BlockKind::kWindowAttention), 2 * 2 * 8 * 12 * 32.0);
+  EXPECT_TRUE(Lower(SmallProblem(DenseModel(), 1, WorkloadKind::kDecode), Strategy())
+                  .phases.at(0)
+                  .BlockOf(BlockKind::kWindowAttention)
+                  .tasks.empty());
+}
+
+TEST(Lowering, AnIndexerScoresAllPositionsAndAttentionSeesTheBest) {
+  const Problem decode = SmallProblem(testing::IndexerModel(), 1, WorkloadKind::kDecode);
+  const Program p = Lower(decode, Strategy());
+  const Block& block = p.phases.at(0).BlockOf(BlockKind::kAttention);
+  const double positions = static_cast<double>(p.phases.at(0).context) + 1;
+  EXPECT_DOUBLE_EQ(TaskOf(block, TaskKind::kIndexSelect).work.flop, 2 * 4 * 16 * positions);
+  EXPECT_GE(TaskOf(block, TaskKind::kIndexSelect).work.read_bytes, positions * (16 + 4));
+  // Absorbed: 8 heads, latent 32 and rope 4 for the scores, latent 32 for the values; 24 positions.
+  EXPECT_DOUBLE_EQ(TaskOf(block, TaskKind::kAttention).work.flop, 2 * 8 * (32 + 4 + 32) * 24.0);
+
+  // Prefill of 96: 96 * 97 / 2 = 4656 pairs are scored, 24 * 96 - 24 * 23 / 2 = 2028 seen. Absorbed 2028 * 68 = 137904,
+  // masked 4656 * (12 + 8) = 93120, the cheaper.
+  const Problem prefill = SmallProblem(testing::IndexerModel(), 1, WorkloadKind::kPrefill);
+  const Program q = Lower(prefill, Strategy());
+  const Block& whole = q.phases.at(0).BlockOf(BlockKind::kAttention);
+  EXPECT_DOUBLE_EQ(TaskOf(whole, TaskKind::kIndexSelect).work.flop, 2 * 4 * 16 * 4656.0);
+  EXPECT_DOUBLE_EQ(TaskOf(whole, TaskKind::kAttention).work.flop, 2 * 8 * 93120.0);
+}
+
+TEST(Lowering, AnIndexersPositionsAreNotSplit) {
+  const StrategySpace space(SmallProblem(testing::IndexerModel(), 8, WorkloadKind::kDecode));
+  Strategy s;
+  s.batch_size = 16;
+  s.context_parallel_size = 2;
+  EXPECT_NE(space.WhyNot(s), "");
+  s.context_parallel_size = 1;
+  s.tensor_parallel_size = 2;
+  s.SetSharding(Operator::kAttention, Sharding::kSequence);
+  EXPECT_NE(space.WhyNot(s).find("indexer"), std::string::npos) << space.WhyNot(s);
 }
 
 TEST(Lowering, PhasesOfServeStoreTheValueProjectionOnceWhereTheyAgree) {

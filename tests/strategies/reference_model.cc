@@ -58,6 +58,11 @@ LayerWeights RandomLayer(const ModelSpec& model, LayerKind kind, Rng& rng) {
     w.key_up = Projection(rng, a.kv_lora_rank, a.num_heads * a.qk_nope_head_dim);
     w.value_up = Projection(rng, a.kv_lora_rank, a.num_heads * a.v_head_dim);
     w.attn_out = Projection(rng, a.num_heads * a.v_head_dim, h);
+    if (a.HasIndexer()) {
+      w.index_query = Projection(rng, a.q_lora_rank, a.index_heads * a.index_head_dim);
+      w.index_key = Projection(rng, h, a.index_head_dim + a.index_heads);
+      w.index_key_norm = RandomScale(rng, a.index_head_dim);
+    }
   }
   const std::int64_t halves = model.gated_ffn ? 2 : 1;
   if (kind == LayerKind::kDense) {
@@ -121,10 +126,31 @@ void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_
   *experts = std::move(order);
 }
 
+RowVector IndexScores(const RowVector& query, const RowVector& head_weights, const Matrix& keys) {
+  const Eigen::Index dim = keys.cols();
+  RowVector scores = RowVector::Zero(keys.rows());
+  for (Eigen::Index head = 0; head < head_weights.size(); ++head) {
+    const RowVector products = query.segment(head * dim, dim) * keys.transpose();
+    scores += head_weights(head) * products.cwiseMax(0.0);
+  }
+  return scores;
+}
+
+std::vector<std::int64_t> TopPositions(const RowVector& scores, std::int64_t k) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(scores.size()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return scores(a) > scores(b); });
+  order.resize(std::min(order.size(), static_cast<std::size_t>(k)));
+  return order;
+}
+
 ReferenceModel::ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions)
     : model_(std::move(model)), seed_(seed), positions_(positions) {
   SHARDSCOUT_CHECK(!model_.attention.output_bias && !model_.ffn_bias);
   SHARDSCOUT_CHECK(!model_.moe.shared_expert_gate && !model_.moe.router_correction_bias);
+  SHARDSCOUT_CHECK(!model_.moe.router_bias && !model_.moe.expert_bias && !model_.attention.sinks);
+  SHARDSCOUT_CHECK(!model_.attention.whole_qk_norm && !model_.norm_bias && model_.norms_per_layer == 2);
+  SHARDSCOUT_CHECK(model_.learned_positions == 0);
   Rng rng = Rng::Stream(seed, "reference-weights");
   weights_.embedding = RandomMatrix(rng, model_.vocab_size, model_.hidden_size, 1.0);
   if (model_.tie_word_embeddings) {
@@ -152,8 +178,41 @@ const ReferenceRequest& ReferenceModel::Request(std::int64_t request) {
   throw std::runtime_error("no token ids with clear routing found");
 }
 
-Matrix ReferenceModel::Attend(const LayerWeights& layer, const Matrix& x, Matrix* cache) const {
+Matrix ReferenceModel::IndexMask(const LayerWeights& layer, const Matrix& x, const Matrix& query_latent,
+                                 ReferenceRequest* result, double* margin) const {
   const AttentionSpec& a = model_.attention;
+  const Eigen::Index n = x.rows();
+  Matrix query = query_latent * layer.index_query;
+  Matrix key = x * layer.index_key;
+  key.leftCols(a.index_head_dim) = RmsNorm(key.leftCols(a.index_head_dim), layer.index_key_norm).eval();
+  for (Eigen::Index p = 0; p < n; ++p) {
+    Rotate(key.block(p, 0, 1, a.qk_rope_head_dim), p);
+    for (Eigen::Index head = 0; head < a.index_heads; ++head) {
+      Rotate(query.block(p, head * a.index_head_dim, 1, a.qk_rope_head_dim), p);
+    }
+  }
+  result->index_cache.push_back(key.leftCols(a.index_head_dim));
+  Matrix mask = Matrix::Zero(n, n);
+  for (Eigen::Index i = 0; i < n; ++i) {
+    const RowVector scores =
+        IndexScores(query.row(i), key.row(i).tail(a.index_heads), key.topLeftCorner(i + 1, a.index_head_dim));
+    const std::vector<std::int64_t> chosen = TopPositions(scores, a.index_topk);
+    for (std::int64_t j : chosen) mask(i, j) = 1;
+    for (Eigen::Index j = 0; j <= i; ++j) {
+      const double least = scores(chosen.back());
+      // Equal scores are zeros (no head's product is positive) and stay so.
+      if (mask(i, j) == 0 && least != scores(j)) *margin = std::min(*margin, least - scores(j));
+    }
+  }
+  return mask;
+}
+
+Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, ReferenceRequest* result,
+                              double* margin) const {
+  const LayerWeights& layer = weights_.layers[layer_index];
+  const std::int64_t window = model_.WindowOf(static_cast<std::int64_t>(layer_index));
+  const AttentionSpec& a = model_.attention;
+  Matrix index_mask;
   const Eigen::Index n = x.rows();
   const bool grouped = a.kind == AttentionKind::kGrouped;
   const Eigen::Index heads = a.num_heads;
@@ -168,7 +227,7 @@ Matrix ReferenceModel::Attend(const LayerWeights& layer, const Matrix& x, Matrix
       if (a.qk_norm) block = RmsNorm(block, head < heads ? layer.query_head_norm : layer.key_head_norm).eval();
       for (Eigen::Index p = 0; p < n; ++p) Rotate(qkv.block(p, head * dim, 1, dim), p);
     }
-    *cache = qkv.rightCols(2 * a.num_kv_heads * dim);
+    result->cache.push_back(qkv.rightCols(2 * a.num_kv_heads * dim));
     for (Eigen::Index head = 0; head < heads; ++head) {
       const Eigen::Index kv = head / (heads / a.num_kv_heads);
       q.push_back(qkv.middleCols(head * dim, dim));
@@ -177,15 +236,16 @@ Matrix ReferenceModel::Attend(const LayerWeights& layer, const Matrix& x, Matrix
     }
   } else {
     const Eigen::Index nope = a.qk_nope_head_dim, rope = a.qk_rope_head_dim, rank = a.kv_lora_rank;
-    Matrix query = a.q_lora_rank > 0 ? Matrix(RmsNorm(x * layer.query_down, layer.query_latent_norm) * layer.query_up)
-                                     : Matrix(x * layer.query);
+    const Matrix query_latent = a.q_lora_rank > 0 ? RmsNorm(x * layer.query_down, layer.query_latent_norm) : Matrix();
+    if (a.HasIndexer()) index_mask = IndexMask(layer, x, query_latent, result, margin);
+    Matrix query = a.q_lora_rank > 0 ? Matrix(query_latent * layer.query_up) : Matrix(x * layer.query);
     Matrix latent = x * layer.latent_down;
     latent.leftCols(rank) = RmsNorm(latent.leftCols(rank), layer.latent_norm).eval();
     for (Eigen::Index p = 0; p < n; ++p) {
       Rotate(latent.block(p, rank, 1, rope), p);
       for (Eigen::Index head = 0; head < heads; ++head) Rotate(query.block(p, head * dim + nope, 1, rope), p);
     }
-    *cache = latent;
+    result->cache.push_back(latent);
     const Matrix keys = latent.leftCols(rank) * layer.key_up;
     const Matrix values = latent.leftCols(rank) * layer.value_up;
     for (Eigen::Index head = 0; head < heads; ++head) {
@@ -202,7 +262,7 @@ Matrix ReferenceModel::Attend(const LayerWeights& layer, const Matrix& x, Matrix
     Matrix scores = q[index] * k[index].transpose() / std::sqrt(static_cast<double>(dim));
     for (Eigen::Index i = 0; i < n; ++i) {
       for (Eigen::Index j = 0; j < n; ++j) {
-        if (j > i || (a.sliding_window > 0 && i - j >= a.sliding_window)) {
+        if (j > i || (window > 0 && i - j >= window) || (a.HasIndexer() && index_mask(i, j) == 0)) {
           scores(i, j) = -std::numeric_limits<double>::infinity();
         }
       }
@@ -245,9 +305,7 @@ ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* 
   ReferenceRequest result;
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
     const LayerWeights& layer = weights_.layers[l];
-    Matrix cache;
-    x += Attend(layer, RmsNorm(x, layer.input_norm), &cache);
-    result.cache.push_back(std::move(cache));
+    x += Attend(l, RmsNorm(x, layer.input_norm), &result, margin);
     const Matrix normed = RmsNorm(x, layer.post_norm);
     x += model_.layers[l] == LayerKind::kDense ? Ffn(model_, normed, layer.ffn_up, layer.ffn_down)
                                                : Moe(layer, normed, margin);

@@ -17,6 +17,7 @@ struct LayerWeights {
   Matrix qkv;                                       ///< Grouped.
   Matrix query, query_down, query_up, latent_down;  ///< MLA.
   Matrix key_up, value_up;                          ///< MLA: [kv_lora_rank, heads * (nope | v)].
+  Matrix index_query, index_key;                    ///< Indexer.
   Matrix attn_out;                                  ///< [heads * v, hidden]
   Matrix router;                                    ///< [hidden, experts]
   Matrix ffn_up, ffn_down, shared_up, shared_down;  ///< Gated: [gate | up].
@@ -24,6 +25,7 @@ struct LayerWeights {
   RowVector input_norm, post_norm;                  ///< Scales of the RMS norms before attention and FFN.
   RowVector query_head_norm, key_head_norm;         ///< qk_norm: [head_dim]
   RowVector query_latent_norm, latent_norm;         ///< MLA.
+  RowVector index_key_norm;                         ///< Indexer: [index_head_dim]
   RowVector qkv_bias;                               ///< As the columns of qkv.
 };
 
@@ -41,6 +43,7 @@ struct ReferenceRequest {
   Matrix logits;                  ///< [positions, vocab]
   std::vector<Matrix> cache;      ///< By layer: [positions, 2 * kv * d] (keys after the rotary embedding | values), MLA
                                   ///< [positions, kv_lora_rank + rope].
+  std::vector<Matrix> index_cache;  ///< By layer: [positions, index_head_dim]; empty without an indexer.
 };
 
 inline constexpr double kNormEpsilon = 1e-6;
@@ -56,11 +59,18 @@ double Gelu(double x);
 void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_t>* experts,
                 std::vector<double>* weights);
 
+/// The indexer's scores of `keys` [n, index_head_dim] for one query [1, index_heads * index_head_dim] with the weights
+/// of its heads [1, index_heads]: sum over heads of weight * relu(query * key).
+RowVector IndexScores(const RowVector& query, const RowVector& head_weights, const Matrix& keys);
+/// The positions of the `k` largest scores, by falling score, the first of equal ones first; all where there are fewer.
+std::vector<std::int64_t> TopPositions(const RowVector& scores, std::int64_t k);
+
 /// A tiny transformer in double precision with seeded weights, unsharded. Attention is never absorbed: MLA keys and
 /// values are up-projected for every position. Not thread safe. Requests are computed when first asked for; a request's
 /// token ids are drawn again until, on every token and MoE layer, the last expert chosen beats the first one not chosen
-/// by more than 1e-3 (in score), so that rounding never changes the routing.
-/// Not handled: output and FFN biases, the shared expert's gate, the router's correction bias.
+/// by more than 1e-3 (in score), so that rounding never changes the routing; alike for the positions that an indexer
+/// chooses. Not handled: biases but qkv's, sinks, norms of all heads or of a block's output, learned positions, the
+/// shared expert's gate, the router's correction bias; the index key's norm is an RMS norm.
 class ReferenceModel {
  public:
   ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions);
@@ -71,7 +81,11 @@ class ReferenceModel {
   const ReferenceRequest& Request(std::int64_t request);
 
  private:
-  Matrix Attend(const LayerWeights& layer, const Matrix& x, Matrix* cache) const;
+  /// Appends to the caches of `result`.
+  Matrix Attend(std::size_t layer_index, const Matrix& x, ReferenceRequest* result, double* margin) const;
+  /// [positions, positions]: 1 where the indexer lets a query see a position.
+  Matrix IndexMask(const LayerWeights& layer, const Matrix& x, const Matrix& query_latent, ReferenceRequest* result,
+                   double* margin) const;
   Matrix Moe(const LayerWeights& layer, const Matrix& x, double* margin) const;
   ReferenceRequest Forward(std::vector<std::int64_t> ids, double* margin) const;
 

@@ -21,7 +21,10 @@ using testing::SmallWorkload;
 
 constexpr WorkloadKind kKinds[] = {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe};
 
-std::vector<ModelSpec> Models() { return {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel(6)}; }
+std::vector<ModelSpec> Models() {
+  return {DenseModel(),           MoeModel(), MoeModel(4, 0, 0), MultiLatentModel(6), testing::MixedWindowModel(7),
+          testing::IndexerModel()};
+}
 
 TEST(AnalyticalEvaluator, TablesEqualTheProgramBitForBit) {
   Rng rng(11);
@@ -124,6 +127,45 @@ TEST(AnalyticalEvaluator, TiedEmbeddingsOfEqualShardingAreStoredOnce) {
   EXPECT_DOUBLE_EQ(weights(DenseModel()), weights(tied));  // unequal: half and whole
   s.SetSharding(Operator::kLmHead, Sharding::kVocab);
   EXPECT_DOUBLE_EQ(weights(DenseModel()) - weights(tied), table / 2);
+}
+
+TEST(AnalyticalEvaluator, LearnedPositionsAreNoPartOfTheTableThatIsTied) {
+  ModelSpec tied = DenseModel();
+  tied.tie_word_embeddings = true;
+  const auto weights = [](const ModelSpec& model) {
+    return AnalyticalEvaluator(SmallProblem(model, 1, WorkloadKind::kDecode)).Evaluate(Strategy()).memory.weight_bytes;
+  };
+  const double without = weights(tied);
+  tied.learned_positions = 64;
+  EXPECT_DOUBLE_EQ(weights(tied) - without, 64 * 96 * 2.0);
+}
+
+TEST(AnalyticalEvaluator, OnlyTheLayersWithAWindowForget) {
+  ModelSpec model = testing::MixedWindowModel(4);
+  const auto evaluate = [](const ModelSpec& m) {
+    return AnalyticalEvaluator(SmallProblem(m, 1, WorkloadKind::kDecode)).Evaluate(Strategy());
+  };
+  const Evaluation mixed = evaluate(model);
+  // One request: two layers of 128 positions, two of 32; K and V x 4 KV heads x 12 x bf16.
+  EXPECT_DOUBLE_EQ(mixed.memory.kv_cache_bytes, (2 * 128 + 2 * 32) * 2 * 4 * 12 * 2.0);
+  model.full_attention_layers.clear();
+  const Evaluation windowed = evaluate(model);
+  EXPECT_DOUBLE_EQ(windowed.memory.kv_cache_bytes, 4 * 32 * 2 * 4 * 12 * 2.0);
+  model.attention.sliding_window = 0;
+  const Evaluation full = evaluate(model);
+  EXPECT_LT(windowed.metrics.tpot_s, mixed.metrics.tpot_s);
+  EXPECT_LT(mixed.metrics.tpot_s, full.metrics.tpot_s);
+  EXPECT_NEAR(mixed.metrics.tpot_s, (windowed.metrics.tpot_s + full.metrics.tpot_s) / 2, 1e-12);
+}
+
+TEST(AnalyticalEvaluator, TheIndexersKeysAreCachedBesideTheLatent) {
+  const auto cache = [](const ModelSpec& model) {
+    return AnalyticalEvaluator(SmallProblem(model, 1, WorkloadKind::kDecode))
+        .Evaluate(Strategy())
+        .memory.kv_cache_bytes;
+  };
+  // One request of 128 positions over 4 layers: keys of 16 in FP8 with an fp32 scale.
+  EXPECT_DOUBLE_EQ(cache(testing::IndexerModel()) - cache(MultiLatentModel()), 4 * 128 * (16 + 4.0));
 }
 
 TEST(AnalyticalEvaluator, ServeStoresWhatBothPhasesNeed) {
