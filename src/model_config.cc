@@ -91,6 +91,8 @@ void ApplyOverrides(const ModelOverrides& overrides, ModelSpec& model) {
       model.attention_quantised = model.dense_ffn_quantised = model.shared_expert_quantised = true;
       model.activation_dtype = model.residual_dtype;
     }
+    // No recipe has squares of 4-bit weights.
+    if (BitsPerElement(model.weight_dtype) == 4) model.weight_quant_grouped = true;
   }
   if (!overrides.activation_dtype.empty()) {
     model.activation_dtype = ParseDType(overrides.activation_dtype, "--activation-dtype");

@@ -168,6 +168,7 @@ void ReadQwen2Moe(ConfigReader& config, ModelSpec& model) {
   config.Require({"num_key_value_heads"});
   model.attention = ReadGroupedAttention(config, model.hidden_size);
   model.attention.qkv_bias = config.Flag("qkv_bias", true);
+  config.RefuseUnlessOff("use_sliding_window", "windows of this family are read from layer_types only");
   ReadQwenWindows(config, model);
   ReadQwenExperts(config, model);
   const std::int64_t shared_size = config.Count("shared_expert_intermediate_size", 0);
@@ -185,6 +186,7 @@ void ReadQwen3Moe(ConfigReader& config, ModelSpec& model) {
   if (!config.Flag("use_qk_norm", true)) config.Refuse("use_qk_norm", "this family always normalises q and k");
   config.RefuseUnlessOff("qkv_bias", "this family has no such bias; attention_bias is its key");
   config.RefuseUnlessOff("shared_expert_intermediate_size", "this family has no shared expert");
+  config.RefuseUnlessOff("use_sliding_window", "windows of this family are read from layer_types only");
   ReadQwenWindows(config, model);
   ReadQwenExperts(config, model);
 }

@@ -229,7 +229,7 @@ void ReadCompressedTensors(ConfigReader& config, ModelSpec& model, std::vector<s
   if (!groups.is_object() || groups.size() != 1) {
     config.Refuse("config_groups", "expected one group: schemes that differ between modules are not supported");
   }
-  const std::string place = config.PlaceOf("config_groups") + "/" + groups.begin().key();
+  const std::string place = ConfigReader(groups, config.PlaceOf("config_groups")).PlaceOf(groups.begin().key());
   ConfigReader group(groups.begin().value(), place);
   for (const std::string& target : group.Texts("targets")) {
     if (target != "Linear") group.Refuse("targets", "expected [\"Linear\"], all projections that \"ignore\" leaves");

@@ -110,6 +110,8 @@ double Geometry::Width(const Value& v) const {
     case TensorKind::kIds:
     case TensorKind::kStatistic:
       return 1;
+    case TensorKind::kQkStatistic:
+      return 2;
     case TensorKind::kHidden:
     case TensorKind::kRouted:
       return d(model.hidden_size) / parts;

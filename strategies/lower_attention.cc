@@ -85,6 +85,20 @@ Qkv ProjectMultiLatent(BlockBuilder& b, ValueId normed, Sharding sharding) {
   return out;
 }
 
+/// Where heads are split, a norm over all of them needs the mean squares of the other ranks' heads too.
+ValueId AddQkStatistic(BlockBuilder& b, ValueId qkv) {
+  if (!b.model().attention.whole_qk_norm || b.ValueOf(qkv).features == FeatureSplit::kNone) return kNoValue;
+  Value statistic = b.ValueOf(qkv);
+  statistic.kind = TensorKind::kQkStatistic;
+  statistic.dtype = DType::kFp32;
+  statistic.features = FeatureSplit::kNone;
+  statistic.partial = kPartialTensor;
+  const ValueId partial = b.AddValue(statistic);
+  b.AddTask({.kind = TaskKind::kNormStatistic, .op = Operator::kQkv, .input = qkv, .output = partial});
+  statistic.partial = kPartialNone;
+  return b.AddCollective(Operator::kQkv, Collective::kAllReduce, b.TensorGroup(), partial, statistic);
+}
+
 /// The log-sum-exp merge of partial attention outputs over `group`: the LSEs are gathered, the outputs rescaled and
 /// reduce-scattered to `to`. Returns the merged output and, where `keep_lse`, the merged LSE in its layout.
 std::pair<ValueId, ValueId> MergeOver(BlockBuilder& b, Group group, PartialOver over, ValueId attended, ValueId lse,
@@ -220,6 +234,7 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
   Qkv qkv = multi_latent ? ProjectMultiLatent(b, normed, qkv_sharding) : ProjectGrouped(b, normed, qkv_sharding);
 
   Task rotary{.kind = TaskKind::kRotary, .op = Operator::kQkv, .input = qkv.qkv, .input2 = qkv.latent};
+  rotary.input3 = AddQkStatistic(b, qkv.qkv);
   rotary.output = b.AddValue(b.ValueOf(qkv.qkv));
   if (multi_latent) rotary.output2 = b.AddValue(b.ValueOf(qkv.latent));
   b.AddTask(rotary);

@@ -66,9 +66,10 @@ std::string_view ToString(FeatureSplit split) {
 }
 
 std::string_view ToString(TensorKind kind) {
-  static constexpr std::array<std::string_view, 18> kNames = {
-      "ids",       "hidden",    "statistic", "qkv", "query_latent", "query", "latent", "index_query", "index_key",
-      "selection", "key_value", "attended",  "lse", "gate",         "ffn",   "scores", "routed",      "logits"};
+  static constexpr std::array<std::string_view, 19> kNames = {
+      "ids",    "hidden",      "statistic", "qk_statistic", "qkv",       "query_latent", "query",
+      "latent", "index_query", "index_key", "selection",    "key_value", "attended",     "lse",
+      "gate",   "ffn",         "scores",    "routed",       "logits"};
   return Name(kNames, kind);
 }
 

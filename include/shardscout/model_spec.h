@@ -86,7 +86,8 @@ struct ModelSpec {
   /// Layers that see all positions although attention.sliding_window is set (gpt-oss: every other one).
   std::vector<std::int64_t> full_attention_layers;
   std::int64_t learned_positions = 0;  ///< Rows of a learned position embedding (GPT-2).
-  std::int64_t norms_per_layer = 2;    ///< 4: each block's output is normed as well (Grok-1).
+  std::int64_t norms_per_layer = 2;    ///< 4: each block's output is normed as well (Grok-1); stored and counted, its
+                                       ///< time taken as fused with the addition to the residual stream.
   bool norm_bias = false;              ///< Norms of the residual stream have a bias beside their scale (LayerNorm).
 
   DType weight_dtype = DType::kBf16;     ///< Of the layers' projection matrices, where they are quantised.

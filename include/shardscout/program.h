@@ -75,11 +75,13 @@ enum PartialOver : std::uint8_t {
 
 /// What the features of a value are, in column order.
 enum class TensorKind : std::uint8_t {
-  kIds,        ///< Token ids, one a token.
-  kHidden,     ///< hidden_size: residual stream, normed input, a block's output.
-  kStatistic,  ///< One fp32 a token: the mean square of a norm's input; each rank's summand is its own features'
-               ///< squares / hidden_size.
-  kQkv,        ///< Grouped: [q: heads*d | k: kv*d | v: kv*d]. MLA prefill: [q: heads*(nope+rope) | k: heads*nope | v:
+  kIds,          ///< Token ids, one a token.
+  kHidden,       ///< hidden_size: residual stream, normed input, a block's output.
+  kStatistic,    ///< One fp32 a token: the mean square of a norm's input; each rank's summand is its own features'
+                 ///< squares / hidden_size.
+  kQkStatistic,  ///< Two fp32 a token, of all query heads and of all key heads: the mean squares; each rank's summand
+                 ///< is its own heads' squares / columns of all heads / ranks that hold the same KV head.
+  kQkv,          ///< Grouped: [q: heads*d | k: kv*d | v: kv*d]. MLA prefill: [q: heads*(nope+rope) | k: heads*nope | v:
          ///< heads*v]. MLA decode: [q: heads*(kv_lora_rank + rope)], the key up-projection absorbed. Split over tp by
          ///< heads.
   kQueryLatent,  ///< MLA: q_lora_rank, never split.
@@ -130,12 +132,13 @@ inline constexpr ValueId kNoValue = -1;
 
 enum class TaskKind : std::uint8_t {
   kEmbed,  ///< ids -> hidden. Vocabulary split: rows of other ranks give zero (partial). Feature split: own columns.
-  kNormStatistic,  ///< hidden (feature split) -> statistic (partial over the same group).
+  kNormStatistic,  ///< hidden (feature split) -> statistic (partial over the same group). With one norm over all heads
+                   ///< (AttentionSpec::whole_qk_norm), also kQkv (split by heads) -> kQkStatistic (partial over tp).
   kNorm,           ///< hidden [, reduced statistic] -> hidden. Without a statistic the input is whole.
   kMatmul,         ///< input x Task::weight -> output.
-  kRotary,  ///< kQkv (MLA: kQuery, kLatent; then kIndexQuery, kIndexKey) -> the same kinds: bias, per-head norm, norm
-            ///< of the latent or index key, rotary position embedding (of the first qk_rope_head_dim columns of an
-            ///< index head).
+  kRotary,  ///< kQkv (MLA: kQuery, kLatent; then kIndexQuery, kIndexKey) -> the same kinds: bias, norm of each head, of
+            ///< all heads (by input3, the reduced kQkStatistic, where heads are split), of the latent or of the index
+            ///< key, rotary position embedding (of the first qk_rope_head_dim columns of an index head).
   kUpProject,       ///< MLA prefill: kQuery, kLatent -> kQkv: k and v of each head by kKeyUp and kValueUp.
   kAbsorbKey,       ///< MLA decode: kQuery -> kQkv: a head's nope part times its kKeyUp transposed, its rope part kept.
   kValueProject,    ///< MLA decode: kAttended (heads*kv_lora_rank) -> kAttended (heads*v) by each head's kValueUp.

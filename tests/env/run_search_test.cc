@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 #include <string>
 
@@ -54,6 +55,21 @@ std::string ErrorOf(const F& call) {
     return error.what();
   }
   return "";
+}
+
+TEST(RunSearch, AnswersForEveryModelPreset) {
+  const Registries registries;
+  for (const std::string& name : ListPresets("models")) {
+    SCOPED_TRACE(name);
+    for (const char* workload : {"prefill-chat", "decode-chat", "serve-chat"}) {
+      const Problem problem(LoadModel(name), LoadCluster("h100-sxm", 64), LoadWorkload(workload));
+      const SearchReport report = RunSearch(problem, Annealing(20), registries.searchers, registries.evaluators);
+      ASSERT_TRUE(report.best);
+      EXPECT_TRUE(std::isfinite(report.best->reward));
+      EXPECT_EQ(report.plan.has_value(), report.best->evaluation.Feasible());
+      EXPECT_EQ(ParseProblem(ToJson(problem), "p.json").model(), problem.model());
+    }
+  }
 }
 
 TEST(RunSearch, MakesAPlanOfTheBest) {

@@ -368,6 +368,7 @@ TEST(ModelConfigTest, OverridesReplaceTheFilesTypes) {
   EXPECT_EQ(narrowed.activation_dtype, DType::kBf16);
   EXPECT_EQ(narrowed.kv_dtype, DType::kFp8);
   EXPECT_EQ(narrowed.weight_quant_block, 32);
+  EXPECT_TRUE(narrowed.weight_quant_grouped);
   EXPECT_EQ(Parse(DeepSeekConfig(), {.activation_dtype = "fp8"}).activation_dtype, DType::kFp8);
   EXPECT_EQ(Parse(fp8, {.kv_dtype = "fp8"}).weight_quant_block, 128);
 
@@ -420,6 +421,8 @@ TEST(ModelConfigTest, RefusesFeaturesThatItDoesNotModel) {
   EXPECT_THAT(ErrorAt("/shared_expert_intermediate_size",
                       With(QwenMoeConfig("Qwen3MoeForCausalLM"), "shared_expert_intermediate_size", 512)),
               HasSubstr("no shared expert"));
+  EXPECT_THAT(ErrorAt("/use_sliding_window", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_sliding_window", true)),
+              HasSubstr("found true: windows of this family"));
   EXPECT_THAT(ErrorAt("/use_qk_norm", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_qk_norm", false)),
               HasSubstr("found false"));
 }

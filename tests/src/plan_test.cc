@@ -159,6 +159,31 @@ TEST(ProblemJson, ReadsBackEqual) {
   EXPECT_EQ(read.digest(), problem.digest());
 }
 
+TEST(ProblemJson, ChecksWindowsAndIndexer) {
+  const auto text_of = [](const char* model) {
+    return ToJson(Problem(LoadModel(model), LoadCluster("h100-sxm"), LoadWorkload("decode-chat")));
+  };
+  const auto place_of = [](const std::string& text) {
+    try {
+      ParseProblem(text, "p");
+    } catch (const SpecError& error) {
+      return error.place();
+    }
+    return std::string();
+  };
+  const std::string windows = text_of("gpt-oss-20b"), indexer = text_of("deepseek-v3.2");
+  const std::string layers = "p#/model/full_attention_layers";
+  EXPECT_EQ(place_of(windows), "");
+  EXPECT_EQ(place_of(Replaced(windows, "\"sliding_window\":128", "\"sliding_window\":0")), layers);
+  EXPECT_EQ(place_of(Replaced(windows, "\"full_attention_layers\":[1,3,", "\"full_attention_layers\":[3,1,")), layers);
+  EXPECT_EQ(place_of(Replaced(windows, ",21,23]", ",21,24]")), layers);
+  EXPECT_EQ(place_of(Replaced(windows, "\"norms_per_layer\":2", "\"norms_per_layer\":3")), "p#/model/norms_per_layer");
+  const std::string heads = "p#/model/attention/index_heads";
+  EXPECT_EQ(place_of(indexer), "");
+  EXPECT_EQ(place_of(Replaced(indexer, "\"index_topk\":2048", "\"index_topk\":0")), heads);
+  EXPECT_EQ(place_of(Replaced(indexer, "\"q_lora_rank\":1536", "\"q_lora_rank\":0")), heads);
+}
+
 TEST(ProblemJson, ChecksWhatItReads) {
   const std::string text =
       ToJson(Problem(LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm"), LoadWorkload("decode-chat")));

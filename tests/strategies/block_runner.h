@@ -110,7 +110,9 @@ class BlockRunner {
   Local NormStatistic(const Local& x) const;
   Local Norm(const Task& task, const Local& x, const Local* statistic) const;
   Local Matmul(const Task& task, const Local& x, std::int64_t rank);
-  Local Rotary(const Task& task, const Value& value, const Local& x) const;
+  /// `statistic`: kQkStatistic, null without.
+  Local Rotary(const Value& value, const Local& x, const Local* statistic) const;
+  Local QkStatistic(const Local& qkv) const;
   Local UpProject(const Local& query, const Local& latent);
   Local AbsorbKey(const Local& query);
   Local ValueProject(const Local& attended);

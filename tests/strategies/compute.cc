@@ -161,16 +161,17 @@ std::pair<Local, Local> BlockRunner::Compute(const Task& task, std::int64_t rank
     case TaskKind::kEmbed:
       return {Embed(task, in, rank), {}};
     case TaskKind::kNormStatistic:
-      return {NormStatistic(in), {}};
+      return {ValueOf(task.input).kind == TensorKind::kQkv ? QkStatistic(in) : NormStatistic(in), {}};
     case TaskKind::kNorm:
       if (in2 != nullptr) same_rows();
       return {Norm(task, in, in2), {}};
     case TaskKind::kMatmul:
       return {Matmul(task, in, rank), {}};
     case TaskKind::kRotary: {
-      Local first = Rotary(task, ValueOf(task.input), in);
+      const Local* statistic = task.input3 == kNoValue ? nullptr : HeldOf(task.input3).at[index].get();
+      Local first = Rotary(ValueOf(task.input), in, statistic);
       if (in2 == nullptr) return {std::move(first), {}};
-      return {std::move(first), Rotary(task, ValueOf(task.input2), *in2)};
+      return {std::move(first), Rotary(ValueOf(task.input2), *in2, nullptr)};
     }
     case TaskKind::kUpProject:
       same_rows();
@@ -317,7 +318,27 @@ Local BlockRunner::Matmul(const Task& task, const Local& x, std::int64_t rank) {
   return Like(x, columns, x.data * part);
 }
 
-Local BlockRunner::Rotary(const Task&, const Value& value, const Local& x) const {
+Local BlockRunner::QkStatistic(const Local& qkv) const {
+  const AttentionSpec& a = model_.attention;
+  const Tag queries = a.num_heads * a.head_dim, keys = a.num_kv_heads * a.head_dim;
+  // A KV head that several ranks hold counts once in the sum over the ranks.
+  const bool whole = Size(qkv.columns) == queries + 2 * keys;
+  const std::int64_t ranks = whole ? 1 : strategy_.tensor_parallel_size;
+  const double holders = std::max(1.0, static_cast<double>(ranks) / static_cast<double>(a.num_kv_heads));
+  Matrix data = Matrix::Zero(qkv.data.rows(), 2);
+  for (std::size_t i = 0; i < qkv.columns->size(); ++i) {
+    const Tag column = (*qkv.columns)[i];
+    const auto squares = qkv.data.col(static_cast<Eigen::Index>(i)).array().square();
+    if (column < queries) {
+      data.col(0).array() += squares / static_cast<double>(queries);
+    } else if (column < queries + keys) {
+      data.col(1).array() += squares / (static_cast<double>(keys) * holders);
+    }
+  }
+  return Like(qkv, Iota(2), std::move(data));
+}
+
+Local BlockRunner::Rotary(const Value& value, const Local& x, const Local* statistic) const {
   const AttentionSpec& a = model_.attention;
   const std::int64_t rope = a.qk_rope_head_dim, rank = a.kv_lora_rank;
   Local out = x;
@@ -355,6 +376,20 @@ Local BlockRunner::Rotary(const Task&, const Value& value, const Local& x) const
     return out;
   }
   if (value.kind != TensorKind::kQkv || a.kind != AttentionKind::kGrouped) Fail("nothing to rotate");
+  if (a.whole_qk_norm) {
+    if (a.qkv_bias) Fail("a bias before a norm of all heads isn't handled");
+    const bool whole = Size(x.columns) == (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+    if (statistic == nullptr && !whole) Fail("a norm of all heads where a rank holds some of them");
+    if (statistic != nullptr && *statistic->rows != *x.rows) Fail("the statistic's rows differ");
+    const Matrix mean_squares = statistic == nullptr ? QkStatistic(x).data : statistic->data;
+    const Tag queries = a.num_heads * a.head_dim, normed = queries + a.num_kv_heads * a.head_dim;
+    for (std::size_t i = 0; i < columns.size() && columns[i] < normed; ++i) {
+      const bool query = columns[i] < queries;
+      const double scale = query ? layer_->whole_query_norm(columns[i]) : layer_->whole_key_norm(columns[i] - queries);
+      data.col(static_cast<Eigen::Index>(i)).array() *=
+          scale * (mean_squares.col(query ? 0 : 1).array() + kNormEpsilon).rsqrt();
+    }
+  }
   if (a.qkv_bias) data.rowwise() += RowVector(layer_->qkv_bias(columns));
   for (Tag head : HeadsOf(columns, a.head_dim)) {
     if (head >= a.num_heads + a.num_kv_heads) continue;
@@ -540,47 +575,6 @@ Local BlockRunner::ExpertDown(const Task& task, const Local& ffn, std::int64_t r
 Local BlockRunner::Add(const Local& a, const Local& b) const {
   if (*a.columns != *b.columns) Fail("the inputs' columns differ");
   return Like(a, a.columns, a.data + b.data);
-}
-
-std::pair<Local, Local> BlockRunner::LseRescale(const Task& task, std::int64_t rank) const {
-  const auto index = static_cast<std::size_t>(rank);
-  const Local& attended = *HeldOf(task.input).at[index];
-  const Local& lse = *HeldOf(task.input2).at[index];
-  const std::vector<std::int64_t> members = layouts_.Members(task.group, rank);
-  const auto own = static_cast<Tag>(std::find(members.begin(), members.end(), rank) - members.begin());
-  const Value& value = ValueOf(task.input);
-  const std::int64_t size = value.absorbed ? model_.attention.kv_lora_rank : model_.attention.VHeadDim();
-  const Tags heads = HeadsOf(*attended.columns, size);
-  if (lse.columns->size() != heads.size() * members.size()) Fail("the stacked log-sum-exps are not one a member");
-  Local out = attended;
-  Matrix merged(attended.data.rows(), static_cast<Eigen::Index>(heads.size()));
-  for (std::size_t h = 0; h < heads.size(); ++h) {
-    const auto at = static_cast<Eigen::Index>(h);
-    std::vector<Eigen::Index> columns;
-    for (std::size_t m = 0; m < members.size(); ++m) {
-      columns.push_back(FindColumns(*lse.columns, static_cast<Tag>(m) * kCopyStride + heads[h], 1));
-      if (columns.back() < 0) Fail("a member's log-sum-exp is missing");
-    }
-    for (Eigen::Index i = 0; i < attended.data.rows(); ++i) {
-      double most = -std::numeric_limits<double>::infinity(), sum = 0;
-      for (Eigen::Index column : columns) most = std::max(most, lse.data(i, column));
-      if (std::isinf(most)) {
-        // None of these ranks has a key of this query (a short context): another merge's turn, if there is one.
-        if (task.output2 == kNoValue) Fail("a query that no rank has keys for");
-        merged(i, at) = most;
-        out.data.block(i, at * size, 1, size).setZero();
-        continue;
-      }
-      for (Eigen::Index column : columns) sum += std::exp(lse.data(i, column) - most);
-      merged(i, at) = most + std::log(sum);
-      const double weight = std::exp(lse.data(i, columns[static_cast<std::size_t>(own)]) - merged(i, at));
-      out.data.block(i, at * size, 1, size) *= weight;
-    }
-  }
-  if (task.output2 == kNoValue) return {std::move(out), {}};
-  Local all = Like(attended, std::make_shared<const Tags>(heads), std::move(merged));
-  const Value& kept = ValueOf(task.output2);
-  return {std::move(out), Cut(all, layouts_.LocalTokens(kept, rank), layouts_.LocalColumns(kept, rank))};
 }
 
 }  // namespace shardscout::interpret

@@ -332,4 +332,45 @@ std::pair<Local, Local> BlockRunner::Attention(const Task& task, std::int64_t ra
   return {std::move(out), std::move(lse)};
 }
 
+std::pair<Local, Local> BlockRunner::LseRescale(const Task& task, std::int64_t rank) const {
+  const auto index = static_cast<std::size_t>(rank);
+  const Local& attended = *HeldOf(task.input).at[index];
+  const Local& lse = *HeldOf(task.input2).at[index];
+  const std::vector<std::int64_t> members = layouts_.Members(task.group, rank);
+  const auto own = static_cast<Tag>(std::find(members.begin(), members.end(), rank) - members.begin());
+  const Value& value = ValueOf(task.input);
+  const std::int64_t size = value.absorbed ? model_.attention.kv_lora_rank : model_.attention.VHeadDim();
+  const Tags heads = HeadsOf(*attended.columns, size);
+  if (lse.columns->size() != heads.size() * members.size()) Fail("the stacked log-sum-exps are not one a member");
+  Local out = attended;
+  Matrix merged(attended.data.rows(), static_cast<Eigen::Index>(heads.size()));
+  for (std::size_t h = 0; h < heads.size(); ++h) {
+    const auto at = static_cast<Eigen::Index>(h);
+    std::vector<Eigen::Index> columns;
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      columns.push_back(FindColumns(*lse.columns, static_cast<Tag>(m) * kCopyStride + heads[h], 1));
+      if (columns.back() < 0) Fail("a member's log-sum-exp is missing");
+    }
+    for (Eigen::Index i = 0; i < attended.data.rows(); ++i) {
+      double most = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (Eigen::Index column : columns) most = std::max(most, lse.data(i, column));
+      if (std::isinf(most)) {
+        // None of these ranks has a key of this query (a short context): another merge's turn, if there is one.
+        if (task.output2 == kNoValue) Fail("a query that no rank has keys for");
+        merged(i, at) = most;
+        out.data.block(i, at * size, 1, size).setZero();
+        continue;
+      }
+      for (Eigen::Index column : columns) sum += std::exp(lse.data(i, column) - most);
+      merged(i, at) = most + std::log(sum);
+      const double weight = std::exp(lse.data(i, columns[static_cast<std::size_t>(own)]) - merged(i, at));
+      out.data.block(i, at * size, 1, size) *= weight;
+    }
+  }
+  if (task.output2 == kNoValue) return {std::move(out), {}};
+  const Local all{attended.rows, std::make_shared<const Tags>(heads), std::move(merged), {}};
+  const Value& kept = ValueOf(task.output2);
+  return {std::move(out), Cut(all, layouts_.LocalTokens(kept, rank), layouts_.LocalColumns(kept, rank))};
+}
+
 }  // namespace shardscout::interpret

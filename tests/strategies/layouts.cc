@@ -284,8 +284,9 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
                         value.kind == TensorKind::kLse;
   const bool never_split = value.kind == TensorKind::kQueryLatent || value.kind == TensorKind::kLatent ||
                            value.kind == TensorKind::kScores || value.kind == TensorKind::kIds ||
-                           value.kind == TensorKind::kStatistic || value.kind == TensorKind::kIndexQuery ||
-                           value.kind == TensorKind::kIndexKey || value.kind == TensorKind::kSelection;
+                           value.kind == TensorKind::kStatistic || value.kind == TensorKind::kQkStatistic ||
+                           value.kind == TensorKind::kIndexQuery || value.kind == TensorKind::kIndexKey ||
+                           value.kind == TensorKind::kSelection;
   if (by_heads && value.features != FeatureSplit::kTensor && value.features != FeatureSplit::kNone) {
     throw InterpretError("heads are split over tp only");
   }
@@ -302,6 +303,9 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
     case TensorKind::kIds:
     case TensorKind::kStatistic:
       AppendSlice(0, 1, 1, part, &out);
+      break;
+    case TensorKind::kQkStatistic:
+      AppendSlice(0, 2, 1, part, &out);
       break;
     case TensorKind::kHidden:
     case TensorKind::kRouted:

@@ -43,6 +43,8 @@ LayerWeights RandomLayer(const ModelSpec& model, LayerKind kind, Rng& rng) {
     w.qkv_bias = RandomMatrix(rng, 1, width, 0.3);
     w.query_head_norm = RandomScale(rng, a.head_dim);
     w.key_head_norm = RandomScale(rng, a.head_dim);
+    w.whole_query_norm = RandomScale(rng, a.num_heads * a.head_dim);
+    w.whole_key_norm = RandomScale(rng, a.num_kv_heads * a.head_dim);
     w.attn_out = Projection(rng, a.num_heads * a.head_dim, h);
   } else {
     const std::int64_t query_width = a.num_heads * (a.qk_nope_head_dim + a.qk_rope_head_dim);
@@ -149,7 +151,7 @@ ReferenceModel::ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t
   SHARDSCOUT_CHECK(!model_.attention.output_bias && !model_.ffn_bias);
   SHARDSCOUT_CHECK(!model_.moe.shared_expert_gate && !model_.moe.router_correction_bias);
   SHARDSCOUT_CHECK(!model_.moe.router_bias && !model_.moe.expert_bias && !model_.attention.sinks);
-  SHARDSCOUT_CHECK(!model_.attention.whole_qk_norm && !model_.norm_bias && model_.norms_per_layer == 2);
+  SHARDSCOUT_CHECK(!model_.norm_bias && model_.norms_per_layer == 2);
   SHARDSCOUT_CHECK(model_.learned_positions == 0);
   Rng rng = Rng::Stream(seed, "reference-weights");
   weights_.embedding = RandomMatrix(rng, model_.vocab_size, model_.hidden_size, 1.0);
@@ -221,6 +223,12 @@ Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, Referenc
   if (grouped) {
     Matrix qkv = x * layer.qkv;
     if (a.qkv_bias) qkv.rowwise() += layer.qkv_bias;
+    if (a.whole_qk_norm) {
+      auto query = qkv.leftCols(heads * dim);
+      query = RmsNorm(query, layer.whole_query_norm).eval();
+      auto key = qkv.middleCols(heads * dim, a.num_kv_heads * dim);
+      key = RmsNorm(key, layer.whole_key_norm).eval();
+    }
     const Eigen::Index normed_heads = heads + a.num_kv_heads;
     for (Eigen::Index head = 0; head < normed_heads; ++head) {
       auto block = qkv.middleCols(head * dim, dim);

@@ -24,6 +24,7 @@ struct LayerWeights {
   std::vector<Matrix> expert_up, expert_down;       ///< By expert.
   RowVector input_norm, post_norm;                  ///< Scales of the RMS norms before attention and FFN.
   RowVector query_head_norm, key_head_norm;         ///< qk_norm: [head_dim]
+  RowVector whole_query_norm, whole_key_norm;       ///< whole_qk_norm: [heads * head_dim], [kv * head_dim]
   RowVector query_latent_norm, latent_norm;         ///< MLA.
   RowVector index_key_norm;                         ///< Indexer: [index_head_dim]
   RowVector qkv_bias;                               ///< As the columns of qkv.
@@ -69,7 +70,7 @@ std::vector<std::int64_t> TopPositions(const RowVector& scores, std::int64_t k);
 /// values are up-projected for every position. Not thread safe. Requests are computed when first asked for; a request's
 /// token ids are drawn again until, on every token and MoE layer, the last expert chosen beats the first one not chosen
 /// by more than 1e-3 (in score), so that rounding never changes the routing; alike for the positions that an indexer
-/// chooses. Not handled: biases but qkv's, sinks, norms of all heads or of a block's output, learned positions, the
+/// chooses. Not handled: biases but qkv's, sinks, norms of a block's output, learned positions, the
 /// shared expert's gate, the router's correction bias; the index key's norm is an RMS norm.
 class ReferenceModel {
  public:

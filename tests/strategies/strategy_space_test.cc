@@ -264,5 +264,83 @@ TEST(StrategySpace, WhyNotNamesTheRule) {
   EXPECT_NE(space.WhyNot(s), "");
 }
 
+/// Published facts of the models: the tensor parallel degrees up to 64 that divide the heads, and those of them that
+/// leave whole 128-blocks of FP8 on the width of an FFN (of an expert, where there are experts).
+struct LegalDegrees {
+  const char* preset;
+  std::vector<std::int64_t> heads;
+  std::vector<std::int64_t> fp8;
+};
+
+class PresetDegrees : public ::testing::TestWithParam<LegalDegrees> {};
+
+TEST_P(PresetDegrees, HeadsAndFp8BlocksDivide) {
+  ModelSpec model = LoadModel(GetParam().preset);
+  model.weight_dtype = DType::kFp8;
+  model.weight_quant_block = 0;
+  const Problem plain = SmallProblem(model, 64, WorkloadKind::kPrefill);
+  model.weight_quant_block = 128;
+  model.weight_quant_grouped = false;
+  const Problem blocks = SmallProblem(model, 64, WorkloadKind::kPrefill);
+  std::vector<std::int64_t> heads = {1}, fp8 = {1};
+  for (std::int64_t tp = 2; tp <= 64; ++tp) {
+    Strategy s;
+    s.tensor_parallel_size = tp;
+    if (!strategies::ShardingRules(plain).Admits(s, Operator::kAttnOut, Sharding::kHeads)) continue;
+    heads.push_back(tp);
+    const strategies::ShardingRules rules(blocks);
+    if (model.HasMoe() ? rules.ExpertTensorSplits(tp) : rules.Admits(s, Operator::kFfnDown, Sharding::kFfn)) {
+      fp8.push_back(tp);
+    }
+  }
+  EXPECT_EQ(heads, GetParam().heads);
+  EXPECT_EQ(fp8, GetParam().fp8);
+}
+
+const std::vector<std::int64_t> kPowersTo64 = {1, 2, 4, 8, 16, 32, 64};
+const std::vector<std::int64_t> kOf48 = {1, 2, 3, 4, 6, 8, 12, 16, 24, 48};
+const std::vector<std::int64_t> kOf96 = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48};
+const std::vector<std::int64_t> kOf40 = {1, 2, 4, 5, 8, 10, 20, 40};
+
+INSTANTIATE_TEST_SUITE_P(
+    Published, PresetDegrees,
+    ::testing::Values(
+        LegalDegrees{"dbrx", kOf48, {1, 2, 3, 4, 6, 12}}, LegalDegrees{"deepseek-v3", kPowersTo64, {1, 2, 4, 8, 16}},
+        LegalDegrees{"deepseek-v3.2", kPowersTo64, {1, 2, 4, 8, 16}}, LegalDegrees{"glm-4.5-air", kOf96, {1}},
+        LegalDegrees{"glm-4.5", kOf96, {1, 2, 3, 4, 6, 12}}, LegalDegrees{"glm-5", kPowersTo64, {1, 2, 4, 8, 16}},
+        LegalDegrees{"gpt-2", {1, 2, 3, 4, 6, 12}, {1, 2, 3, 4, 6, 12}},
+        LegalDegrees{"gpt-neox-20b", kPowersTo64, kPowersTo64}, LegalDegrees{"grok-1", kOf48, {1, 2, 4, 8, 16}},
+        LegalDegrees{"kimi-k2", kPowersTo64, {1, 2, 4, 8, 16}},
+        LegalDegrees{"llama-3.1-405b", kPowersTo64, {1, 2, 4, 8, 16, 32}},
+        LegalDegrees{"llama-3.1-70b", kPowersTo64, {1, 2, 4, 8, 16, 32}},
+        LegalDegrees{"llama-3.1-8b", {1, 2, 4, 8, 16, 32}, {1, 2, 4, 8, 16}},
+        LegalDegrees{"llama-4-maverick", kOf40, {1, 2, 4, 8}}, LegalDegrees{"llama-4-scout", kOf40, {1, 2, 4, 8}},
+        LegalDegrees{"minimax-m2.5", kOf48, {1, 2, 3, 4, 6, 12}},
+        LegalDegrees{"mixtral-8x22b", kOf48, {1, 2, 4, 8, 16}},
+        LegalDegrees{"mixtral-8x7b", {1, 2, 4, 8, 16, 32}, {1, 2, 4, 8, 16}},
+        LegalDegrees{"qwen1.5-moe-a2.7b", {1, 2, 4, 8, 16}, {1}}, LegalDegrees{"qwen2.5-72b", kPowersTo64, {1}},
+        LegalDegrees{"qwen3-235b-a22b", kPowersTo64, {1, 2, 4}},
+        LegalDegrees{"qwen3-30b-a3b", {1, 2, 4, 8, 16, 32}, {1, 2}},
+        LegalDegrees{"qwen3-32b", kPowersTo64, {1, 2, 4, 8}},
+        LegalDegrees{"qwen3-8b", {1, 2, 4, 8, 16, 32}, {1, 2, 4, 8, 16, 32}},
+        LegalDegrees{"qwen3-coder-480b-a35b", kOf96, {1, 2, 4}}),
+    [](const auto& test) {
+      std::string name = test.param.preset;
+      std::erase_if(name, [](char c) { return c == '.' || c == '-'; });
+      return name;
+    });
+
+TEST(PresetDegrees, PartsThatAreNotQuantisedHaveNoBlocks) {
+  // gpt-oss: MXFP4 experts of 2880 = 90 blocks of 32; attention is not quantised.
+  const Problem problem = SmallProblem(LoadModel("gpt-oss-120b"), 64, WorkloadKind::kPrefill);
+  const strategies::ShardingRules rules(problem);
+  EXPECT_TRUE(rules.ExpertTensorSplits(2));
+  EXPECT_TRUE(rules.ExpertTensorSplits(3));
+  EXPECT_FALSE(rules.ExpertTensorSplits(4));
+  Strategy s;
+  s.tensor_parallel_size = 32;  // hidden 2880 = 32 * 90, no multiple of 32
+  EXPECT_TRUE(rules.Admits(s, Operator::kAttnOut, Sharding::kHidden));
+}
+
 }  // namespace
 }  // namespace shardscout

@@ -70,6 +70,8 @@ inline std::vector<ModelSpec> TinyModels() {
   models.push_back(WithMoe(MultiLatent("mla-mixed12", 0, 2), 12, 3, 48, 1));
   models.push_back(WithMoe(MultiLatent("mla-moe8-tied", 12, 2), 8, 2, 0, 0));
   models.back().tie_word_embeddings = true;
+  models.push_back(WithMoe(Grouped("gqa2-wholenorm-mixed4", 8, 2, 2), 4, 2, 0, 1));
+  models.back().attention.whole_qk_norm = true;
   models.push_back(Grouped("gqa4-mixed-windows", 8, 4, 3));
   models.back().attention.sliding_window = 4;
   models.back().full_attention_layers = {1};
