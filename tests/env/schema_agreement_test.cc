@@ -53,7 +53,7 @@ class Schemas {
 
 /// What only the reader knows.
 bool IsBeyondSchemas(std::string_view error) {
-  static constexpr std::array<std::string_view, 15> kReasons = {
+  static constexpr std::array<std::string_view, 16> kReasons = {
       "of the tier inside it",        // tiers nest
       "devices of the cluster",       // the outermost covers it
       "#/problem/digest",             // a digest
@@ -62,6 +62,7 @@ bool IsBeyondSchemas(std::string_view error) {
       "exactly for",                  //
       "expected a divisor",           //
       "at most num_experts",          //
+      "index_topk together",          //
       "expected \"variable=value\"",  // problem options
       "to be held",                   //
       "admits no value",              //
