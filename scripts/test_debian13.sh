@@ -35,12 +35,12 @@ for folder in proc dev; do
   mounted+=("$root/$folder")
 done
 
-rm -rf "$root/root/shardscout" "$root/root/data"
-mkdir -p "$root/root/shardscout"
-git archive HEAD | tar -x -C "$root/root/shardscout"
+rm -rf "$root/srv/shardscout" "$root/srv/data"
+mkdir -p "$root/srv/shardscout"
+git archive HEAD | tar -x -C "$root/srv/shardscout"
 data=
 if [ -n "${SHARDSCOUT_DATA:-}" ]; then
-  cp -r "$SHARDSCOUT_DATA" "$root/root/data"
-  data=/root/data
+  cp -r "$SHARDSCOUT_DATA" "$root/srv/data"
+  data=/srv/data
 fi
-chroot "$root" env ${data:+SHARDSCOUT_DATA=$data} LC_ALL=C.UTF-8 /root/shardscout/test.sh
+chroot "$root" env ${data:+SHARDSCOUT_DATA=$data} LC_ALL=C.UTF-8 /srv/shardscout/test.sh
