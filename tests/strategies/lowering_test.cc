@@ -224,7 +224,8 @@ TEST(Lowering, AnIndexerScoresAllPositionsAndAttentionSeesTheBest) {
 }
 
 TEST(Lowering, AnIndexersPositionsAreNotSplit) {
-  const StrategySpace space(SmallProblem(testing::IndexerModel(), 8, WorkloadKind::kDecode));
+  const Problem problem = SmallProblem(testing::IndexerModel(), 8, WorkloadKind::kDecode);
+  const StrategySpace space(problem);
   Strategy s;
   s.batch_size = 16;
   s.context_parallel_size = 2;
