@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "baselines/annealing.h"
+#include "baselines/exact.h"
+#include "baselines/exhaustive.h"
 #include "baselines/megatron.h"
 #include "baselines/megatron_tuned.h"
 #include "baselines/random_search.h"
@@ -15,11 +17,11 @@ namespace {
 
 template <class Config>
 void Add(SearcherRegistry& registry, std::string name, std::string description,
-         std::unique_ptr<Searcher> (*make)(const Config&)) {
+         std::unique_ptr<Searcher> (*make)(const Config&), std::string only_evaluator = {}) {
   registry.Register(std::move(name),
                     {std::move(description),
                      [make](const SearcherSettings& settings) { return make(env::ReadSettings<Config>(settings)); },
-                     env::DescribeSettings<Config>()});
+                     env::DescribeSettings<Config>(), std::move(only_evaluator)});
 }
 
 }  // namespace
@@ -29,6 +31,9 @@ void RegisterBuiltinSearchers(SearcherRegistry& registry) {
   Add(registry, "random-walk", "steps to random neighbours, always accepted", baselines::MakeRandomWalk);
   Add(registry, "annealing", "simulated annealing with restarts", baselines::MakeAnnealing);
   Add(registry, "megatron", "the Megatron rule: its first feasible candidate", baselines::MakeMegatron);
+  Add(registry, "exact", "the proved optimum of the analytical evaluator, by branch and bound", baselines::MakeExact,
+      "analytical");
+  Add(registry, "exhaustive", "every strategy of a small space", baselines::MakeExhaustive);
   Add(registry, "megatron-tuned", "Megatron's shardings over all degrees and batches", baselines::MakeMegatronTuned);
 }
 

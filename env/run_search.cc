@@ -111,6 +111,12 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   CheckRequest(request);
   const std::unique_ptr<Evaluator> evaluator = evaluators.Make(request.evaluator, problem);
   const std::unique_ptr<Searcher> searcher = searchers.Make(request.searcher, request.settings);
+  const std::string& only = searchers.entries().at(request.searcher).only_evaluator;
+  if (!only.empty() && only != request.evaluator) {
+    throw SpecError("--searcher " + request.searcher,
+                    "knows the " + only + " evaluator from the inside and works with no other, found --evaluator " +
+                        request.evaluator);
+  }
   const StrategySpace space(problem);
 
   SearchReport report;
@@ -148,6 +154,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   if (report.best && report.best->evaluation.Feasible()) {
     report.plan = MakePlan(problem, request, space, *report.best, evaluators);
     report.plan->search = ProvenanceOf(request, report, *searcher);
+    report.plan->certificate = searcher->Proof();
   }
   report.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return report;

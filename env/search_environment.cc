@@ -69,6 +69,7 @@ struct SearchEnvironment::Impl {
   };
 
   std::int64_t Remaining() const { return options.budget - charged; }
+  int Threads() const { return options.threads > 0 ? options.threads : omp_get_max_threads(); }
 
   bool Over() {
     if (ended != EndReason::kNone) return true;
@@ -115,7 +116,7 @@ struct SearchEnvironment::Impl {
   std::vector<Journal::Entry> EvaluateFresh(const std::vector<Strategy>& fresh) const {
     std::vector<Journal::Entry> entries(fresh.size());
     std::vector<std::exception_ptr> failures(fresh.size());
-    const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
+    const int threads = Threads();
     const auto count = static_cast<std::ptrdiff_t>(fresh.size());
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (count > 1)
     for (std::ptrdiff_t i = 0; i < count; ++i) {
@@ -184,6 +185,7 @@ SearchEnvironment::~SearchEnvironment() = default;
 
 const StrategySpace& SearchEnvironment::space() const { return impl_->space; }
 const Problem& SearchEnvironment::problem() const { return impl_->space.problem(); }
+int SearchEnvironment::threads() const { return impl_->Threads(); }
 
 std::vector<Scored> SearchEnvironment::Evaluate(std::span<const Strategy> batch) {
   Impl& impl = *impl_;
@@ -216,6 +218,10 @@ std::int64_t SearchEnvironment::Remaining() const { return impl_->Remaining(); }
 std::int64_t SearchEnvironment::Evaluations() const { return impl_->charged; }
 std::int64_t SearchEnvironment::FeasibleEvaluations() const { return impl_->feasible; }
 EndReason SearchEnvironment::ended() const { return impl_->ended; }
+EndReason SearchEnvironment::Poll() {
+  impl_->Over();
+  return impl_->ended;
+}
 const std::optional<Scored>& SearchEnvironment::best() const { return impl_->best; }
 std::vector<Scored> SearchEnvironment::Top(std::size_t n) const {
   std::vector<Scored> all;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "shardscout/error.h"
 #include "strategies/space_impl.h"
@@ -553,6 +554,24 @@ Strategy StrategySpace::Decode(const Choices& choices) const {
     SetVariable(s, v, Values(v)[static_cast<std::size_t>(choices[static_cast<std::size_t>(v)])]);
   }
   return s;
+}
+
+void StrategySpace::ForEach(const std::function<bool(const Strategy&)>& visit) const {
+  Choices prefix;
+  const std::function<bool()> descend = [&] {
+    if (std::cmp_equal(prefix.size(), kNumVariables)) return visit(Decode(prefix));
+    std::vector<std::uint8_t> mask;
+    AllowedChoices(prefix, mask);
+    for (std::size_t i = 0; i < mask.size(); ++i) {
+      if (mask[i] == 0) continue;
+      prefix.push_back(static_cast<int>(i));
+      const bool go_on = descend();
+      prefix.pop_back();
+      if (!go_on) return false;
+    }
+    return true;
+  };
+  descend();
 }
 
 SpaceSize StrategySpace::Size() const {

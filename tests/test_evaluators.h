@@ -91,22 +91,10 @@ inline Problem SingleProblem() {
 /// Every member of a (small) space, in lexicographic order.
 inline std::vector<Strategy> AllMembers(const StrategySpace& space) {
   std::vector<Strategy> members;
-  Choices prefix;
-  const std::function<void()> visit = [&] {
-    if (static_cast<int>(prefix.size()) == kNumVariables) {
-      members.push_back(space.Decode(prefix));
-      return;
-    }
-    std::vector<std::uint8_t> mask;
-    space.AllowedChoices(prefix, mask);
-    for (std::size_t i = 0; i < mask.size(); ++i) {
-      if (mask[i] == 0) continue;
-      prefix.push_back(static_cast<int>(i));
-      visit();
-      prefix.pop_back();
-    }
-  };
-  visit();
+  space.ForEach([&](const Strategy& strategy) {
+    members.push_back(strategy);
+    return true;
+  });
   return members;
 }
 

@@ -85,9 +85,10 @@ struct AnalyticalEvaluator::Impl {
   /// The blocks priced so far for one tuple of degrees and batch.
   struct Table {
     Table(const Problem& problem, const Strategy& s)
-        : spans(problem.cluster(), s), stages(SplitLayers(problem.model(), s.pipeline_parallel_size)) {}
+        : spans(problem.cluster(), s),
+          stages(ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size))) {}
     SpanCache spans;
-    std::vector<Stage> stages;
+    std::vector<StageClass> stages;
     std::unordered_map<std::uint32_t, BlockCost> blocks;
     std::unordered_map<std::uint32_t, TransferCost> transfers;
   };
@@ -197,7 +198,7 @@ Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   cost.head = price(BlockKind::kHead);
   const auto [in_prefill, in_decode] = blocks(BlockKind::kTransfer);
   cost.transfer = PriceTransfer(cluster, in_prefill, in_decode, spans);
-  return Assemble(impl_->problem, program.strategy, program.stages, cost);
+  return Assemble(impl_->problem, program.strategy, ClassifyStages(impl_->problem.model(), program.stages), cost);
 }
 
 Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {

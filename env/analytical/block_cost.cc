@@ -39,53 +39,40 @@ struct StageSums {
   double slowest_s = 0;
 };
 
-StageSums SumStages(const ModelSpec& model, const std::vector<Stage>& stages, const StrategyCost& cost,
-                    std::size_t phase) {
+StageSums SumStages(const std::vector<StageClass>& stages, const StrategyCost& cost, std::size_t phase) {
   StageSums sums;
-  const std::size_t n = stages.size();
-  for (std::size_t i = 0; i < n; ++i) {
-    const Stage& stage = stages[i];
-    const std::int64_t windows = NumWindowLayers(model, stage);
-    double time_s = static_cast<double>(stage.num_layers - windows) * cost.attention.time_s[phase] +
-                    static_cast<double>(windows) * cost.window_attention.time_s[phase] +
-                    static_cast<double>(stage.num_dense) * cost.dense_ffn.time_s[phase] +
-                    static_cast<double>(stage.num_moe) * cost.moe.time_s[phase];
-    if (i == 0) time_s += cost.embedding.time_s[phase];
-    if (i + 1 == n) time_s += cost.head.time_s[phase];
-    if (i + 1 < n) {
+  for (const StageClass& c : stages) {
+    double time_s = static_cast<double>(c.stage.num_layers - c.num_windows) * cost.attention.time_s[phase] +
+                    static_cast<double>(c.num_windows) * cost.window_attention.time_s[phase] +
+                    static_cast<double>(c.stage.num_dense) * cost.dense_ffn.time_s[phase] +
+                    static_cast<double>(c.stage.num_moe) * cost.moe.time_s[phase];
+    if (c.first) time_s += cost.embedding.time_s[phase];
+    if (c.last) time_s += cost.head.time_s[phase];
+    if (!c.last) {
       time_s += cost.transfer.send_s[phase];
-    } else if (n > 1 && phase == kDecode) {
+    } else if (!c.first && phase == kDecode) {
       time_s += cost.transfer.return_s;
     }
-    sums.sum_s += time_s;
+    sums.sum_s += static_cast<double>(c.count) * time_s;
     sums.slowest_s = std::max(sums.slowest_s, time_s);
   }
   return sums;
 }
 
-MemoryUse FullestStage(const Problem& problem, const Strategy& s, const std::vector<Stage>& stages,
-                       const StrategyCost& cost) {
+MemoryUse FullestStage(const Problem& problem, const std::vector<StageClass>& stages, const StrategyCost& cost,
+                       const StorageTerms& storage) {
   MemoryUse memory;
   memory.limit_bytes = problem.MemoryLimitBytes();
   memory.reserved_bytes = problem.cluster().device.reserved_bytes;
-  const ModelSpec& model = problem.model();
-  const double index_bytes = IndexCacheBytesPerLayer(problem, s);
-  const auto cache_bytes = [&](BlockKind kind) {
-    return CacheElementsPerLayer(problem, s, kind) * BytesPerElement(model.kv_dtype) + index_bytes;
-  };
-  const double full_cache = cache_bytes(BlockKind::kAttention);
-  const double window_cache = model.HasMixedWindows() ? cache_bytes(BlockKind::kWindowAttention) : 0;
-  for (std::size_t i = 0; i < stages.size(); ++i) {
-    const Stage& stage = stages[i];
-    const std::int64_t windows = NumWindowLayers(model, stage);
-    double weights = static_cast<double>(stage.num_layers) * cost.attention.weight_bytes +
-                     static_cast<double>(stage.num_dense) * cost.dense_ffn.weight_bytes +
-                     static_cast<double>(stage.num_moe) * cost.moe.weight_bytes;
-    if (i == 0) weights += cost.embedding.weight_bytes;
-    if (i + 1 == stages.size()) weights += cost.head.weight_bytes;
-    if (SharesEmbedding(model, s)) weights -= cost.embedding.table_bytes;
-    const double cache =
-        static_cast<double>(stage.num_layers - windows) * full_cache + static_cast<double>(windows) * window_cache;
+  for (const StageClass& c : stages) {
+    double weights = static_cast<double>(c.stage.num_layers) * cost.attention.weight_bytes +
+                     static_cast<double>(c.stage.num_dense) * cost.dense_ffn.weight_bytes +
+                     static_cast<double>(c.stage.num_moe) * cost.moe.weight_bytes;
+    if (c.first) weights += cost.embedding.weight_bytes;
+    if (c.last) weights += cost.head.weight_bytes;
+    if (storage.shares_embedding) weights -= cost.embedding.table_bytes;
+    const double cache = static_cast<double>(c.stage.num_layers - c.num_windows) * storage.full_cache_bytes +
+                         static_cast<double>(c.num_windows) * storage.window_cache_bytes;
     if (weights + cache > memory.weight_bytes + memory.kv_cache_bytes) {
       memory.weight_bytes = weights;
       memory.kv_cache_bytes = cache;
@@ -110,11 +97,36 @@ const std::vector<GroupSpan>& SpanCache::Find(const Group& group, std::int64_t r
   return *spans_.emplace_back(group, std::move(spans)).second;
 }
 
+std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector<Stage>& stages) {
+  std::vector<StageClass> classes;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const StageClass next{.stage = stages[i],
+                          .num_windows = NumWindowLayers(model, stages[i]),
+                          .first = i == 0,
+                          .last = i + 1 == stages.size()};
+    const auto alike = std::find_if(classes.begin(), classes.end(), [&](const StageClass& c) {
+      return c.first == next.first && c.last == next.last && c.num_windows == next.num_windows &&
+             c.stage.num_layers == next.stage.num_layers && c.stage.num_dense == next.stage.num_dense;
+    });
+    if (alike == classes.end()) {
+      classes.push_back(next);
+    } else {
+      ++alike->count;
+    }
+  }
+  return classes;
+}
+
 const std::vector<GroupSpan>& SpanCache::Of(const Group& group) {
+  if (stage_size_ == 0) {
+    const std::int64_t period = group.size * group.stride;
+    return Find(group, period, (replicas_ + period - 1) / period);
+  }
   return Find(group, stage_size_, stages_ * replicas_);
 }
 
 const std::vector<GroupSpan>& SpanCache::OfPipeline() {
+  SHARDSCOUT_CHECK_OP(stage_size_, >, 0);
   return Find({stages_, stage_size_}, stage_size_ * stages_, replicas_);
 }
 
@@ -156,8 +168,24 @@ TransferCost PriceTransfer(const ClusterSpec& cluster, const Block* prefill, con
   return cost;
 }
 
-Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<Stage>& stages,
+StorageTerms StorageOf(const Problem& problem, const Strategy& s) {
+  const ModelSpec& model = problem.model();
+  const double index_bytes = IndexCacheBytesPerLayer(problem, s);
+  const auto cache_bytes = [&](BlockKind kind) {
+    return CacheElementsPerLayer(problem, s, kind) * BytesPerElement(model.kv_dtype) + index_bytes;
+  };
+  return {.full_cache_bytes = cache_bytes(BlockKind::kAttention),
+          .window_cache_bytes = model.HasMixedWindows() ? cache_bytes(BlockKind::kWindowAttention) : 0,
+          .shares_embedding = SharesEmbedding(model, s)};
+}
+
+Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
                     const StrategyCost& cost) {
+  return Assemble(problem, s, stages, cost, StorageOf(problem, s));
+}
+
+Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
+                    const StrategyCost& cost, const StorageTerms& storage) {
   const WorkloadSpec& workload = problem.workload();
   const DeviceSpec& device = problem.cluster().device;
   const auto devices = static_cast<double>(problem.cluster().num_devices);
@@ -170,8 +198,8 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   const auto microbatches = static_cast<double>(s.num_microbatches);
   const auto input = static_cast<double>(workload.input_tokens);
   const auto output = static_cast<double>(workload.output_tokens);
-  const StageSums prefill = SumStages(problem.model(), stages, cost, kPrefill);
-  const StageSums decode = SumStages(problem.model(), stages, cost, kDecode);
+  const StageSums prefill = SumStages(stages, cost, kPrefill);
+  const StageSums decode = SumStages(stages, cost, kDecode);
   const double decode_s = std::max(microbatches * decode.slowest_s, decode.sum_s);
   switch (workload.kind) {
     case WorkloadKind::kPrefill:
@@ -195,7 +223,7 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   m.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * devices / m.throughput_tokens_per_s * 1e6;
   m.energy_j_per_token = device.power_w * devices / m.throughput_tokens_per_s;
 
-  e.memory = FullestStage(problem, s, stages, cost);
+  e.memory = FullestStage(problem, stages, cost, storage);
   e.excess.memory = e.memory.TotalBytes() / e.memory.limit_bytes - 1;
   e.excess.ttft = -1;
   e.excess.tpot = -1;

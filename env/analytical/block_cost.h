@@ -28,9 +28,24 @@ struct TransferCost {
   double max_payload_bytes = 0;
 };
 
+/// Stages that are alike: as many layers of each kind, at the same end of the pipeline.
+struct StageClass {
+  Stage stage;                   ///< The first of them.
+  std::int64_t num_windows = 0;  ///< Of its layers, those whose attention is kWindowAttention.
+  std::int64_t count = 1;
+  bool first = false;  ///< Of the pipeline: holds the embedding.
+  bool last = false;   ///< Holds the head.
+};
+std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector<Stage>& stages);
+
 /// Spans of the groups of one tuple of degrees, found once each.
 class SpanCache {
  public:
+  /// Spans that the mesh groups (those that tile their stage) of every strategy on `least_devices` devices or more have
+  /// among theirs, and all of them on just so many: a group's spans depend on the degrees by the number of devices in
+  /// use only, and grow with it. Knows no pipelines.
+  SpanCache(const ClusterSpec& cluster, std::int64_t least_devices)
+      : cluster_(cluster), stage_size_(0), stages_(1), replicas_(least_devices) {}
   SpanCache(const ClusterSpec& cluster, const Strategy& degrees)
       : cluster_(cluster),
         stage_size_(degrees.StageSize()),
@@ -44,7 +59,7 @@ class SpanCache {
   const std::vector<GroupSpan>& Find(const Group& group, std::int64_t ranks, std::int64_t times);
 
   const ClusterSpec& cluster_;
-  std::int64_t stage_size_, stages_, replicas_;
+  std::int64_t stage_size_, stages_, replicas_;  ///< stage_size_ 0: mesh groups on replicas_ devices.
   std::vector<std::pair<Group, std::unique_ptr<std::vector<GroupSpan>>>> spans_;
 };
 
@@ -78,7 +93,21 @@ struct StrategyCost {
 ///
 /// Memory is that of the fullest stage: weights, cache at the last position, the largest block's activations, staging
 /// for the largest collective, and the reserve.
-Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<Stage>& stages,
+Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
                     const StrategyCost& cost);
+
+/// What the shardings decide of a strategy's memory beside its blocks.
+struct StorageTerms {
+  double full_cache_bytes = 0;    ///< Of one layer of kAttention, the indexer's keys included.
+  double window_cache_bytes = 0;  ///< Of one layer of kWindowAttention.
+  bool shares_embedding = false;
+};
+StorageTerms StorageOf(const Problem& problem, const Strategy& strategy);
+
+/// The same from given terms: of `strategy` only the degrees, the batch, the micro-batches and PrefillRequests count.
+/// Every metric, and the memory, grows or stays with every time, byte and count in `cost` and `storage` (throughput
+/// falls or stays), so that lower bounds of those give bounds of these.
+Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
+                    const StrategyCost& cost, const StorageTerms& storage);
 
 }  // namespace shardscout::env

@@ -72,8 +72,8 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
 std::size_t BestReport(std::span<const SearchReport> reports);
 
 /// Each chosen searcher's share of a configuration file and of "--set name.key=value" assignments, in the order of
-/// `chosen`. The file is one JSON object: searcher name -> object of its settings (an empty `config_place`: no file); it
-/// may speak of searchers that were not chosen, an assignment may not. SpecError for a name that is not registered.
+/// `chosen`. The file is one JSON object: searcher name -> object of its settings (an empty `config_place`: no file);
+/// it may speak of searchers that were not chosen, an assignment may not. SpecError for a name that is not registered.
 std::vector<SearcherSettings> SettingsFor(const std::vector<std::string>& chosen, const SearcherRegistry& searchers,
                                           std::string_view config_json, const std::string& config_place,
                                           const std::vector<std::string>& assignments);

@@ -63,6 +63,7 @@ class SearchEnvironment {
 
   const StrategySpace& space() const;
   const Problem& problem() const;
+  int threads() const;  ///< For work that a searcher does itself between evaluations.
 
   /// Scores a batch, in parallel; answers in the order asked. Strategies must be members of the space (checked). New
   /// ones are charged in batch order; those past the end of the budget are left out of the answer together with
@@ -80,6 +81,8 @@ class SearchEnvironment {
   std::int64_t Evaluations() const;  ///< Charged so far.
   std::int64_t FeasibleEvaluations() const;
   EndReason ended() const;  ///< kNone while evaluations are given.
+  /// Looks at the clock and at Ctrl-C, as Evaluate does before each batch: for a searcher that computes long between.
+  EndReason Poll();
   const std::optional<Scored>& best() const;
 
   /// The `n` best distinct strategies scored so far, best first (fewer where fewer were scored).

@@ -4,11 +4,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "shardscout/plan.h"
 #include "shardscout/search_environment.h"
 
 namespace shardscout {
@@ -37,6 +39,8 @@ class Searcher {
   virtual SearchStatus Search(SearchEnvironment& environment, std::uint64_t seed) = 0;
   /// The effective configuration as one JSON object.
   virtual std::string ConfigJson() const = 0;
+  /// What the last search proved, where it proved something.
+  virtual std::optional<Certificate> Proof() const { return std::nullopt; }
 };
 
 /// The status of a finished search, from what the searcher claims and why the environment ended.
@@ -64,6 +68,7 @@ class SearcherRegistry {
     std::string description;
     Factory factory;
     std::vector<SettingDescription> settings;
+    std::string only_evaluator = {};  ///< The one that it knows the inside of and can search with; "": any.
   };
   void Register(std::string name, Entry entry);
   /// SpecError with the nearest name for an unknown one.
@@ -75,7 +80,7 @@ class SearcherRegistry {
   std::map<std::string, Entry> entries_;
 };
 
-/// random, random-walk, annealing, megatron, megatron-tuned.
+/// random, random-walk, annealing, megatron, megatron-tuned, exhaustive, exact.
 void RegisterBuiltinSearchers(SearcherRegistry& registry);
 
 /// ppo. Defined in shardscout::agents; the header is free of torch.

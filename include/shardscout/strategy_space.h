@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -56,6 +57,7 @@ struct SpaceSize {
 class StrategySpace {
  public:
   explicit StrategySpace(const Problem& problem);
+  explicit StrategySpace(Problem&&) = delete;
   ~StrategySpace();
   StrategySpace(const StrategySpace&) = delete;
   StrategySpace& operator=(const StrategySpace&) = delete;
@@ -93,6 +95,9 @@ class StrategySpace {
   /// of the two allowed neighbours in Values; degrees: half the time a second degree gives way so that the product is
   /// kept), the rest is repaired. The strategy itself where the space has one member.
   Strategy Neighbour(const Strategy& strategy, Rng& rng) const;
+
+  /// Calls `visit` for every member, in lexicographic order, until it returns false. For small spaces.
+  void ForEach(const std::function<bool(const Strategy&)>& visit) const;
 
   /// Counts; cheap after the first call.
   SpaceSize Size() const;

@@ -1,0 +1,323 @@
+#include "baselines/exact/branching.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "shardscout/error.h"
+#include "shardscout/reward.h"
+
+namespace shardscout::baselines::exact {
+namespace {
+
+/// Bounds that are not made by Assemble() are computed in another order than prices are, and so differ in the last
+/// bits.
+constexpr double kRounding = 1 + 1e-9;
+constexpr std::int64_t kTensorsPerRoot = 64;
+
+void AddDivisors(std::int64_t n, std::set<std::int64_t>& divisors) {
+  for (std::int64_t d = 1; d * d <= n; ++d) {
+    if (n % d == 0) divisors.insert({d, n / d});
+  }
+}
+
+}  // namespace
+
+double ScoreOf(const Problem& problem, const Evaluation& evaluation) {
+  const ObjectiveValue found = ObjectiveOf(evaluation, problem.workload().objective, problem.workload().kind);
+  if (found.value <= 0) return 0;
+  return found.larger_is_better ? found.value : 1 / found.value;
+}
+
+Branching::Branching(const StrategySpace& space) : space_(space), problem_(space.problem()), maker_(space) {
+  std::set<std::int64_t> requests;
+  for (std::int64_t batch : Values(Variable::kBatchSize)) {
+    for (std::int64_t m : Values(Variable::kNumMicrobatches)) {
+      if (m <= batch && batch % m == 0) requests.insert(batch / m);
+    }
+  }
+  requests_.assign(requests.begin(), requests.end());
+  for (std::int64_t ep : Values(Variable::kExpertParallelSize)) {
+    for (std::int64_t etp : Values(Variable::kExpertTensorParallelSize)) meshes_.push_back({ep, etp});
+  }
+  const ModelSpec& model = problem_.model();
+  if (model.HasDense()) {
+    std::set<std::int64_t> parts;
+    AddDivisors(model.ffn_size, parts);
+    AddDivisors(model.hidden_size, parts);
+    ffn_parts_.assign(parts.begin(), parts.end());
+  }
+  stages_.resize(static_cast<std::size_t>(Values(Variable::kPipelineParallelSize).back()) + 1);
+  for (std::int64_t pp : Values(Variable::kPipelineParallelSize)) {
+    stages_[static_cast<std::size_t>(pp)] = env::ClassifyStages(model, SplitLayers(model, pp));
+  }
+  overlap_ = static_cast<Overlap>(Values(Variable::kOverlap).front());
+}
+
+bool Branching::HasValue(Variable variable, std::int64_t value) const {
+  const auto values = Values(variable);
+  return std::binary_search(values.begin(), values.end(), value);
+}
+
+const std::vector<env::StageClass>& Branching::StagesOf(std::int64_t pp) const {
+  return stages_[static_cast<std::size_t>(pp)];
+}
+
+Strategy Branching::StrategyOf(const Node& node, std::int64_t dp) const {
+  Strategy s;
+  s.pipeline_parallel_size = node.pp;
+  s.tensor_parallel_size = node.shape.tp;
+  s.context_parallel_size = node.shape.cp;
+  s.data_parallel_size = dp;
+  s.expert_parallel_size = node.mesh.ep;
+  s.expert_tensor_parallel_size = node.mesh.etp;
+  s.batch_size = node.shape.requests * node.microbatches;
+  s.num_microbatches = node.microbatches;
+  s.residual_layout = node.setting.residual;
+  s.overlap = overlap_;
+  if (node.setting.attention_token) s.SetSharding(Operator::kAttention, Sharding::kToken);
+  if (node.setting.head_token) s.SetSharding(Operator::kLmHead, Sharding::kToken);
+  return s;
+}
+
+std::int64_t Branching::SmallestDp(const Node& node) const {
+  const std::int64_t cell = node.shape.tp * node.shape.cp;
+  const bool tp_group = HasValue(Variable::kDenseFfnGroup, static_cast<std::int64_t>(DenseFfnGroup::kTp));
+  for (std::int64_t dp : Values(Variable::kDataParallelSize)) {
+    if (cell * dp > problem_.cluster().num_devices) return 0;
+    if (cell * dp % node.mesh.Size() != 0) continue;
+    Strategy s = StrategyOf(node, dp);
+    if ((tp_group && maker_.rules().FfnGroup(s, DenseFfnGroup::kTp)) ||
+        (maker_.rules().FfnGroup(s, DenseFfnGroup::kStage) &&
+         HasValue(Variable::kDenseFfnGroup, static_cast<std::int64_t>(DenseFfnGroup::kStage)))) {
+      return dp;
+    }
+  }
+  return 0;
+}
+
+std::vector<Node> Branching::Roots() const {
+  std::vector<Node> roots;
+  const auto tps = static_cast<std::int64_t>(Values(Variable::kTensorParallelSize).size());
+  for (std::int64_t first = 0; first < tps; first += kTensorsPerRoot) {
+    roots.push_back({.bound = std::numeric_limits<double>::infinity(), .first_tp = first});
+  }
+  return roots;
+}
+
+Expansion Branching::Expand(const Node& node, double at_least) const {
+  Expansion into;
+  switch (node.level) {
+    case Level::kRoot:
+      ExpandRoot(node, at_least, into);
+      break;
+    case Level::kTensor:
+      ExpandTensor(node, at_least, into);
+      break;
+    case Level::kShape:
+      ExpandShape(node, at_least, into);
+      break;
+    case Level::kMesh:
+      ExpandMesh(node, at_least, into);
+      break;
+    case Level::kPipeline:
+      ExpandPipeline(node, at_least, into);
+      break;
+  }
+  return into;
+}
+
+std::shared_ptr<const WorkBound> Branching::WorkOf(std::int64_t tp) const {
+  return work_.Get({tp}, [&] {
+    const auto splits = std::find_if(requests_.begin(), requests_.end(), [&](std::int64_t r) { return r % tp == 0; });
+    return WorkBound(maker_, tp, splits == requests_.end() ? requests_.front() : *splits);
+  });
+}
+
+void Branching::ExpandRoot(const Node& node, double at_least, Expansion& into) const {
+  const auto tps = Values(Variable::kTensorParallelSize);
+  const auto first = static_cast<std::size_t>(node.first_tp);
+  for (std::size_t i = first; i < std::min(tps.size(), first + kTensorsPerRoot); ++i) {
+    Node child{.level = Level::kTensor, .shape = {.tp = tps[i]}};
+    // As if rows without end came in no time.
+    const std::shared_ptr<const WorkBound> work = WorkOf(tps[i]);
+    const bool decode = problem_.workload().HasPhase(Phase::kDecode);
+    const double rows_per_s = work->MostRowsPerSecond(decode ? Phase::kDecode : Phase::kPrefill);
+    child.bound = ScoreAtMost(rows_per_s / static_cast<double>(tps[i]), work->LayerSeconds(Phase::kPrefill, 0),
+                              work->LayerSeconds(Phase::kDecode, 0));
+    if (child.bound > at_least) into.children.push_back(child);
+  }
+}
+
+double Branching::ScoreAtMost(double per_device, double ttft_s, double tpot_s) const {
+  const WorkloadSpec& workload = problem_.workload();
+  const auto exceeds = [](double seconds, const std::optional<double>& target) {
+    return target && seconds > *target * kRounding;
+  };
+  if (workload.HasPhase(Phase::kPrefill) && exceeds(ttft_s, workload.ttft_target_s)) return 0;
+  if (workload.HasPhase(Phase::kDecode) && exceeds(tpot_s, workload.tpot_target_s)) return 0;
+  const DeviceSpec& device = problem_.cluster().device;
+  Evaluation evaluation;
+  evaluation.metrics.ttft_s = ttft_s;
+  evaluation.metrics.tpot_s = tpot_s;
+  evaluation.metrics.throughput_per_device = per_device;
+  evaluation.metrics.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * 1e6 / per_device;
+  evaluation.metrics.energy_j_per_token = device.power_w / per_device;
+  return ScoreOf(problem_, evaluation) * kRounding;
+}
+
+double Branching::ScoreOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s,
+                              double decode_s) const {
+  const WorkloadSpec& workload = problem_.workload();
+  const auto requests = static_cast<double>(shape.requests);
+  const auto devices = static_cast<double>(shape.tp * shape.cp);
+  const auto output = static_cast<double>(workload.output_tokens);
+  switch (workload.kind) {
+    case WorkloadKind::kPrefill:
+      return ScoreAtMost(requests * static_cast<double>(workload.input_tokens) / (devices * prefill_s), prefill_s, 0);
+    case WorkloadKind::kDecode:
+      return ScoreAtMost(requests / (devices * decode_s), 0, decode_s);
+    case WorkloadKind::kServe: {
+      const double batch_s = output * decode_s + requests / static_cast<double>(prefill_requests) * prefill_s;
+      return ScoreAtMost(requests * output / (devices * batch_s), prefill_s + decode_s / 2, batch_s / output);
+    }
+  }
+  return 0;
+}
+
+void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into) const {
+  const std::int64_t tp = node.shape.tp;
+  const WorkloadSpec& workload = problem_.workload();
+  const std::shared_ptr<const WorkBound> work = WorkOf(tp);
+  const bool moe = problem_.model().HasMoe();
+  bool reduces = false;  // Some mesh admits gather_reduce, which needs no tokens that split over tp.
+  for (const ExpertMesh& mesh : meshes_) reduces = reduces || (mesh.Size() > 1 && mesh.Size() % tp == 0);
+  for (std::int64_t cp : Values(Variable::kContextParallelSize)) {
+    if (tp * cp > problem_.cluster().num_devices) break;
+    for (std::int64_t requests : requests_) {
+      Node child = node;
+      child.level = Level::kShape;
+      child.shape = {tp, cp, requests};
+      const Strategy s = StrategyOf(child, 1);
+      if (!maker_.rules().BatchSplits(s)) continue;
+      if (moe && !reduces && !maker_.rules().TokensSplit(s)) continue;
+      const auto rows = static_cast<double>(requests) / static_cast<double>(cp);
+      const auto input = static_cast<double>(workload.input_tokens);
+      const double decode_s = work->LayerSeconds(Phase::kDecode, rows);
+      child.bound = 0;
+      if (workload.kind == WorkloadKind::kServe) {
+        for (std::int64_t passes_requests : {std::int64_t{1}, tp}) {
+          const double prefill_rows = static_cast<double>(passes_requests) * input / static_cast<double>(cp);
+          child.bound = std::max(child.bound, ScoreOfPass(child.shape, passes_requests,
+                                                          work->LayerSeconds(Phase::kPrefill, prefill_rows), decode_s));
+        }
+      } else {
+        child.bound = ScoreOfPass(child.shape, requests, work->LayerSeconds(Phase::kPrefill, rows * input), decode_s);
+      }
+      child.bound = std::min(child.bound, node.bound);
+      if (child.bound > at_least) into.children.push_back(child);
+    }
+  }
+}
+
+void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) const {
+  const Stage all = SplitLayers(problem_.model(), 1).front();
+  const std::int64_t windows = NumWindowLayers(problem_.model(), all);
+  Node child = node;
+  child.level = Level::kMesh;
+  for (const Setting& setting : maker_.Settings(node.shape)) {
+    child.setting = setting;
+    const std::shared_ptr<const LeastCosts> least = LeastOf(child);
+    if (!least->possible) continue;
+    for (const ExpertMesh& mesh : meshes_) {
+      child.mesh = mesh;
+      if (SmallestDp(child) == 0) continue;
+      const std::shared_ptr<const env::BlockCost> moe = LeastMoeOf(child);
+      double seconds[2];
+      for (std::size_t phase = 0; phase < 2; ++phase) {
+        const env::StrategyCost& cost = least->cost;
+        seconds[phase] = static_cast<double>(all.num_layers - windows) * cost.attention.time_s[phase] +
+                         static_cast<double>(windows) * cost.window_attention.time_s[phase] +
+                         static_cast<double>(all.num_dense) * cost.dense_ffn.time_s[phase] +
+                         static_cast<double>(all.num_moe) * moe->time_s[phase] + cost.embedding.time_s[phase] +
+                         cost.head.time_s[phase];
+      }
+      const std::int64_t prefill_requests = PrefillRequests(problem_, StrategyOf(child, 1));
+      child.bound = std::min(node.bound, ScoreOfPass(node.shape, prefill_requests, seconds[0], seconds[1]));
+      if (child.bound > at_least) into.children.push_back(child);
+    }
+  }
+}
+
+void Branching::ExpandMesh(const Node& node, double at_least, Expansion& into) const {
+  const std::shared_ptr<const LeastCosts> least = LeastOf(node);
+  env::StrategyCost cost = least->cost;
+  cost.moe = *LeastMoeOf(node);
+  const std::int64_t dp = SmallestDp(node);
+  const std::int64_t stage = node.shape.tp * node.shape.cp * dp;
+  Node child = node;
+  child.level = Level::kPipeline;
+  for (std::int64_t pp : Values(Variable::kPipelineParallelSize)) {
+    if (stage * pp > problem_.cluster().num_devices) break;
+    child.pp = pp;
+    for (std::int64_t m : Values(Variable::kNumMicrobatches)) {
+      if (pp == 1 && m > 1) break;
+      child.microbatches = m;
+      const std::int64_t batch = node.shape.requests * m;
+      if (batch > Values(Variable::kBatchSize).back()) break;
+      if (!HasValue(Variable::kBatchSize, batch)) continue;
+      const auto requests = static_cast<double>(batch);
+      const env::StorageTerms storage{.full_cache_bytes = requests * least->full_cache_bytes,
+                                      .window_cache_bytes = requests * least->window_cache_bytes,
+                                      .shares_embedding = pp == 1 && problem_.model().tie_word_embeddings};
+      const Evaluation evaluation = env::Assemble(problem_, StrategyOf(child, dp), StagesOf(pp), cost, storage);
+      // Time and memory only grow with the micro-batches.
+      if (!evaluation.Feasible()) break;
+      child.bound = std::min(node.bound, ScoreOf(problem_, evaluation));
+      if (child.bound > at_least) into.children.push_back(child);
+    }
+  }
+}
+
+void Branching::ExpandPipeline(const Node& node, double at_least, Expansion& into) const {
+  const std::int64_t devices = problem_.cluster().num_devices;
+  const std::int64_t cell = node.shape.tp * node.shape.cp;
+  const std::int64_t least_dp = SmallestDp(node);
+  const auto busy = [&](std::int64_t dp) { return static_cast<double>(dp * (devices / (cell * dp * node.pp))); };
+  const bool by_devices = problem_.workload().objective != Objective::kLatency;
+  const std::optional<std::int64_t>& concurrency = problem_.workload().concurrency;
+  double best = at_least;
+  for (std::int64_t group : Values(Variable::kDenseFfnGroup)) {
+    const auto ffn_group = static_cast<DenseFfnGroup>(group);
+    // Of what was solved with this group: the degrees, and their spans where they are not the least.
+    double most_busy = 0;
+    for (std::int64_t dp : Values(Variable::kDataParallelSize)) {
+      const Strategy s = [&] {
+        Strategy with = StrategyOf(node, dp);
+        with.dense_ffn_group = ffn_group;
+        return with;
+      }();
+      if (s.InstanceSize() > devices) break;
+      if (cell * dp % node.mesh.Size() != 0 || !maker_.rules().FfnGroup(s, ffn_group)) continue;
+      const std::int64_t replicas = devices / s.InstanceSize();
+      if (concurrency && (*concurrency + dp * replicas - 1) / (dp * replicas) != s.batch_size) continue;
+      // Compared with the node's bound this dp leaves more devices idle.
+      if (by_devices && node.bound * kRounding * busy(dp) / busy(least_dp) <= best) continue;
+      if (ffn_group == DenseFfnGroup::kTp) {
+        // Under group tp nothing depends on dp but the devices in use and, by their number, where groups lie. Where
+        // they lie the same, fewer in use are never better.
+        const std::int64_t in_use = replicas * s.InstanceSize();
+        const bool plain = node.pp == 1 && SpansAreLeast(s, in_use);
+        if (plain && busy(dp) <= most_busy) continue;
+        if (plain) most_busy = std::max(most_busy, busy(dp));
+      } else if (!MayStageBe(node, s, best)) {
+        continue;
+      }
+      SolveLeaf(node, s, best, into.found);
+      if (into.found) best = std::max(best, into.found->score);
+    }
+  }
+}
+
+}  // namespace shardscout::baselines::exact

@@ -1,0 +1,131 @@
+#pragma once
+
+// The nodes of the exact solver's tree: their children and bounds (solver.h says what they are).
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "baselines/exact/menu.h"
+#include "baselines/exact/solver.h"
+#include "baselines/exact/work_bound.h"
+
+namespace shardscout::baselines::exact {
+
+enum class Level : std::uint8_t { kRoot, kTensor, kShape, kMesh, kPipeline };
+
+struct Node {
+  double bound = 0;  ///< Score that no strategy below exceeds.
+  Level level = Level::kRoot;
+  Shape shape{};
+  Setting setting{};
+  ExpertMesh mesh{};
+  std::int64_t pp = 1;
+  std::int64_t microbatches = 1;
+  std::int64_t first_tp = 0;  ///< kRoot: a share of the values of tp.
+};
+
+struct Expansion {
+  std::vector<Node> children;
+  std::optional<Candidate> found;
+};
+
+/// Values made once and kept, by a key of numbers; thread safe. Two threads may make the same value at once: it is the
+/// same.
+template <class Value>
+class Memo {
+ public:
+  using Key = std::array<std::int64_t, 9>;
+  template <class Make>
+  std::shared_ptr<const Value> Get(const Key& key, Make make) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = values_.find(key);
+      if (found != values_.end()) return found->second;
+    }
+    auto made = std::make_shared<const Value>(make());
+    const std::lock_guard lock(mutex_);
+    return values_.emplace(key, std::move(made)).first->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<Key, std::shared_ptr<const Value>> values_;
+};
+
+class Branching {
+ public:
+  explicit Branching(const StrategySpace& space);
+
+  /// Together they cover the space.
+  std::vector<Node> Roots() const;
+  /// The children that may score more than `at_least`; of a kPipeline node the best strategy, if it does.
+  Expansion Expand(const Node& node, double at_least) const;
+
+ private:
+  /// Prices of a shape's and setting's blocks, each the least over its menu.
+  struct LeastCosts {
+    env::StrategyCost cost;  ///< Without moe.
+    double full_cache_bytes = 0, window_cache_bytes = 0;
+    bool possible = false;
+  };
+
+  std::span<const std::int64_t> Values(Variable variable) const { return space_.Values(static_cast<int>(variable)); }
+  bool HasValue(Variable variable, std::int64_t value) const;
+  Strategy StrategyOf(const Node& node, std::int64_t dp) const;
+  /// The smallest dp that goes with the node's mesh: of all, the one that leaves fewest devices idle. 0: none.
+  std::int64_t SmallestDp(const Node& node) const;
+  const std::vector<env::StageClass>& StagesOf(std::int64_t pp) const;
+
+  void ExpandRoot(const Node& node, double at_least, Expansion& into) const;
+  void ExpandTensor(const Node& node, double at_least, Expansion& into) const;
+  void ExpandShape(const Node& node, double at_least, Expansion& into) const;
+  void ExpandMesh(const Node& node, double at_least, Expansion& into) const;
+  void ExpandPipeline(const Node& node, double at_least, Expansion& into) const;
+
+  std::shared_ptr<const WorkBound> WorkOf(std::int64_t tp) const;
+  /// The score of a rate a device and latencies; 0 where a target is exceeded.
+  double ScoreAtMost(double per_device, double ttft_s, double tpot_s) const;
+  /// What a micro-batch's passes over the whole model give at most, whatever the pipeline, the micro-batches and dp: a
+  /// pipeline's stages take as long together, and with its bubbles it is no faster a device than one stage is.
+  double ScoreOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s, double decode_s) const;
+
+  /// Of `devices` in use; 0: bounds for any number of them that a strategy may have.
+  env::SpanCache Spans(std::int64_t devices) const;
+  bool SpansAreLeast(const Strategy& s, std::int64_t devices) const;
+  std::shared_ptr<const AttentionMenu> AttentionOf(const Node& node, std::int64_t devices) const;
+  std::shared_ptr<const std::vector<DenseOption>> DenseOf(const Node& node, DenseFfnGroup group, std::int64_t dp,
+                                                          std::int64_t devices) const;
+  std::shared_ptr<const std::vector<MoeOption>> MoeOf(const Node& node, std::int64_t devices) const;
+  std::shared_ptr<const env::BlockCost> LeastMoeOf(const Node& node) const;
+  std::shared_ptr<const LeastCosts> LeastOf(const Node& node) const;
+  env::BlockCost LeastDense(const Node& node) const;
+  /// Whether a stage-wide dense FFN under these degrees may score more: a bound without its menu.
+  bool MayStageBe(const Node& node, const Strategy& degrees, double at_least) const;
+  /// The best strategy of these degrees, setting and group, where it scores more.
+  void SolveLeaf(const Node& node, const Strategy& degrees, double at_least, std::optional<Candidate>& found) const;
+
+  const StrategySpace& space_;
+  const Problem& problem_;
+  MenuMaker maker_;
+  std::vector<std::int64_t> requests_;  ///< Of a micro-batch and dp rank: batch / micro-batches, rising.
+  std::vector<ExpertMesh> meshes_;
+  std::vector<std::int64_t> ffn_parts_;               ///< Numbers of ranks over which a dense FFN may split.
+  std::vector<std::vector<env::StageClass>> stages_;  ///< By pp.
+  Overlap overlap_;
+
+  mutable Memo<WorkBound> work_;
+  mutable Memo<AttentionMenu> attention_;
+  mutable Memo<std::vector<DenseOption>> dense_;
+  mutable Memo<std::vector<MoeOption>> moe_;
+  mutable Memo<env::BlockCost> least_moe_, shared_;
+  mutable Memo<LeastCosts> least_;
+};
+
+}  // namespace shardscout::baselines::exact

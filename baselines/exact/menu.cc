@@ -1,0 +1,296 @@
+#include "baselines/exact/menu.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace shardscout::baselines::exact {
+namespace {
+
+ModelSpec WithoutSharedExpert(ModelSpec model) {
+  model.moe.shared_ffn_size = 0;
+  model.moe.shared_expert_gate = false;
+  return model;
+}
+
+bool NoWorse(const env::BlockCost& a, const env::BlockCost& b) {
+  return a.time_s[0] <= b.time_s[0] && a.time_s[1] <= b.time_s[1] && a.weight_bytes <= b.weight_bytes &&
+         a.peak_activation_bytes <= b.peak_activation_bytes && a.max_payload_bytes <= b.max_payload_bytes;
+}
+
+bool NoWorse(const AttentionOption& a, const AttentionOption& b) {
+  return NoWorse(a.full, b.full) && NoWorse(a.window, b.window) && a.full_cache_bytes <= b.full_cache_bytes &&
+         a.window_cache_bytes <= b.window_cache_bytes;
+}
+bool NoWorse(const EndOption& a, const EndOption& b) { return NoWorse(a.cost, b.cost); }
+bool NoWorse(const DenseOption& a, const DenseOption& b) { return NoWorse(a.cost, b.cost); }
+bool NoWorse(const MoeOption& a, const MoeOption& b) { return NoWorse(a.cost, b.cost); }
+
+/// Adds an option to a front; of equal ones the earlier stays.
+template <class Option>
+void AddToFront(std::vector<Option>& front, const Option& option) {
+  if (std::any_of(front.begin(), front.end(), [&](const Option& known) { return NoWorse(known, option); })) return;
+  std::erase_if(front, [&](const Option& known) { return NoWorse(option, known); });
+  front.push_back(option);
+}
+
+void Add(env::BlockCost& sum, const Task& task, Phase phase, double time_s) {
+  if (task.kind != TaskKind::kCollective) sum.time_s[static_cast<std::size_t>(phase)] += time_s;
+}
+
+}  // namespace
+
+env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b) {
+  return {.time_s = {std::min(a.time_s[0], b.time_s[0]), std::min(a.time_s[1], b.time_s[1])},
+          .weight_bytes = std::min(a.weight_bytes, b.weight_bytes),
+          .table_bytes = std::max(a.table_bytes, b.table_bytes),
+          .peak_activation_bytes = std::min(a.peak_activation_bytes, b.peak_activation_bytes),
+          .max_payload_bytes = std::min(a.max_payload_bytes, b.max_payload_bytes)};
+}
+
+MenuMaker::MenuMaker(const StrategySpace& space)
+    : space_(space),
+      rules_(space.problem()),
+      routed_only_(WithoutSharedExpert(space.problem().model()), space.problem().cluster(), space.problem().workload(),
+                   space.problem().options()) {}
+
+Strategy MenuMaker::Base(const Shape& shape, const Setting& setting) const {
+  Strategy s;
+  s.tensor_parallel_size = shape.tp;
+  s.context_parallel_size = shape.cp;
+  s.batch_size = shape.requests;
+  s.residual_layout = setting.residual;
+  if (setting.attention_token) s.SetSharding(Operator::kAttention, Sharding::kToken);
+  if (setting.head_token) s.SetSharding(Operator::kLmHead, Sharding::kToken);
+  return s;
+}
+
+std::vector<Sharding> MenuMaker::Admitted(const Strategy& s, Operator op) const {
+  std::vector<Sharding> admitted;
+  for (std::int64_t value : space_.Values(kFirstShardingVariable + static_cast<int>(op))) {
+    const auto sharding = static_cast<Sharding>(value);
+    if (rules_.Admits(s, op, sharding)) admitted.push_back(sharding);
+  }
+  return admitted;
+}
+
+env::BlockCost MenuMaker::Price(const Problem& problem, const Strategy& s, BlockKind kind,
+                                env::SpanCache& spans) const {
+  std::array<Block, 2> blocks;
+  for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    if (problem.workload().HasPhase(phase)) {
+      blocks[static_cast<std::size_t>(phase)] = LowerBlock(problem, s, phase, kind);
+    }
+  }
+  return env::PriceBlock(problem.cluster(), &blocks[0], &blocks[1], spans);
+}
+
+std::vector<Setting> MenuMaker::Settings(const Shape& shape) const {
+  const WorkloadSpec& workload = problem().workload();
+  const Strategy s = Base(shape, {});
+  const auto token_values = [&](Operator op, bool matters) -> std::vector<bool> {
+    if (!matters) return {false};
+    std::vector<bool> values;
+    const std::vector<Sharding> admitted = Admitted(s, op);
+    const auto tokens = std::count(admitted.begin(), admitted.end(), Sharding::kToken);
+    if (std::cmp_less(tokens, admitted.size())) values.push_back(false);
+    if (tokens > 0) values.push_back(true);
+    return values;
+  };
+  std::vector<Setting> settings;
+  for (std::int64_t value : space_.Values(static_cast<int>(Variable::kResidualLayout))) {
+    const auto layout = static_cast<Layout>(value);
+    if (!rules_.Residual(s, layout)) continue;
+    for (bool attention : token_values(Operator::kAttention, workload.HasPhase(Phase::kPrefill))) {
+      for (bool head : token_values(Operator::kLmHead, workload.kind == WorkloadKind::kServe)) {
+        settings.push_back({layout, attention, head});
+      }
+    }
+  }
+  return settings;
+}
+
+AttentionMenu MenuMaker::Attention(const Shape& shape, const Setting& setting, env::SpanCache& spans) const {
+  const WorkloadSpec& workload = problem().workload();
+  const bool attention_matters = workload.HasPhase(Phase::kPrefill);
+  const bool head_matters = workload.kind == WorkloadKind::kServe;
+  const bool windows = problem().model().HasMixedWindows();
+  AttentionMenu menu;
+  Strategy s = Base(shape, setting);
+  for (Sharding embedding : Admitted(s, Operator::kEmbedding)) {
+    s.SetSharding(Operator::kEmbedding, embedding);
+    menu.embedding.push_back({embedding, Price(problem(), s, BlockKind::kEmbedding, spans)});
+  }
+  for (Sharding qkv : Admitted(s, Operator::kQkv)) {
+    s.SetSharding(Operator::kQkv, qkv);
+    for (Sharding attention : Admitted(s, Operator::kAttention)) {
+      if (attention_matters && (attention == Sharding::kToken) != setting.attention_token) continue;
+      s.SetSharding(Operator::kAttention, attention);
+      // A batch that divides by tp, so that one request's share is exact.
+      Strategy whole = s;
+      whole.batch_size = shape.tp;
+      const env::StorageTerms storage = env::StorageOf(problem(), whole);
+      for (Sharding attn_out : Admitted(s, Operator::kAttnOut)) {
+        s.SetSharding(Operator::kAttnOut, attn_out);
+        AttentionOption option{.qkv = qkv,
+                               .attention = attention,
+                               .attn_out = attn_out,
+                               .full = Price(problem(), s, BlockKind::kAttention, spans),
+                               .window = {}};
+        if (windows) option.window = Price(problem(), s, BlockKind::kWindowAttention, spans);
+        option.full_cache_bytes = storage.full_cache_bytes / static_cast<double>(shape.tp);
+        option.window_cache_bytes = storage.window_cache_bytes / static_cast<double>(shape.tp);
+        AddToFront(menu.attention, option);
+      }
+    }
+  }
+  s = Base(shape, setting);
+  for (Sharding head : Admitted(s, Operator::kLmHead)) {
+    if (head_matters && (head == Sharding::kToken) != setting.head_token) continue;
+    s.SetSharding(Operator::kLmHead, head);
+    menu.head.push_back({head, Price(problem(), s, BlockKind::kHead, spans)});
+  }
+  return menu;
+}
+
+std::vector<DenseOption> MenuMaker::Dense(const Shape& shape, const Setting& setting, DenseFfnGroup group,
+                                          std::int64_t dp, env::SpanCache& spans) const {
+  Strategy s = Base(shape, setting);
+  s.data_parallel_size = dp;
+  s.dense_ffn_group = group;
+  std::vector<DenseOption> options;
+  if (group == DenseFfnGroup::kStage && !rules_.FfnGroup(s, group)) return options;
+  const bool dense = problem().model().HasDense();
+  // With a shared expert its sharding is this one too, so that none may be left out here.
+  const bool shared = problem().model().HasSharedExpert();
+  for (Sharding up : Admitted(s, Operator::kFfnUp)) {
+    s.SetSharding(Operator::kFfnUp, up);
+    for (Sharding down : Admitted(s, Operator::kFfnDown)) {
+      s.SetSharding(Operator::kFfnDown, down);
+      const DenseOption option{up, down, dense ? Price(problem(), s, BlockKind::kDenseFfn, spans) : env::BlockCost()};
+      if (shared) {
+        options.push_back(option);
+      } else {
+        AddToFront(options, option);
+      }
+    }
+  }
+  return options;
+}
+
+std::vector<MoeOption> MenuMaker::ListMoe(const Problem& priced, bool with_shared, const Shape& shape,
+                                          const Setting& setting, const ExpertMesh& mesh, env::SpanCache& spans) const {
+  Strategy s = Base(shape, setting);
+  s.expert_parallel_size = mesh.ep;
+  s.expert_tensor_parallel_size = mesh.etp;
+  std::vector<Sharding> ups = {Sharding::kNone};
+  std::vector<Sharding> downs = {Sharding::kNone};
+  if (with_shared && shape.tp > 1) {  // Over one rank nothing is split, whatever the dense layers are.
+    ups = Admitted(s, Operator::kFfnUp);
+    downs = Admitted(s, Operator::kFfnDown);
+  }
+  std::vector<MoeOption> all;
+  for (Sharding up : ups) {
+    s.SetSharding(Operator::kFfnUp, up);
+    for (Sharding down : downs) {
+      s.SetSharding(Operator::kFfnDown, down);
+      std::vector<MoeOption> front;
+      for (std::int64_t value : space_.Values(static_cast<int>(Variable::kExpertExchange))) {
+        s.expert_exchange = static_cast<ExpertExchange>(value);
+        if (!rules_.Exchange(s, s.expert_exchange)) continue;
+        for (Sharding router : Admitted(s, Operator::kRouter)) {
+          s.SetSharding(Operator::kRouter, router);
+          for (Sharding expert_up : Admitted(s, Operator::kExpertUp)) {
+            s.SetSharding(Operator::kExpertUp, expert_up);
+            for (Sharding expert_down : Admitted(s, Operator::kExpertDown)) {
+              s.SetSharding(Operator::kExpertDown, expert_down);
+              AddToFront(front, MoeOption{.exchange = s.expert_exchange,
+                                          .router = router,
+                                          .expert_up = expert_up,
+                                          .expert_down = expert_down,
+                                          .ffn_up = up,
+                                          .ffn_down = down,
+                                          .cost = Price(priced, s, BlockKind::kMoe, spans)});
+            }
+          }
+        }
+      }
+      all.insert(all.end(), front.begin(), front.end());
+    }
+  }
+  return all;
+}
+
+std::vector<MoeOption> MenuMaker::Moe(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
+                                      env::SpanCache& spans) const {
+  return ListMoe(problem(), problem().model().HasSharedExpert(), shape, setting, mesh, spans);
+}
+
+std::vector<MoeOption> MenuMaker::RoutedPart(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
+                                             env::SpanCache& spans) const {
+  return ListMoe(routed_only_, false, shape, setting, mesh, spans);
+}
+
+env::BlockCost MenuMaker::SharedPart(const Shape& shape, const Setting& setting, env::SpanCache& spans) const {
+  if (!problem().model().HasSharedExpert()) return {};
+  // The shared expert's kernels know nothing of the expert mesh.
+  Strategy s = Base(shape, setting);
+  env::BlockCost least = kNothingYet;
+  const bool alone = shape.tp == 1;
+  for (Sharding up : alone ? std::vector{Sharding::kNone} : Admitted(s, Operator::kFfnUp)) {
+    s.SetSharding(Operator::kFfnUp, up);
+    for (Sharding down : alone ? std::vector{Sharding::kNone} : Admitted(s, Operator::kFfnDown)) {
+      s.SetSharding(Operator::kFfnDown, down);
+      env::BlockCost cost;
+      for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+        if (!problem().workload().HasPhase(phase)) continue;
+        const Block block = LowerBlock(problem(), s, phase, BlockKind::kMoe);
+        for (const Task& task : block.tasks) {
+          if (task.ffn != FfnKind::kShared) continue;
+          Add(cost, task, phase, env::TaskTime(problem().cluster(), task, spans));
+        }
+        double bytes = 0;
+        for (const Weight& weight : block.weights) bytes += weight.ffn == FfnKind::kShared ? weight.bytes : 0;
+        cost.weight_bytes = std::max(cost.weight_bytes, bytes);
+      }
+      least = Least(least, cost);
+    }
+  }
+  return least;
+}
+
+env::BlockCost MenuMaker::UnsplitStageDense(const Shape& shape, const Setting& setting, std::int64_t dp) const {
+  Strategy s = Base(shape, setting);
+  s.data_parallel_size = dp;
+  s.dense_ffn_group = DenseFfnGroup::kStage;
+  env::BlockCost cost;
+  for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    if (!problem().workload().HasPhase(phase)) continue;
+    const Block block = LowerBlock(problem(), s, phase, BlockKind::kDenseFfn);
+    double bytes = 0;
+    for (const Weight& weight : block.weights) bytes += weight.bytes;
+    cost.weight_bytes = std::max(cost.weight_bytes, bytes);
+    for (const Task& task : block.tasks) {
+      if (task.kind == TaskKind::kCollective) continue;
+      // Without its shape: the price of a shape has steps, the work itself only grows with the stage.
+      Task shapeless = task;
+      shapeless.work.m = 0;
+      Add(cost, task, phase, OperatorTime(problem().cluster().device, shapeless));
+    }
+  }
+  return cost;
+}
+
+bool MenuMaker::StageSplits(const Shape& shape, std::int64_t dp) const {
+  Strategy s = Base(shape, {});
+  s.data_parallel_size = dp;
+  s.dense_ffn_group = DenseFfnGroup::kStage;
+  for (Operator op : {Operator::kFfnUp, Operator::kFfnDown}) {
+    for (Sharding sharding : Admitted(s, op)) {
+      if (sharding != Sharding::kNone) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace shardscout::baselines::exact

@@ -1,0 +1,120 @@
+#pragma once
+
+// What each block of a strategy can be, and what it costs: the tables from which the exact solver puts strategies
+// together. A menu lists the shardings that the rules admit, each priced by the analytical evaluator's own functions,
+// without those that another one equals or beats in every respect that an objective or a limit looks at.
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "env/analytical/block_cost.h"
+#include "shardscout/strategy_space.h"
+#include "strategies/sharding_rules.h"
+
+namespace shardscout::baselines::exact {
+
+/// The degrees that decide what the attention mesh does: requests are those of a micro-batch and dp rank.
+struct Shape {
+  std::int64_t tp = 1;
+  std::int64_t cp = 1;
+  std::int64_t requests = 1;
+  auto operator<=>(const Shape&) const = default;
+};
+
+/// What all blocks of a strategy share. In prefill they also see whether requests are split over tp (LowerBlock).
+struct Setting {
+  Layout residual = Layout::kReplicated;
+  bool attention_token = false;  ///< Prefill and serve.
+  bool head_token = false;       ///< Serve.
+  auto operator<=>(const Setting&) const = default;
+};
+
+struct ExpertMesh {
+  std::int64_t ep = 1;
+  std::int64_t etp = 1;
+  std::int64_t Size() const { return ep * etp; }
+  auto operator<=>(const ExpertMesh&) const = default;
+};
+
+struct AttentionOption {
+  Sharding qkv{}, attention{}, attn_out{};
+  env::BlockCost full, window;
+  /// Cache of one layer for one request of the dp rank. (`token` splits requests: of one request its tp-th part.)
+  double full_cache_bytes = 0, window_cache_bytes = 0;
+};
+struct EndOption {
+  Sharding sharding{};
+  env::BlockCost cost;
+};
+struct DenseOption {
+  Sharding up{}, down{};
+  env::BlockCost cost;
+};
+struct MoeOption {
+  ExpertExchange exchange{};
+  Sharding router{}, expert_up{}, expert_down{};
+  Sharding ffn_up{}, ffn_down{};  ///< Of the shared expert; kNone where there is none.
+  env::BlockCost cost;
+};
+
+/// The attention mesh's blocks under one setting.
+struct AttentionMenu {
+  std::vector<AttentionOption> attention;
+  std::vector<EndOption> embedding, head;
+  bool empty() const { return attention.empty() || embedding.empty() || head.empty(); }
+};
+
+/// Lists and prices options. Pure; `spans` says where groups lie (and is not thread safe).
+class MenuMaker {
+ public:
+  explicit MenuMaker(const StrategySpace& space);
+
+  /// Settings that some strategy of the shape has, rising.
+  std::vector<Setting> Settings(const Shape& shape) const;
+  AttentionMenu Attention(const Shape& shape, const Setting& setting, env::SpanCache& spans) const;
+  /// Group tp: `dp` is 1. Group stage: what depends on dp. Empty: the group is not admitted.
+  std::vector<DenseOption> Dense(const Shape& shape, const Setting& setting, DenseFfnGroup group, std::int64_t dp,
+                                 env::SpanCache& spans) const;
+  /// All admitted options of the MoE block. Those of the shared expert are under group tp's rules: with dense layers in
+  /// the model a stage-wide FFN admits some of them only.
+  std::vector<MoeOption> Moe(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
+                             env::SpanCache& spans) const;
+  /// The same without what the shared expert adds: of each task and byte that every Moe option has, no more than it
+  /// has. For bounds.
+  std::vector<MoeOption> RoutedPart(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
+                                    env::SpanCache& spans) const;
+  /// The least that the shared expert's own kernels take and store in every Moe option of the shape and setting.
+  env::BlockCost SharedPart(const Shape& shape, const Setting& setting, env::SpanCache& spans) const;
+  /// The least of a dense FFN that spans a stage of tp * cp * dp ranks or more, none of whose matrices split: every
+  /// rank works on all the stage's tokens.
+  env::BlockCost UnsplitStageDense(const Shape& shape, const Setting& setting, std::int64_t dp) const;
+  /// Whether ffn or hidden splits over such a stage.
+  bool StageSplits(const Shape& shape, std::int64_t dp) const;
+
+  const Problem& problem() const { return space_.problem(); }
+  const StrategySpace& space() const { return space_; }
+  const strategies::ShardingRules& rules() const { return rules_; }
+
+ private:
+  Strategy Base(const Shape& shape, const Setting& setting) const;
+  std::vector<Sharding> Admitted(const Strategy& s, Operator op) const;
+  env::BlockCost Price(const Problem& problem, const Strategy& s, BlockKind kind, env::SpanCache& spans) const;
+  std::vector<MoeOption> ListMoe(const Problem& problem, bool with_shared, const Shape& shape, const Setting& setting,
+                                 const ExpertMesh& mesh, env::SpanCache& spans) const;
+
+  const StrategySpace& space_;
+  strategies::ShardingRules rules_;
+  Problem routed_only_;  ///< The problem with no shared expert.
+};
+
+/// Least of each field over the options; table_bytes the most (it is subtracted).
+inline constexpr env::BlockCost kNothingYet{
+    .time_s = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()},
+    .weight_bytes = std::numeric_limits<double>::infinity(),
+    .table_bytes = 0,
+    .peak_activation_bytes = std::numeric_limits<double>::infinity(),
+    .max_payload_bytes = std::numeric_limits<double>::infinity()};
+env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b);
+
+}  // namespace shardscout::baselines::exact
