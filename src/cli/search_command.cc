@@ -35,6 +35,16 @@ void PrintTop(const Problem& problem, const SearchReport& report) {
   table.Print(std::cout);
 }
 
+void PrintProof(const Certificate& proof) {
+  std::cout << "proof     ";
+  if (proof.gap <= 0) {
+    std::cout << "optimal, gap 0: the best of " << proof.space << "\n";
+  } else {
+    std::cout << "at most " << Percent(proof.gap) << " from the optimum (bound " << Number(proof.bound) << ") of "
+              << proof.space << "\n";
+  }
+}
+
 void PrintReport(const Problem& problem, const SearchRequest& request, const SearchReport& report,
                  const std::string& out) {
   PrintProblem(std::cout, problem);
@@ -48,9 +58,14 @@ void PrintReport(const Problem& problem, const SearchRequest& request, const Sea
               << " x the Megatron rule\n"
               << "          " << ToShortString(report.best->strategy) << "\n";
     PrintEvaluation(std::cout, problem, report.best->evaluation);
+    if (report.plan->certificate) PrintProof(*report.plan->certificate);
   }
   if (!report.top.empty()) PrintTop(problem, report);
   if (report.plan && !out.empty()) std::cout << "plan      " << out << "\n";
+}
+
+ordered_json CertificateJson(const Certificate& proof) {
+  return {{"value", proof.value}, {"bound", proof.bound}, {"gap", proof.gap}, {"space", proof.space}};
 }
 
 void PrintJson(const Problem& problem, const SearchRequest& request, const SearchReport& report,
@@ -67,6 +82,8 @@ void PrintJson(const Problem& problem, const SearchRequest& request, const Searc
   json["replayed"] = report.replayed;
   json["megatron"] = MegatronJson(report.megatron, report.normaliser);
   json["best"] = report.best ? ScoredJson(*report.best) : ordered_json(nullptr);
+  const bool proof = report.plan && report.plan->certificate;
+  json["certificate"] = proof ? CertificateJson(*report.plan->certificate) : ordered_json(nullptr);
   json["top"] = ordered_json::array();
   for (const Scored& scored : report.top) json["top"].push_back(ScoredJson(scored));
   json["plan"] = report.plan && !out.empty() ? ordered_json(out) : ordered_json(nullptr);

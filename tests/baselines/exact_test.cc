@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,15 +14,17 @@
 
 #include "baselines/exact/branching.h"
 #include "baselines/exact/solver.h"
+#include "shardscout/error.h"
 #include "shardscout/evaluator.h"
 #include "shardscout/random.h"
+#include "shardscout/run_search.h"
 #include "shardscout/searcher.h"
 #include "tests/tiny_problems.h"
 
 namespace shardscout::baselines::exact {
 namespace {
 
-constexpr std::int64_t kMostMembers = 12000;
+constexpr std::int64_t kMostMembers = 8000;
 
 std::unique_ptr<Evaluator> Analytical(const Problem& problem) {
   EvaluatorRegistry registry;
@@ -95,8 +98,8 @@ ModelSpec RandomModel(Rng& rng) {
 }
 
 ClusterSpec RandomCluster(Rng& rng) {
-  const std::int64_t per_node = Pick(rng, std::vector<std::int64_t>{2, 3, 4, 8});
-  ClusterSpec c = testing::SmallCluster(1 + static_cast<std::int64_t>(rng.Below(8)), per_node);
+  const std::int64_t per_node = Pick(rng, std::vector<std::int64_t>{2, 3, 4, 5, 7, 8});
+  ClusterSpec c = testing::SmallCluster(1 + static_cast<std::int64_t>(rng.Below(16)), per_node);
   c.tiers[1].bytes_per_s *= Pick(rng, std::vector<double>{0.02, 1, 8});
   c.tiers[1].latency_s *= Pick(rng, std::vector<double>{0.1, 1, 20});
   c.device.kernel_launch_s *= Pick(rng, std::vector<double>{0.01, 1});
@@ -170,14 +173,16 @@ std::string Describe(const Problem& problem) {
   return text;
 }
 
-/// What the issue of the exact optimum is about: on 300 random small problems the solver's value is the brute force's,
-/// to the last bit, and it says infeasible exactly where nothing is feasible.
-TEST(ExactTest, EqualsBruteForce) {
+class ExactAgainstBruteForceTest : public ::testing::TestWithParam<int> {};
+
+/// The solver's value is the brute force's, to the last bit, and it says infeasible exactly where nothing is feasible.
+TEST_P(ExactAgainstBruteForceTest, Equal) {
+  constexpr int kProblems = 75;
   int solved = 0;
   int infeasible = 0;
   int limited = 0;
-  for (std::uint64_t seed = 1; solved < 300; ++seed) {
-    Rng rng(seed);
+  for (std::uint64_t seed = 1; solved < kProblems; ++seed) {
+    Rng rng = Rng::Stream(seed, "part " + std::to_string(GetParam()));
     const std::optional<Problem> narrowed =
         Narrowed(rng, Problem(RandomModel(rng), RandomCluster(rng), RandomWorkload(rng)));
     if (!narrowed) continue;
@@ -199,8 +204,142 @@ TEST(ExactTest, EqualsBruteForce) {
         << "found " << ToShortString(answer.best->strategy) << "\nbest  " << ToShortString(all.best->strategy);
     EXPECT_EQ(answer.bound_score, answer.best->score);
   }
-  EXPECT_GE(infeasible, 5);
-  EXPECT_GE(limited, 60);
+  // The problems are of all kinds.
+  EXPECT_GE(infeasible, 1);
+  EXPECT_GE(limited, 15);
+}
+
+INSTANTIATE_TEST_SUITE_P(Parts, ExactAgainstBruteForceTest, ::testing::Range(1, 5));
+
+Problem Preset(const std::string& model, std::int64_t devices, const std::string& workload,
+               ProblemOptions options = {}) {
+  return Problem(LoadModel(model), LoadCluster("h100-sxm", devices), LoadWorkload(workload), std::move(options));
+}
+
+TEST(ExactTest, TheSameWhateverTheThreads) {
+  const Problem problem = Preset("mixtral-8x22b", 64, "decode-chat");
+  const StrategySpace space(problem);
+  const Answer one = SolveAll(space, 1);
+  const Answer two = SolveAll(space, 2);
+  ASSERT_TRUE(one.best && two.best);
+  EXPECT_EQ(one.best->strategy, two.best->strategy);
+  EXPECT_EQ(one.expanded, two.expanded);
+}
+
+/// Cut short after any number of batches, it has a bound that the optimum keeps, and the bounds only fall.
+TEST(ExactTest, EndedEarlyItsBoundHolds) {
+  const Problem problem = Preset("qwen3-235b-a22b", 64, "decode-chat");
+  const StrategySpace space(problem);
+  const double optimum = SolveAll(space).best->score;
+  double last = std::numeric_limits<double>::infinity();
+  bool proved = false;
+  for (int batches = 0; !proved; batches = 2 * batches + 1) {
+    int left = batches;
+    const Answer answer = Solve(space, 1, 16, [&](const auto&) { return left-- > 0; });
+    proved = answer.proved;
+    EXPECT_GE(answer.bound_score, optimum);
+    EXPECT_LE(answer.bound_score, last);
+    if (answer.best) {
+      EXPECT_LE(answer.best->score, optimum);
+    }
+    last = answer.bound_score;
+  }
+  EXPECT_EQ(last, optimum);
+}
+
+/// More of what a cluster has never makes the proved optimum worse.
+TEST(ExactTest, TheOptimumGrowsWithTheCluster) {
+  const WorkloadSpec workload = LoadWorkload("decode-chat");
+  const auto optimum = [&](const std::function<void(ClusterSpec&)>& change) {
+    ClusterSpec cluster = LoadCluster("h100-sxm", 32);
+    change(cluster);
+    const Problem problem(LoadModel("mixtral-8x22b"), cluster, workload);
+    const StrategySpace space(problem);
+    return SolveAll(space).best->score;
+  };
+  const double as_is = optimum([](ClusterSpec&) {});
+  EXPECT_GE(optimum([](ClusterSpec& c) { c.device.hbm_bytes *= 1.5; }), as_is);
+  EXPECT_GE(optimum([](ClusterSpec& c) { c.device.hbm_bytes_per_s *= 2; }), as_is);
+  EXPECT_GE(optimum([](ClusterSpec& c) { c.tiers[1].bytes_per_s *= 4; }), as_is);
+  EXPECT_LE(optimum([](ClusterSpec& c) { c.device.kernel_launch_s *= 10; }), as_is);
+}
+
+struct Registries {
+  Registries() {
+    RegisterBuiltinSearchers(searchers);
+    RegisterBuiltinEvaluators(evaluators);
+  }
+  SearchReport Run(const Problem& problem, const std::string& searcher, std::int64_t budget) {
+    SearchRequest request;
+    request.searcher = searcher;
+    request.budget = budget;
+    return RunSearch(problem, request, searchers, evaluators);
+  }
+  SearcherRegistry searchers;
+  EvaluatorRegistry evaluators;
+};
+
+TEST(ExactTest, WritesItsProofIntoThePlan) {
+  const Problem problem = testing::SmallProblem(testing::MoeModel(), 8, WorkloadKind::kDecode);
+  const SearchReport report = Registries().Run(problem, "exact", 4000);
+  EXPECT_EQ(report.status, SearchStatus::kProvenOptimal);
+  ASSERT_TRUE(report.plan && report.plan->certificate);
+  EXPECT_EQ(report.plan->certificate->value, report.best->evaluation.metrics.throughput_per_device);
+  EXPECT_EQ(report.plan->certificate->bound, report.plan->certificate->value);
+  EXPECT_EQ(report.plan->certificate->gap, 0);
+  EXPECT_EQ(ParsePlan(ToJson(*report.plan), "plan").certificate, report.plan->certificate);
+  EXPECT_EQ(Registries().Run(problem, "exact", 1).best->strategy, report.best->strategy);
+}
+
+TEST(ExactTest, SaysInfeasible) {
+  ClusterSpec cluster = testing::SmallCluster(4);
+  cluster.device.hbm_bytes = 1e5;
+  const Problem problem(testing::DenseModel(), cluster, testing::SmallWorkload(WorkloadKind::kDecode));
+  EXPECT_EQ(Registries().Run(problem, "exact", 100).status, SearchStatus::kProvenInfeasible);
+}
+
+TEST(ExactTest, WorksWithItsEvaluatorOnly) {
+  Registries registries;
+  registries.evaluators.Register("another", "", [](const Problem& problem) { return Analytical(problem); });
+  SearchRequest request;
+  request.searcher = "exact";
+  request.evaluator = "another";
+  const Problem problem = testing::SmallProblem(testing::DenseModel(), 4, WorkloadKind::kDecode);
+  try {
+    RunSearch(problem, request, registries.searchers, registries.evaluators);
+    FAIL() << "no error";
+  } catch (const SpecError& error) {
+    EXPECT_NE(std::string(error.what()).find("analytical"), std::string::npos) << error.what();
+  }
+}
+
+/// On 20 small clusters: nothing that uses more devices is better than the optimum, however many it leaves idle.
+TEST(ExactTest, NoOptimumLeavesDevicesIdleThatABetterStrategyUses) {
+  int idle = 0;
+  for (std::int64_t devices = 1; devices <= 20; ++devices) {
+    ProblemOptions options;
+    options.fixed = {{"shardings.embedding", "none"},   {"shardings.lm_head", "none"},
+                     {"shardings.attention", "none"},   {"shardings.qkv", "none"},
+                     {"residual_layout", "replicated"}, {"context_parallel_size", "1"}};
+    WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kDecode);
+    workload.batch_size = 4;
+    ModelSpec model = testing::DenseModel();
+    model.hidden_size *= 8;
+    model.ffn_size *= 64;
+    ClusterSpec cluster = testing::SmallCluster(devices);
+    cluster.device.hbm_bytes = 1.5e8;  // The weights take two devices and more.
+    const Problem problem(model, cluster, workload, options);
+    Registries registries;
+    const SearchReport all = registries.Run(problem, "exhaustive", 1000000);
+    const SearchReport exact = registries.Run(problem, "exact", 100);
+    SCOPED_TRACE(std::to_string(devices) + " devices, " + std::to_string(all.evaluations) + " strategies");
+    ASSERT_EQ(all.best.has_value() && all.plan.has_value(), exact.plan.has_value());
+    if (!all.plan) continue;
+    EXPECT_EQ(all.status, SearchStatus::kProvenOptimal);
+    EXPECT_EQ(all.best->reward, exact.best->reward);
+    idle += all.best->evaluation.metrics.idle_devices > 0 ? 1 : 0;
+  }
+  EXPECT_GE(idle, 1) << "else the test asks nothing";
 }
 
 }  // namespace
