@@ -1,5 +1,8 @@
+#include <array>
 #include <cmath>
-#include <unordered_map>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "strategies/space_impl.h"
 
@@ -15,7 +18,7 @@ bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
 }  // namespace
 
 /// For given degrees the layer variables are independent but for the FFN shardings and their group, so that their
-/// counts multiply. What the degrees decide for them is little: the key below. Batches and micro-batches are summed.
+/// counts multiply. What the degrees decide for them is little: the tables below. Batches and micro-batches are summed.
 SpaceSize StrategySpace::Impl::Count() const {
   auto of = [&](Variable v) -> const std::vector<std::int64_t>& { return values[static_cast<std::size_t>(v)]; };
 
@@ -41,20 +44,6 @@ SpaceSize StrategySpace::Impl::Count() const {
     }
     return product * ffn;
   };
-  const bool stage_matters = problem.model().HasDense();
-  std::unordered_map<std::uint64_t, double> memo;
-  auto memoised = [&](const Strategy& s) {
-    const bool reduce = s.BlockSize() % s.tensor_parallel_size == 0;
-    const auto key = (static_cast<std::uint64_t>(s.tensor_parallel_size) << 44) ^
-                     (static_cast<std::uint64_t>(stage_matters ? s.StageSize() : 0) << 24) ^
-                     (static_cast<std::uint64_t>(s.expert_tensor_parallel_size) << 8) ^ (s.BlockSize() == 1 ? 1U : 0U) ^
-                     (reduce ? 2U : 0U) ^ (rules.TokensSplit(s) ? 4U : 0U) ^ (rules.RequestsSplit(s) ? 8U : 0U) ^
-                     (s.data_parallel_size > 1 ? 16U : 0U);
-    const auto [found, is_new] = memo.try_emplace(key, 0.0);
-    if (is_new) found->second = layer_count(s);
-    return found->second;
-  };
-
   const double n = static_cast<double>(problem.cluster().num_devices);
   const double log_n = std::log(n + 1);
   const bool concurrency = problem.workload().concurrency.has_value();
@@ -91,17 +80,68 @@ SpaceSize StrategySpace::Impl::Count() const {
     return classes;
   };
 
+  // What a tp decides: a number for each set of answers that the rules give, whatever the batch.
+  std::map<std::vector<bool>, std::size_t> patterns;
+  auto pattern_of = [&](std::int64_t tp) {
+    std::vector<bool> answers = {tp == 1};
+    Strategy s;
+    s.tensor_parallel_size = tp;
+    for (Layout layout : {Layout::kReplicated, Layout::kFeatureSharded}) answers.push_back(rules.Residual(s, layout));
+    for (std::size_t i = 0; i < kNumShardedOperators; ++i) {
+      const auto op = static_cast<Operator>(i);
+      for (Sharding sharding : AdmittedShardings(op)) {
+        if (sharding != Sharding::kToken) answers.push_back(rules.Admits(s, op, sharding));
+      }
+    }
+    for (const ExpertMesh& mesh : expert_meshes) answers.push_back(mesh.ep * mesh.etp % tp == 0);
+    return patterns.emplace(std::move(answers), patterns.size()).first->second;
+  };
+  // What the size of a stage decides beside.
+  constexpr std::size_t kStageAnswers = 16;
+  auto stage_answers = [&](const Strategy& s) {
+    const ModelSpec& model = problem.model();
+    const std::int64_t block = model.DenseFfnQuantBlock();
+    return (s.context_parallel_size * s.data_parallel_size > 1 ? 1U : 0U) + (s.data_parallel_size > 1 ? 2U : 0U) +
+           (model.HasDense() && strategies::Splits(model.ffn_size, s.StageSize(), block) ? 4U : 0U) +
+           (model.HasDense() && strategies::Splits(model.hidden_size, s.StageSize(), block) ? 8U : 0U);
+  };
+
+  // Strategies of the layer variables, batches and micro-batches by expert mesh and stage_answers; < 0: not counted
+  // yet. One table for each pattern and list of batch classes.
+  using Table = std::vector<std::array<double, kStageAnswers>>;
+  std::map<std::vector<double>, Table> tables;
+  auto table_of = [&](std::size_t pattern, const std::vector<BatchClass>& classes) -> Table& {
+    std::vector<double> key = {static_cast<double>(pattern)};
+    for (const BatchClass& c : classes) {
+      key.insert(key.end(), {c.pairs, rules.TokensSplit(c.representative) ? 1.0 : 0.0,
+                             rules.RequestsSplit(c.representative) ? 1.0 : 0.0});
+    }
+    Table& table = tables[std::move(key)];
+    if (table.empty()) {
+      table.resize(expert_meshes.size());
+      for (auto& row : table) row.fill(-1);
+    }
+    return table;
+  };
+
   const std::int64_t devices = problem.cluster().num_devices;
-  auto count_meshes = [&](Strategy s, const std::vector<BatchClass>& classes, double pipelines) {
-    for (const ExpertMesh& mesh : expert_meshes) {
+  auto count_meshes = [&](const Strategy& s, const std::vector<BatchClass>& classes, Table& table, double pipelines) {
+    const std::size_t answers = stage_answers(s);
+    for (std::size_t i = 0; i < expert_meshes.size(); ++i) {
+      const ExpertMesh& mesh = expert_meshes[i];
       if (s.StageSize() % (mesh.ep * mesh.etp) != 0) continue;
-      double strategies = 0;
-      for (const BatchClass& c : classes) {
-        Strategy with = c.representative;
-        with.data_parallel_size = s.data_parallel_size;
-        with.expert_parallel_size = mesh.ep;
-        with.expert_tensor_parallel_size = mesh.etp;
-        strategies += c.pairs * memoised(with);
+      double& strategies = table[i][answers];
+      if (strategies < 0) {
+        strategies = 0;
+        for (const BatchClass& c : classes) {
+          Strategy with = c.representative;
+          with.tensor_parallel_size = s.tensor_parallel_size;
+          with.context_parallel_size = s.context_parallel_size;
+          with.data_parallel_size = s.data_parallel_size;
+          with.expert_parallel_size = mesh.ep;
+          with.expert_tensor_parallel_size = mesh.etp;
+          strategies += c.pairs * layer_count(with);
+        }
       }
       if (strategies > 0) {
         size.degree_tuples += pipelines;
@@ -114,17 +154,21 @@ SpaceSize StrategySpace::Impl::Count() const {
   for (std::int64_t tp : of(Variable::kTensorParallelSize)) {
     if (!size.exact && !PowerOfTwo(tp)) continue;
     s.tensor_parallel_size = tp;
+    const std::size_t pattern = pattern_of(tp);
+    std::vector<BatchClass> without, with;
     for (std::int64_t cp : of(Variable::kContextParallelSize)) {
       if (tp * cp > devices) break;
       if (!size.exact && !PowerOfTwo(cp)) continue;
       s.context_parallel_size = cp;
-      std::vector<BatchClass> without, with;
-      if (!concurrency) {
+      // In prefill a batch does not split over cp.
+      if (!concurrency && (with.empty() || problem.workload().HasPhase(Phase::kDecode))) {
         s.pipeline_parallel_size = 1;
         without = batch_classes(s);
         s.pipeline_parallel_size = 2;
         with = batch_classes(s);
       }
+      Table& table_without = table_of(pattern, without);
+      Table& table_with = table_of(pattern, with);
       for (std::int64_t dp : of(Variable::kDataParallelSize)) {
         if (tp * cp * dp > devices) break;
         if (!size.exact && !PowerOfTwo(dp)) continue;
@@ -134,15 +178,16 @@ SpaceSize StrategySpace::Impl::Count() const {
           if (tp * cp * dp * pp > devices) break;
           s.pipeline_parallel_size = pp;
           if (concurrency) {
-            count_meshes(s, batch_classes(s), 1);
+            const std::vector<BatchClass> classes = batch_classes(s);
+            count_meshes(s, classes, table_of(pattern, classes), 1);
           } else if (pp == 1) {
-            count_meshes(s, without, 1);
+            count_meshes(s, without, table_without, 1);
           } else {
             pipelines += 1;
           }
         }
         s.pipeline_parallel_size = 2;
-        if (pipelines > 0) count_meshes(s, with, pipelines);
+        if (pipelines > 0) count_meshes(s, with, table_with, pipelines);
       }
     }
   }

@@ -135,6 +135,21 @@ std::shared_ptr<const WorkBound> Branching::WorkOf(std::int64_t tp) const {
   });
 }
 
+std::shared_ptr<const std::vector<double>> Branching::ExpertSecondsOf(const Shape& shape, const Setting& setting,
+                                                                      Phase phase) const {
+  // The experts see rows only: in decode the quotient of requests and cp, in `serve`'s prefill no requests at all.
+  Shape key = shape;
+  if (phase == Phase::kDecode) key = {shape.tp, 1, shape.requests / shape.cp};
+  if (phase == Phase::kPrefill && problem_.workload().kind == WorkloadKind::kServe) key.requests = 1;
+  const bool by_request = setting.attention_token || setting.head_token;
+  return experts_.Get({key.tp, key.cp, key.requests, static_cast<std::int64_t>(phase), by_request ? 1 : 0}, [&] {
+    std::vector<double> seconds;
+    const Setting any{.attention_token = by_request};
+    for (const ExpertMesh& mesh : meshes_) seconds.push_back(maker_.ExpertSeconds(key, any, mesh, phase));
+    return seconds;
+  });
+}
+
 void Branching::ExpandRoot(const Node& node, double at_least, Expansion& into) const {
   const auto tps = Values(Variable::kTensorParallelSize);
   const auto first = static_cast<std::size_t>(node.first_tp);
@@ -191,6 +206,7 @@ void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into)
   const WorkloadSpec& workload = problem_.workload();
   const std::shared_ptr<const WorkBound> work = WorkOf(tp);
   const bool moe = problem_.model().HasMoe();
+  const auto moe_layers = static_cast<double>(SplitLayers(problem_.model(), 1).front().num_moe);
   bool reduces = false;  // Some mesh admits gather_reduce, which needs no tokens that split over tp.
   for (const ExpertMesh& mesh : meshes_) reduces = reduces || (mesh.Size() > 1 && mesh.Size() % tp == 0);
   for (std::int64_t cp : Values(Variable::kContextParallelSize)) {
@@ -202,18 +218,25 @@ void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into)
       const Strategy s = StrategyOf(child, 1);
       if (!maker_.rules().BatchSplits(s)) continue;
       if (moe && !reduces && !maker_.rules().TokensSplit(s)) continue;
-      const auto rows = static_cast<double>(requests) / static_cast<double>(cp);
-      const auto input = static_cast<double>(workload.input_tokens);
-      const double decode_s = work->LayerSeconds(Phase::kDecode, rows);
-      child.bound = 0;
+      // Rows of a cell in a pass, the padding left out.
+      const auto seconds = [&](Phase phase, std::int64_t pass_requests) {
+        if (!workload.HasPhase(phase)) return 0.0;
+        const std::int64_t tokens = phase == Phase::kPrefill ? workload.input_tokens : 1;
+        const double rows = static_cast<double>(pass_requests * tokens) / static_cast<double>(cp);
+        // The experts' weights count where rows are few; there are also few numbers of rows then.
+        if (!moe || phase == Phase::kPrefill) return work->LayerSeconds(phase, rows);
+        const auto experts = ExpertSecondsOf(child.shape, {}, phase);
+        return work->SecondsWithoutMoe(phase, rows) + moe_layers * *std::min_element(experts->begin(), experts->end());
+      };
+      const double decode_s = seconds(Phase::kDecode, requests);
       if (workload.kind == WorkloadKind::kServe) {
-        for (std::int64_t passes_requests : {std::int64_t{1}, tp}) {
-          const double prefill_rows = static_cast<double>(passes_requests) * input / static_cast<double>(cp);
-          child.bound = std::max(child.bound, ScoreOfPass(child.shape, passes_requests,
-                                                          work->LayerSeconds(Phase::kPrefill, prefill_rows), decode_s));
+        child.bound = 0;
+        for (std::int64_t pass_requests : {std::int64_t{1}, tp}) {
+          child.bound = std::max(
+              child.bound, ScoreOfPass(child.shape, pass_requests, seconds(Phase::kPrefill, pass_requests), decode_s));
         }
       } else {
-        child.bound = ScoreOfPass(child.shape, requests, work->LayerSeconds(Phase::kPrefill, rows * input), decode_s);
+        child.bound = ScoreOfPass(child.shape, requests, seconds(Phase::kPrefill, requests), decode_s);
       }
       child.bound = std::min(child.bound, node.bound);
       if (child.bound > at_least) into.children.push_back(child);
@@ -222,38 +245,56 @@ void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into)
 }
 
 void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) const {
-  const Stage all = SplitLayers(problem_.model(), 1).front();
-  const std::int64_t windows = NumWindowLayers(problem_.model(), all);
   Node child = node;
   child.level = Level::kMesh;
   for (const Setting& setting : maker_.Settings(node.shape)) {
     child.setting = setting;
     const std::shared_ptr<const LeastCosts> least = LeastOf(child);
     if (!least->possible) continue;
-    for (const ExpertMesh& mesh : meshes_) {
-      child.mesh = mesh;
-      if (SmallestDp(child) == 0) continue;
-      const std::shared_ptr<const env::BlockCost> moe = LeastMoeOf(child);
-      double seconds[2];
-      for (std::size_t phase = 0; phase < 2; ++phase) {
-        const env::StrategyCost& cost = least->cost;
-        seconds[phase] = static_cast<double>(all.num_layers - windows) * cost.attention.time_s[phase] +
-                         static_cast<double>(windows) * cost.window_attention.time_s[phase] +
-                         static_cast<double>(all.num_dense) * cost.dense_ffn.time_s[phase] +
-                         static_cast<double>(all.num_moe) * moe->time_s[phase] + cost.embedding.time_s[phase] +
-                         cost.head.time_s[phase];
+    std::shared_ptr<const std::vector<double>> experts[2];
+    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      if (problem_.model().HasMoe() && problem_.workload().HasPhase(phase)) {
+        experts[static_cast<std::size_t>(phase)] = ExpertSecondsOf(node.shape, setting, phase);
       }
-      const std::int64_t prefill_requests = PrefillRequests(problem_, StrategyOf(child, 1));
-      child.bound = std::min(node.bound, ScoreOfPass(node.shape, prefill_requests, seconds[0], seconds[1]));
+    }
+    env::BlockCost quickest;
+    for (std::size_t phase = 0; phase < 2; ++phase) {
+      if (experts[phase]) quickest.time_s[phase] = *std::min_element(experts[phase]->begin(), experts[phase]->end());
+    }
+    env::StrategyCost cost = least->cost;
+    if (ScoreOfLayers(child, cost, quickest) <= at_least) continue;
+    cost.dense_ffn = *LeastDenseOf(child);
+    for (std::size_t i = 0; i < meshes_.size(); ++i) {
+      child.mesh = meshes_[i];
+      if (SmallestDp(child) == 0) continue;
+      env::BlockCost moe;
+      for (std::size_t phase = 0; phase < 2; ++phase) moe.time_s[phase] = experts[phase] ? (*experts[phase])[i] : 0;
+      child.bound = std::min(node.bound, ScoreOfLayers(child, cost, moe));
       if (child.bound > at_least) into.children.push_back(child);
     }
   }
 }
 
+double Branching::ScoreOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const {
+  const Stage all = SplitLayers(problem_.model(), 1).front();
+  const std::int64_t windows = NumWindowLayers(problem_.model(), all);
+  double seconds[2];
+  for (std::size_t phase = 0; phase < 2; ++phase) {
+    seconds[phase] = static_cast<double>(all.num_layers - windows) * cost.attention.time_s[phase] +
+                     static_cast<double>(windows) * cost.window_attention.time_s[phase] +
+                     static_cast<double>(all.num_dense) * cost.dense_ffn.time_s[phase] +
+                     static_cast<double>(all.num_moe) * moe.time_s[phase] + cost.embedding.time_s[phase] +
+                     cost.head.time_s[phase];
+  }
+  return ScoreOfPass(node.shape, PrefillRequests(problem_, StrategyOf(node, 1)), seconds[0], seconds[1]);
+}
+
 void Branching::ExpandMesh(const Node& node, double at_least, Expansion& into) const {
   const std::shared_ptr<const LeastCosts> least = LeastOf(node);
   env::StrategyCost cost = least->cost;
+  cost.dense_ffn = *LeastDenseOf(node);
   cost.moe = *LeastMoeOf(node);
+  if (ScoreOfLayers(node, cost, cost.moe) <= at_least) return;
   const std::int64_t dp = SmallestDp(node);
   const std::int64_t stage = node.shape.tp * node.shape.cp * dp;
   Node child = node;

@@ -71,7 +71,7 @@ class Branching {
  private:
   /// Prices of a shape's and setting's blocks, each the least over its menu.
   struct LeastCosts {
-    env::StrategyCost cost;  ///< Without moe.
+    env::StrategyCost cost;  ///< Of the attention mesh's blocks.
     double full_cache_bytes = 0, window_cache_bytes = 0;
     bool possible = false;
   };
@@ -90,11 +90,17 @@ class Branching {
   void ExpandPipeline(const Node& node, double at_least, Expansion& into) const;
 
   std::shared_ptr<const WorkBound> WorkOf(std::int64_t tp) const;
+  /// Of each of meshes_, the least that its experts' kernels take in one layer.
+  std::shared_ptr<const std::vector<double>> ExpertSecondsOf(const Shape& shape, const Setting& setting,
+                                                             Phase phase) const;
   /// The score of a rate a device and latencies; 0 where a target is exceeded.
   double ScoreAtMost(double per_device, double ttft_s, double tpot_s) const;
   /// What a micro-batch's passes over the whole model give at most, whatever the pipeline, the micro-batches and dp: a
   /// pipeline's stages take as long together, and with its bubbles it is no faster a device than one stage is.
   double ScoreOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s, double decode_s) const;
+
+  /// ScoreOfPass of the node's shape with these costs of its blocks.
+  double ScoreOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const;
 
   /// Of `devices` in use; 0: bounds for any number of them that a strategy may have.
   env::SpanCache Spans(std::int64_t devices) const;
@@ -105,6 +111,7 @@ class Branching {
   std::shared_ptr<const std::vector<MoeOption>> MoeOf(const Node& node, std::int64_t devices) const;
   std::shared_ptr<const env::BlockCost> LeastMoeOf(const Node& node) const;
   std::shared_ptr<const LeastCosts> LeastOf(const Node& node) const;
+  std::shared_ptr<const env::BlockCost> LeastDenseOf(const Node& node) const;
   env::BlockCost LeastDense(const Node& node) const;
   /// Whether a stage-wide dense FFN under these degrees may score more: a bound without its menu.
   bool MayStageBe(const Node& node, const Strategy& degrees, double at_least) const;
@@ -121,10 +128,11 @@ class Branching {
   Overlap overlap_;
 
   mutable Memo<WorkBound> work_;
+  mutable Memo<std::vector<double>> experts_;
   mutable Memo<AttentionMenu> attention_;
   mutable Memo<std::vector<DenseOption>> dense_;
   mutable Memo<std::vector<MoeOption>> moe_;
-  mutable Memo<env::BlockCost> least_moe_, shared_;
+  mutable Memo<env::BlockCost> least_moe_, least_dense_, shared_;
   mutable Memo<LeastCosts> least_;
 };
 

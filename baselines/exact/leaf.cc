@@ -118,6 +118,10 @@ env::BlockCost Branching::LeastDense(const Node& node) const {
   return least;
 }
 
+std::shared_ptr<const env::BlockCost> Branching::LeastDenseOf(const Node& node) const {
+  return least_dense_.Get(KeyOf(node.shape, node.setting), [&] { return LeastDense(node); });
+}
+
 std::shared_ptr<const Branching::LeastCosts> Branching::LeastOf(const Node& node) const {
   return least_.Get(KeyOf(node.shape, node.setting), [&] {
     LeastCosts least;
@@ -142,7 +146,6 @@ std::shared_ptr<const Branching::LeastCosts> Branching::LeastOf(const Node& node
     cost.embedding = cost.head = kNothingYet;
     for (const EndOption& option : menu->embedding) cost.embedding = Least(cost.embedding, option.cost);
     for (const EndOption& option : menu->head) cost.head = Least(cost.head, option.cost);
-    cost.dense_ffn = LeastDense(node);
     least.possible = true;
     return least;
   });

@@ -22,7 +22,6 @@ bool NoWorse(const AttentionOption& a, const AttentionOption& b) {
   return NoWorse(a.full, b.full) && NoWorse(a.window, b.window) && a.full_cache_bytes <= b.full_cache_bytes &&
          a.window_cache_bytes <= b.window_cache_bytes;
 }
-bool NoWorse(const EndOption& a, const EndOption& b) { return NoWorse(a.cost, b.cost); }
 bool NoWorse(const DenseOption& a, const DenseOption& b) { return NoWorse(a.cost, b.cost); }
 bool NoWorse(const MoeOption& a, const MoeOption& b) { return NoWorse(a.cost, b.cost); }
 
@@ -229,6 +228,25 @@ std::vector<MoeOption> MenuMaker::Moe(const Shape& shape, const Setting& setting
 std::vector<MoeOption> MenuMaker::RoutedPart(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
                                              env::SpanCache& spans) const {
   return ListMoe(routed_only_, false, shape, setting, mesh, spans);
+}
+
+double MenuMaker::ExpertSeconds(const Shape& shape, const Setting& setting, const ExpertMesh& mesh, Phase phase) const {
+  Strategy s = Base(shape, setting);
+  s.expert_parallel_size = mesh.ep;
+  s.expert_tensor_parallel_size = mesh.etp;
+  double least = std::numeric_limits<double>::infinity();
+  for (Sharding expert_up : Admitted(s, Operator::kExpertUp)) {
+    s.SetSharding(Operator::kExpertUp, expert_up);
+    for (Sharding expert_down : Admitted(s, Operator::kExpertDown)) {
+      s.SetSharding(Operator::kExpertDown, expert_down);
+      double seconds = 0;
+      for (const Task& task : LowerBlock(routed_only_, s, phase, BlockKind::kMoe).tasks) {
+        if (task.kind == TaskKind::kExpertMatmul) seconds += OperatorTime(problem().cluster().device, task);
+      }
+      least = std::min(least, seconds);
+    }
+  }
+  return least;
 }
 
 env::BlockCost MenuMaker::SharedPart(const Shape& shape, const Setting& setting, env::SpanCache& spans) const {

@@ -84,6 +84,9 @@ class MenuMaker {
   /// has. For bounds.
   std::vector<MoeOption> RoutedPart(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
                                     env::SpanCache& spans) const;
+  /// The least that the experts' own kernels take in one MoE layer, in every RoutedPart option of the mesh and in every
+  /// setting that takes so many requests a prefill pass.
+  double ExpertSeconds(const Shape& shape, const Setting& setting, const ExpertMesh& mesh, Phase phase) const;
   /// The least that the shared expert's own kernels take and store in every Moe option of the shape and setting.
   env::BlockCost SharedPart(const Shape& shape, const Setting& setting, env::SpanCache& spans) const;
   /// The least of a dense FFN that spans a stage of tp * cp * dp ranks or more, none of whose matrices split: every

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "baselines/exact/branching.h"
+#include "env/analytical/analytical_evaluator.h"
+#include "shardscout/megatron_rule.h"
 
 namespace shardscout::baselines::exact {
 namespace {
@@ -25,6 +27,21 @@ struct WorseFirst {
     return a.bound != b.bound ? a.bound < b.bound : Position(a) > Position(b);
   }
 };
+
+/// What Megatron's shardings give: to begin with a score that most of the tree does not reach.
+std::optional<Candidate> BestOfMegatrons(const StrategySpace& space) {
+  constexpr int kMost = 2000;
+  const env::AnalyticalEvaluator evaluator(space.problem());
+  std::optional<Candidate> best;
+  int evaluated = 0;
+  ForEachMegatronStrategy(space, [&](const Strategy& strategy) {
+    const Evaluation evaluation = evaluator.Evaluate(strategy);
+    const double score = evaluation.Feasible() ? ScoreOf(space.problem(), evaluation) : 0;
+    if (score > 0 && (!best || score > best->score)) best = Candidate{strategy, evaluation, score};
+    return ++evaluated < kMost;
+  });
+  return best;
+}
 
 }  // namespace
 
@@ -65,6 +82,7 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
     }
   };
 
+  answer.best = BestOfMegatrons(space);
   batch = branching.Roots();
   expand();
   while (!open.empty() && open.top().bound > least_score()) {

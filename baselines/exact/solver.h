@@ -9,8 +9,9 @@
 //
 //   tensor    tp                          bound: the work that every strategy of this tp does (work_bound.h)
 //   shape     + cp, requests of a micro-batch and rank
-//   mesh      + residual layout, ep, etp  bound: least price of each block from the menus (menu.h)
-//   pipeline  + pp, micro-batches         bound: the same, with stages, memory and limits
+//   mesh      + residual layout, ep, etp  bound: least price of each block from the menus (menu.h), of the experts
+//                                         their kernels alone
+//   pipeline  + pp, micro-batches         bound: the same with the whole MoE block, stages, memory and limits
 //   leaf      + dp, dense_ffn_group, all shardings: for each residual layout the fronts of the attention mesh's blocks
 //               and of the expert mesh's are joined under the memory limit
 //

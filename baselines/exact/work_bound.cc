@@ -55,7 +55,7 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
   };
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (!problem.workload().HasPhase(phase)) continue;
-    Blocks blocks{.layers = layers, .options = {}};
+    Blocks blocks{.layers = layers, .moe = kind == BlockKind::kMoe, .options = {}};
     Strategy s = base;
     if (!attention) {
       blocks.options.push_back(line(LowerBlock(problem, s, phase, kind)));
@@ -88,17 +88,26 @@ WorkBound::WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t reque
   AddBlocks(maker, s, BlockKind::kMoe, static_cast<double>(all.num_moe));
 }
 
+double WorkBound::Blocks::Seconds(double rows) const {
+  double least = std::numeric_limits<double>::infinity();
+  for (const Kernels& kernels : options) {
+    double option = 0;
+    for (const Kernel& kernel : kernels) option += kernel.Seconds(rows);
+    least = std::min(least, option);
+  }
+  return layers * least;
+}
+
 double WorkBound::LayerSeconds(Phase phase, double rows) const {
   double seconds = 0;
-  for (const Blocks& blocks : blocks_[static_cast<std::size_t>(phase)]) {
-    double least = std::numeric_limits<double>::infinity();
-    for (const Kernels& kernels : blocks.options) {
-      double option = 0;
-      for (const Kernel& kernel : kernels) option += kernel.Seconds(rows);
-      least = std::min(least, option);
-    }
-    seconds += blocks.layers * least;
-  }
+  for (const Blocks& blocks : blocks_[static_cast<std::size_t>(phase)]) seconds += blocks.Seconds(rows);
+  return seconds;
+}
+
+double WorkBound::SecondsWithoutMoe(Phase phase, double rows) const {
+  double seconds = 0;
+  for (const Blocks& blocks : blocks_[static_cast<std::size_t>(phase)])
+    seconds += blocks.moe ? 0 : blocks.Seconds(rows);
   return seconds;
 }
 
