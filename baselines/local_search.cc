@@ -23,6 +23,7 @@ namespace {
 
 constexpr int kNumDegrees = static_cast<int>(Variable::kExpertTensorParallelSize) + 1;
 constexpr std::int64_t kDrawsPerSample = 16;
+constexpr std::int64_t kMostSizes = 1024;
 
 using Degrees = std::array<std::int64_t, kNumDegrees>;
 
@@ -61,6 +62,8 @@ class LocalSearch final : public Searcher {
         ended_at.insert(DegreesOf(Descend(environment, point, rng).strategy));
         for (std::int64_t i = 0; i < config_.num_kicks; ++i) Kick(environment, rng);
       }
+      // All screened degrees are known from descents.
+      if (starts == 0) Kick(environment, rng);
       points.clear();
     }
     return SearchStatus::kFinished;
@@ -72,7 +75,8 @@ class LocalSearch final : public Searcher {
     std::vector<Strategy> templates = ShardingTemplates();
     templates.resize(static_cast<std::size_t>(config_.num_templates));
     const double share = config_.screen_share * static_cast<double>(environment.Remaining());
-    const auto num_sizes = static_cast<std::int64_t>(share / static_cast<double>(templates.size())) + 1;
+    const auto num_sizes =
+        std::min(kMostSizes, static_cast<std::int64_t>(share / static_cast<double>(templates.size())) + 1);
     const std::vector<Strategy> drawn = FreshSamples(environment, rng, num_sizes, kDrawsPerSample);
     std::vector<Strategy> screened;
     for (const Strategy& sample : drawn) {

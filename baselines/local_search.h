@@ -15,11 +15,11 @@ namespace shardscout::baselines {
 ///
 /// A round:
 /// 1. Screening takes `screen_share` of the budget that is left. It draws sizes (degrees, batch, micro-batches) by the
-///    prior of the space, degrees rounded to powers of two where `round_degrees` says so, and asks for each with the
-///    first `num_templates` of ShardingTemplates().
+///    prior of the space (at most 1,024 of them), degrees rounded to powers of two where `round_degrees` says so, and
+///    asks for each with the first `num_templates` of ShardingTemplates().
 /// 2. From each of the `num_starts` best points with different degrees, where no earlier descent has ended, a
 ///    descent; after each, `num_kicks` descents from the best strategy of the search, moved by `kick_steps` random
-///    neighbours.
+///    neighbours. A round without a descent of the first kind has one of the second.
 ///
 /// A descent goes round the groups of moves below in an order drawn afresh, asks for all of a group at once, and takes
 /// the best of them where it is better; it ends when no group has one. Every strategy is repaired into the space.

@@ -24,7 +24,7 @@ namespace shardscout {
 namespace {
 
 constexpr std::int64_t kBudget = 1000;
-constexpr std::size_t kNumSettings = 8;
+constexpr std::size_t kNumSettings = 12;
 
 struct HeldOut {
   const char* model;
@@ -32,11 +32,10 @@ struct HeldOut {
   std::int64_t devices;
   const char* workload;
 };
-constexpr HeldOut kProblems[] = {{"qwen3-coder-480b-a35b", "h200-sxm", 64, "decode-chat"},
-                                 {"glm-4.5", "mi300x", 32, "prefill-chat"},
-                                 {"mixtral-8x7b", "a100-80-sxm", 32, "serve-chat"},
-                                 {"llama-3.1-8b", "a100-80-sxm", 16, "serve-chat"},
-                                 {"qwen2.5-72b", "h200-sxm", 32, "decode-chat"}};
+constexpr HeldOut kProblems[] = {
+    {"qwen3-coder-480b-a35b", "h200-sxm", 64, "decode-chat"}, {"glm-4.5", "mi300x", 32, "prefill-chat"},
+    {"mixtral-8x7b", "a100-80-sxm", 32, "serve-chat"},        {"llama-3.1-8b", "a100-80-sxm", 16, "serve-chat"},
+    {"qwen2.5-72b", "h200-sxm", 32, "decode-chat"},           {"dbrx", "a100-80-sxm", 64, "prefill-chat"}};
 
 /// Each names all that it sets, so that the list means the same whatever the defaults are.
 struct Ruler {
@@ -45,8 +44,9 @@ struct Ruler {
 };
 constexpr Ruler kRulers[] = {
     {"random-walk",
-     {"restart_interval=0", "restart_interval=2", "restart_interval=5", "restart_interval=10", "restart_interval=25",
-      "restart_interval=50", "restart_interval=100", "restart_interval=300"}},
+     {"restart_interval=0", "restart_interval=2", "restart_interval=3", "restart_interval=5", "restart_interval=8",
+      "restart_interval=10", "restart_interval=25", "restart_interval=50", "restart_interval=100",
+      "restart_interval=200", "restart_interval=300", "restart_interval=500"}},
     {"annealing",
      {"initial_temperature=0.1 final_temperature=0.001 patience=200 restart_from_best=0.5",
       "initial_temperature=0.03 final_temperature=0.001 patience=200 restart_from_best=0.5",
@@ -55,21 +55,31 @@ constexpr Ruler kRulers[] = {
       "initial_temperature=0.1 final_temperature=0.001 patience=50 restart_from_best=0.5",
       "initial_temperature=0.1 final_temperature=0.001 patience=100 restart_from_best=0.9",
       "initial_temperature=0.3 final_temperature=0.01 patience=100 restart_from_best=0.5",
-      "initial_temperature=0.03 final_temperature=0.003 patience=100 restart_from_best=0.9"}},
+      "initial_temperature=0.03 final_temperature=0.003 patience=100 restart_from_best=0.9",
+      "initial_temperature=0.03 final_temperature=0.001 patience=50 restart_from_best=0.5",
+      "initial_temperature=0.03 final_temperature=0.001 patience=100 restart_from_best=0.9",
+      "initial_temperature=0.01 final_temperature=0.001 patience=100 restart_from_best=0.5",
+      "initial_temperature=0.01 final_temperature=0.001 patience=50 restart_from_best=0.9"}},
     {"evolution",
      {"population_size=100 tournament_size=25 crossover=0.25", "population_size=100 tournament_size=25 crossover=0",
-      "population_size=100 tournament_size=50 crossover=0.25", "population_size=50 tournament_size=10 crossover=0.25",
-      "population_size=50 tournament_size=25 crossover=0.25", "population_size=20 tournament_size=10 crossover=0.25",
-      "population_size=50 tournament_size=25 crossover=0.5", "population_size=200 tournament_size=50 crossover=0.25"}},
+      "population_size=100 tournament_size=25 crossover=0.5", "population_size=100 tournament_size=50 crossover=0.25",
+      "population_size=100 tournament_size=10 crossover=0.25", "population_size=50 tournament_size=10 crossover=0.25",
+      "population_size=50 tournament_size=25 crossover=0.25", "population_size=50 tournament_size=25 crossover=0",
+      "population_size=50 tournament_size=25 crossover=0.5", "population_size=30 tournament_size=15 crossover=0.25",
+      "population_size=20 tournament_size=10 crossover=0.25", "population_size=200 tournament_size=50 crossover=0.25"}},
     {"local-search",
      {"screen_share=0.3 num_templates=7 round_degrees=true num_starts=4 num_kicks=1 kick_steps=4",
-      "screen_share=0.1 num_templates=7 round_degrees=true num_starts=4 num_kicks=1 kick_steps=4",
-      "screen_share=0.5 num_templates=7 round_degrees=true num_starts=4 num_kicks=1 kick_steps=4",
-      "screen_share=0.3 num_templates=3 round_degrees=true num_starts=4 num_kicks=1 kick_steps=4",
-      "screen_share=0.3 num_templates=7 round_degrees=false num_starts=4 num_kicks=1 kick_steps=4",
-      "screen_share=0.3 num_templates=7 round_degrees=true num_starts=2 num_kicks=3 kick_steps=2",
+      "screen_share=0.15 num_templates=7 round_degrees=true num_starts=1 num_kicks=5 kick_steps=3",
       "screen_share=0.15 num_templates=4 round_degrees=true num_starts=1 num_kicks=5 kick_steps=3",
-      "screen_share=0.15 num_templates=4 round_degrees=true num_starts=8 num_kicks=0 kick_steps=1"}},
+      "screen_share=0.3 num_templates=7 round_degrees=true num_starts=1 num_kicks=5 kick_steps=3",
+      "screen_share=0.5 num_templates=7 round_degrees=true num_starts=1 num_kicks=5 kick_steps=3",
+      "screen_share=0.5 num_templates=7 round_degrees=true num_starts=4 num_kicks=1 kick_steps=4",
+      "screen_share=0.5 num_templates=4 round_degrees=true num_starts=2 num_kicks=3 kick_steps=3",
+      "screen_share=0.7 num_templates=7 round_degrees=true num_starts=1 num_kicks=3 kick_steps=3",
+      "screen_share=0.3 num_templates=4 round_degrees=true num_starts=1 num_kicks=5 kick_steps=3",
+      "screen_share=0.3 num_templates=7 round_degrees=false num_starts=1 num_kicks=5 kick_steps=3",
+      "screen_share=0.3 num_templates=7 round_degrees=true num_starts=2 num_kicks=3 kick_steps=2",
+      "screen_share=0.15 num_templates=4 round_degrees=true num_starts=4 num_kicks=0 kick_steps=1"}},
 };
 
 struct Run {

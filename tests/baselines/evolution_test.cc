@@ -18,7 +18,7 @@ constexpr int kFirstLayerVariable = static_cast<int>(Variable::kNumMicrobatches)
 
 double BestOf(const StrategySpace& space, Searcher& searcher, std::int64_t budget, std::uint64_t seed) {
   const FunctionEvaluator evaluator(test::Landscape(space));
-  SearchEnvironment environment(space, evaluator, {.budget = budget});
+  SearchEnvironment environment(space, evaluator, {.budget = budget, .threads = 1});
   searcher.Search(environment, seed);
   return environment.best()->reward;
 }
@@ -103,6 +103,7 @@ TEST(EvolutionTest, AsksNothingTwiceInALargeSpace) {
   std::int64_t batches = 0;
   EnvironmentOptions options;
   options.budget = 100 + 8 * 50;
+  options.threads = 1;
   options.on_progress = [&](const Progress&) { ++batches; };
   SearchEnvironment environment(space, evaluator, options);
   baselines::MakeEvolution({})->Search(environment, 1);
