@@ -20,7 +20,8 @@ constexpr std::size_t kMostNamed = 4;
 
 /// "costs 12.3 %", where `factor` is how many times as good the objective becomes.
 std::string EffectText(double factor) {
-  if (std::abs(factor - 1) < 5e-5) return "changes nothing";
+  if (factor == 1) return "changes nothing";
+  if (std::abs(factor - 1) < 0.0005) return "changes less than 0.1 %";
   return factor < 1 ? "costs " + Percent(1 - factor) : "gains " + Percent(factor - 1);
 }
 

@@ -106,7 +106,9 @@ TEST(EvolutionTest, AsksNothingTwiceInALargeSpace) {
   options.threads = 1;
   options.on_progress = [&](const Progress&) { ++batches; };
   SearchEnvironment environment(space, evaluator, options);
-  baselines::MakeEvolution({})->Search(environment, 1);
+  EvolutionConfig config;
+  config.population_size = 100;
+  baselines::MakeEvolution(config)->Search(environment, 1);
   EXPECT_EQ(environment.Evaluations(), 500);
   EXPECT_EQ(batches, 51) << "the first generation, then 8 new children each";
 }

@@ -162,23 +162,37 @@ TEST(LocalSearchTest, WhatItFindsNoMoveImproves) {
   }
 }
 
-TEST(LocalSearchTest, DescendsFromTheStart) {
-  // A peak so narrow that only a descent from beside it finds it.
+TEST(LocalSearchTest, DescendsFromTheStartToItsOptimum) {
+  // Four variables of the start are wrong and pay only in this order, after the right tp: one time round the groups
+  // mends few of them, and descents from elsewhere have nothing to go by.
   const Problem problem = test::WideProblem();
   const StrategySpace space(problem);
   const Strategy peak = WithLayers(space, Sizes(4, 2, 1, 6), ShardingTemplates()[3]);
-  Strategy beside = peak;
-  beside.SetSharding(Operator::kEmbedding, Sharding::kNone);
-  ASSERT_TRUE(space.Contains(beside));
-  const FunctionEvaluator evaluator(
-      test::Table({{peak, test::Feasible(3)}, {beside, test::Feasible(2)}}, test::Feasible(1)));
+  const Operator in_order[] = {Operator::kEmbedding, Operator::kLmHead, Operator::kAttnOut, Operator::kQkv};
+  Strategy start = peak;
+  for (const Operator op : in_order) start.SetSharding(op, Sharding::kNone);
+  ASSERT_TRUE(space.Contains(start)) << space.WhyNot(start);
+  const FunctionEvaluator evaluator([&](const Strategy& s) {
+    if (s.tensor_parallel_size != 4 || s.data_parallel_size != 2) return test::Feasible(1);
+    double reward = 2;
+    for (const Operator op : in_order) {
+      if (s.ShardingOf(op) != peak.ShardingOf(op)) break;
+      ++reward;
+    }
+    return test::Feasible(reward);
+  });
   EnvironmentOptions options;
   options.budget = 600;
   options.threads = 1;
-  options.start = {beside};
+  options.start = {start};
   SearchEnvironment environment(space, evaluator, options);
-  baselines::MakeLocalSearch({})->Search(environment, 1);
-  EXPECT_EQ(environment.best()->strategy, peak);
+  baselines::LocalSearchConfig config;
+  config.screen_share = 0;
+  config.num_templates = 1;
+  config.num_starts = 1;
+  config.num_kicks = 0;
+  baselines::MakeLocalSearch(config)->Search(environment, 1);
+  EXPECT_EQ(environment.best()->reward, 6);
 }
 
 TEST(LocalSearchTest, BeatsRandomSearchOnASlope) {
