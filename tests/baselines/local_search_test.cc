@@ -167,8 +167,10 @@ TEST(LocalSearchTest, DescendsFromTheStartToItsOptimum) {
   // mends few of them, and descents from elsewhere have nothing to go by.
   const Problem problem = test::WideProblem();
   const StrategySpace space(problem);
-  const Strategy peak = WithLayers(space, Sizes(4, 2, 1, 6), ShardingTemplates()[3]);
+  Strategy peak = WithLayers(space, Sizes(4, 2, 1, 6), ShardingTemplates()[3]);
   const Operator in_order[] = {Operator::kEmbedding, Operator::kLmHead, Operator::kAttnOut, Operator::kQkv};
+  for (const Operator op : in_order) peak.SetSharding(op, Sharding::kHidden);
+  ASSERT_TRUE(space.Contains(peak)) << space.WhyNot(peak);
   Strategy start = peak;
   for (const Operator op : in_order) start.SetSharding(op, Sharding::kNone);
   ASSERT_TRUE(space.Contains(start)) << space.WhyNot(start);
@@ -182,7 +184,7 @@ TEST(LocalSearchTest, DescendsFromTheStartToItsOptimum) {
     return test::Feasible(reward);
   });
   EnvironmentOptions options;
-  options.budget = 600;
+  options.budget = 100;
   options.threads = 1;
   options.start = {start};
   SearchEnvironment environment(space, evaluator, options);
