@@ -3,8 +3,10 @@
 #include <utility>
 
 #include "baselines/annealing.h"
+#include "baselines/evolution.h"
 #include "baselines/exact.h"
 #include "baselines/exhaustive.h"
+#include "baselines/local_search.h"
 #include "baselines/megatron.h"
 #include "baselines/megatron_tuned.h"
 #include "baselines/random_search.h"
@@ -30,6 +32,9 @@ void RegisterBuiltinSearchers(SearcherRegistry& registry) {
   Add(registry, "random", "independent samples of the space", baselines::MakeRandomSearch);
   Add(registry, "random-walk", "steps to random neighbours, always accepted", baselines::MakeRandomWalk);
   Add(registry, "annealing", "simulated annealing with restarts", baselines::MakeAnnealing);
+  Add(registry, "evolution", "aging evolution with crossover", baselines::MakeEvolution);
+  Add(registry, "local-search", "screening of degrees with sharding templates, then descents by coordinates",
+      baselines::MakeLocalSearch);
   Add(registry, "megatron", "the Megatron rule: its first feasible candidate", baselines::MakeMegatron);
   Add(registry, "exact", "the proved optimum of the analytical evaluator, by branch and bound", baselines::MakeExact,
       "analytical");

@@ -192,6 +192,14 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
     for (std::int64_t etp : all(Variable::kExpertTensorParallelSize)) expert_meshes.push_back({ep, etp});
   }
 
+  // Without a pipeline there is one micro-batch.
+  if (all(Variable::kNumMicrobatches).front() > 1) {
+    auto& pps = all(Variable::kPipelineParallelSize);
+    std::erase(pps, 1);
+    if (pps.empty())
+      throw SpecError("--fix num_microbatches", "more than 1 needs a pipeline, and none is possible here");
+  }
+
   // Keep of tp and cp what can be completed on a large enough cluster: the masks then look at fewer.
   Strategy s;
   std::erase_if(all(Variable::kTensorParallelSize), [&](std::int64_t tp) {

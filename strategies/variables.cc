@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <string>
 
 #include "shardscout/error.h"
 #include "shardscout/strategy_space.h"
@@ -25,6 +27,24 @@ std::string VariableName(int variable) {
   SHARDSCOUT_CHECK(variable >= 0 && variable < kNumVariables);
   if (variable < kFirstShardingVariable) return kFieldNames[static_cast<std::size_t>(variable)];
   return "shardings." + std::string(ToString(static_cast<Operator>(variable - kFirstShardingVariable)));
+}
+
+std::string ValueName(int variable, std::int64_t value) {
+  SHARDSCOUT_CHECK(variable >= 0 && variable < kNumVariables);
+  switch (static_cast<Variable>(std::min(variable, kFirstShardingVariable))) {
+    case Variable::kResidualLayout:
+      return std::string(ToString(static_cast<Layout>(value)));
+    case Variable::kDenseFfnGroup:
+      return std::string(ToString(static_cast<DenseFfnGroup>(value)));
+    case Variable::kExpertExchange:
+      return std::string(ToString(static_cast<ExpertExchange>(value)));
+    case Variable::kOverlap:
+      return std::string(ToString(static_cast<Overlap>(value)));
+    case Variable::kFirstSharding:
+      return std::string(ToString(static_cast<Sharding>(value)));
+    default:
+      return std::to_string(value);
+  }
 }
 
 std::int64_t GetVariable(const Strategy& s, int variable) {

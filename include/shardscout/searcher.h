@@ -80,7 +80,7 @@ class SearcherRegistry {
   std::map<std::string, Entry> entries_;
 };
 
-/// random, random-walk, annealing, megatron, megatron-tuned, exhaustive, exact.
+/// random, random-walk, annealing, evolution, local-search, megatron, megatron-tuned, exhaustive, exact.
 void RegisterBuiltinSearchers(SearcherRegistry& registry);
 
 /// ppo. Defined in shardscout::agents; the header is free of torch.

@@ -37,6 +37,9 @@ inline constexpr int kNumVariables = kFirstShardingVariable + static_cast<int>(k
 /// Spelled as in a strategy's JSON: "tensor_parallel_size", "shardings.qkv".
 std::string VariableName(int variable);
 
+/// A variable's value (see GetVariable) as a strategy's JSON spells it: "8", "token_sharded", "heads".
+std::string ValueName(int variable, std::int64_t value);
+
 /// One value of each variable, in Strategy's own numbers: sizes as they are, enumerations by their ordinal.
 std::int64_t GetVariable(const Strategy& strategy, int variable);
 void SetVariable(Strategy& strategy, int variable, std::int64_t value);

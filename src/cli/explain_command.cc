@@ -1,13 +1,18 @@
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "shardscout/error.h"
 #include "shardscout/plan.h"
+#include "shardscout/reward.h"
 #include "shardscout/run_search.h"
+#include "shardscout/strategy_difference.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/describe_difference.h"
 #include "src/cli/output.h"
 #include "src/cli/strategy_input.h"
 
@@ -76,10 +81,68 @@ void PrintTiers(const Problem& problem, const Breakdown& breakdown) {
   table.Print(std::cout);
 }
 
-int Run(const StrategyArguments& arguments, const Context& context) {
-  const StrategyInput input = ReadStrategyInput(arguments);
+struct ExplainArguments {
+  StrategyArguments strategy;
+  std::string against;  ///< "": no comparison.
+};
+
+/// What --against names.
+Strategy AgainstStrategy(const ExplainArguments& arguments, const Problem& problem, const StrategyReport& report,
+                         const Context& context) {
+  if (arguments.against == "megatron") return report.megatron.strategy;
+  if (arguments.against == "megatron-tuned") {
+    SearchRequest request;
+    request.searcher = arguments.against;
+    request.evaluator = arguments.strategy.evaluator;
+    request.stop = context.stop;
+    const SearchReport tuned = RunSearch(problem, request, context.searchers, context.evaluators);
+    if (!tuned.best) throw SpecError("--against megatron-tuned", "was interrupted before it had a strategy");
+    return tuned.best->strategy;
+  }
+  if (!std::filesystem::exists(arguments.against)) {
+    throw SpecError("--against", "found \"" + arguments.against +
+                                     "\", expected megatron, megatron-tuned, or the file of a plan or a strategy");
+  }
+  return ReadStrategyFile(arguments.against);
+}
+
+int RunAgainst(const ExplainArguments& arguments, const StrategyInput& input, const StrategyReport& report,
+               const Context& context) {
+  const Problem& problem = input.problem;
+  const Strategy theirs = AgainstStrategy(arguments, problem, report, context);
+  const StrategySpace space(problem);
+  if (const std::string broken = space.WhyNot(theirs); !broken.empty()) throw SpecError(arguments.against, broken);
+  const std::unique_ptr<Evaluator> evaluator = context.evaluators.Make(arguments.strategy.evaluator, problem);
+  const StrategyDifference difference = CompareStrategies(
+      space, input.strategy, theirs, [&](const Strategy& strategy) { return evaluator->Evaluate(strategy); });
+  if (context.json) {
+    const WorkloadSpec& workload = problem.workload();
+    ordered_json json;
+    json["problem"] = ProblemSummaryJson(problem);
+    json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
+    json["against"] = ScoredJson(
+        {theirs, difference.theirs, Reward(difference.theirs, workload.objective, workload.kind, report.normaliser)});
+    json["difference"] = DifferenceJson(problem, difference);
+    std::cout << json.dump(2) << "\n";
+    return kExitResult;
+  }
+  PrintProblem(std::cout, problem);
+  const auto print = [&](const char* label, const Strategy& strategy, const Evaluation& evaluation) {
+    std::cout << label << ObjectiveText(problem, evaluation);
+    if (!evaluation.Feasible()) std::cout << ", breaks " << DescribeViolations(evaluation, problem.workload());
+    std::cout << "\n          " << ToShortString(strategy) << "\n";
+  };
+  print("strategy  ", input.strategy, difference.ours);
+  print("against   ", theirs, difference.theirs);
+  PrintDifference(std::cout, problem, difference, arguments.against);
+  return kExitResult;
+}
+
+int Run(const ExplainArguments& arguments, const Context& context) {
+  const StrategyInput input = ReadStrategyInput(arguments.strategy);
   const StrategyReport report =
-      EvaluateStrategy(input.problem, input.strategy, arguments.evaluator, context.evaluators);
+      EvaluateStrategy(input.problem, input.strategy, arguments.strategy.evaluator, context.evaluators);
+  if (!arguments.against.empty()) return RunAgainst(arguments, input, report, context);
   if (context.json) {
     ordered_json json;
     json["problem"] = ProblemSummaryJson(input.problem);
@@ -102,14 +165,19 @@ int Run(const StrategyArguments& arguments, const Context& context) {
 }  // namespace
 
 void AddExplainCommand(CLI::App& app, Context& context) {
-  auto arguments = std::make_shared<StrategyArguments>();  // shared with the callback, which outlives this function
+  auto arguments = std::make_shared<ExplainArguments>();  // shared with the callback, which outlives this function
   CLI::App* command =
       app.add_subcommand("explain", "Where the time, the memory and the bytes on each link go in one strategy");
-  AddStrategyOptions(*command, *arguments);
+  AddStrategyOptions(*command, arguments->strategy);
+  command->add_option(
+      "--against", arguments->against,
+      "Instead: where it differs from megatron, megatron-tuned, or the strategy of a file, and what each "
+      "difference earns, changed one at a time");
   AddCommonOptions(*command, context);
   command->footer(
       "Examples:\n"
       "  shardscout explain plan.json\n"
+      "  shardscout explain plan.json --against megatron\n"
       "  shardscout explain --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
       "decode-chat");
   command->callback(

@@ -17,6 +17,13 @@ bool IsPlan(const std::string& text, const std::string& path) {
   return document.is_object() && (document.contains("schema_version") || document.contains("pools"));
 }
 
+const Strategy& OnlyStrategy(const Plan& plan, const std::string& path) {
+  if (plan.pools.size() != 1) {
+    throw SpecError(path, "has " + std::to_string(plan.pools.size()) + " pools; give one pool's strategy");
+  }
+  return plan.pools.front().strategy;
+}
+
 }  // namespace
 
 void AddStrategyOptions(CLI::App& command, StrategyArguments& arguments) {
@@ -37,12 +44,14 @@ StrategyInput ReadStrategyInput(const StrategyArguments& arguments) {
     return {MakeProblem(arguments.problem), strategy, std::nullopt};
   }
   Plan plan = ParsePlan(text, path);
-  if (plan.pools.size() != 1) {
-    throw SpecError(path, "has " + std::to_string(plan.pools.size()) + " pools; give one pool's strategy");
-  }
-  const Strategy strategy = plan.pools.front().strategy;
+  const Strategy strategy = OnlyStrategy(plan, path);
   if (arguments.problem.AnyGiven()) return {MakeProblem(arguments.problem), strategy, std::nullopt};
   return {ParseProblem(plan.problem_json, path), strategy, std::move(plan)};
+}
+
+Strategy ReadStrategyFile(const std::string& path) {
+  const std::string text = ReadTextFile(path);
+  return IsPlan(text, path) ? OnlyStrategy(ParsePlan(text, path), path) : ParseStrategy(text, path);
 }
 
 }  // namespace shardscout::cli

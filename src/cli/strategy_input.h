@@ -29,4 +29,7 @@ struct StrategyInput {
 /// A plan brings its problem along; problem options given beside it replace that as a whole. A strategy needs them.
 StrategyInput ReadStrategyInput(const StrategyArguments& arguments);
 
+/// The strategy of a plan or strategy file alone.
+Strategy ReadStrategyFile(const std::string& path);
+
 }  // namespace shardscout::cli

@@ -61,7 +61,7 @@ TEST(BaselinesTest, SearchersFindTheOptimumOfASmallSpaceAndExhaustIt) {
     optimum = evaluation.metrics.throughput_per_device;
     best = member;
   }
-  for (const std::string name : {"random", "random-walk", "annealing"}) {
+  for (const std::string name : {"random", "random-walk", "annealing", "evolution", "local-search"}) {
     const FunctionEvaluator evaluator(landscape);
     SearchEnvironment environment(space, evaluator, {.budget = 1000});
     EXPECT_EQ(StatusOf(environment, Make(name)->Search(environment, 1)), SearchStatus::kSpaceExhausted) << name;
@@ -73,7 +73,7 @@ TEST(BaselinesTest, SearchersFindTheOptimumOfASmallSpaceAndExhaustIt) {
 TEST(BaselinesTest, AnExhaustedInfeasibleSpaceIsProved) {
   const Problem problem = test::NarrowProblem();
   const StrategySpace space(problem);
-  for (const std::string name : {"random", "random-walk", "annealing"}) {
+  for (const std::string name : {"random", "random-walk", "annealing", "evolution", "local-search"}) {
     const FunctionEvaluator evaluator(test::Constant(test::OverMemory(1)));
     SearchEnvironment environment(space, evaluator, {.budget = 1000});
     EXPECT_EQ(StatusOf(environment, Make(name)->Search(environment, 1)), SearchStatus::kProvenInfeasible) << name;
@@ -83,7 +83,7 @@ TEST(BaselinesTest, AnExhaustedInfeasibleSpaceIsProved) {
 TEST(BaselinesTest, SeedsMatter) {
   const Problem problem = test::WideProblem();
   const StrategySpace space(problem);
-  for (const std::string name : {"random", "random-walk", "annealing"}) {
+  for (const std::string name : {"random", "random-walk", "annealing", "evolution", "local-search"}) {
     std::set<Strategy> firsts;
     for (const std::uint64_t seed : {1u, 2u, 3u}) {
       Recorder recorder{test::Landscape(space), {}};

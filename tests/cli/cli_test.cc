@@ -222,6 +222,52 @@ TEST_F(Cli, EvaluateAndExplainTakePlansAndStrategies) {
   ExpectUserError(Run({"evaluate", Path("s.json")}), "--model");
 }
 
+TEST_F(Cli, ExplainSaysWhatEachDifferenceEarns) {
+  // tp 2 with a token-sharded residual stream: not Megatron's choice for a dense model.
+  ASSERT_EQ(Run(Search({"--out", Path("plan.json"), "--fix", "tensor_parallel_size=2", "--fix",
+                        "residual_layout=token_sharded"}))
+                .exit_code,
+            0);
+  const Words problem = {"-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w", "decode-chat"};
+  const auto explain = [&](const Words& more) {
+    Words words = {"explain", Path("plan.json")};
+    words.insert(words.end(), problem.begin(), problem.end());
+    words.insert(words.end(), more.begin(), more.end());
+    return Run(words);
+  };
+  const ProcessResult result = explain({"--against", "megatron", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["against"]["reward"], 1);
+  EXPECT_NEAR(json["difference"]["earns"].get<double>(), json["strategy"]["reward"].get<double>(), 1e-9);
+  bool has_layout = false;
+  for (const auto& row : json["difference"]["variables"]) {
+    EXPECT_NE(row["here"], row["there"]);
+    if (row["variable"] != "residual_layout") continue;
+    has_layout = true;
+    EXPECT_EQ(row["here"], "token_sharded");
+    EXPECT_EQ(row["there"], "replicated");
+    EXPECT_EQ(row["back"]["strategy"]["residual_layout"], "replicated");
+    EXPECT_EQ(row["back"]["strategy"]["tensor_parallel_size"], 2);
+  }
+  EXPECT_TRUE(has_layout);
+
+  const ProcessResult text = explain({"--against", "megatron-tuned"});
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  for (const char* part : {"x as good as that of megatron-tuned", "setting it back", "residual_layout", "earns"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+  const ProcessResult same = explain({"--against", Path("plan.json")});
+  EXPECT_NE(same.out.find("are the same"), std::string::npos) << same.out << same.err;
+  ExpectUserError(explain({"--against", "megatrom"}), "expected megatron, megatron-tuned");
+  // A strategy that the plan's own problem, with what it fixes, does not have.
+  auto other = nlohmann::ordered_json::parse(Read(Path("plan.json")))["pools"][0]["strategy"];
+  other["residual_layout"] = "replicated";
+  std::ofstream(Path("s.json")) << other;
+  ExpectUserError(Run({"explain", Path("plan.json"), "--against", Path("s.json")}),
+                  Path("s.json") + ": residual_layout");
+}
+
 TEST_F(Cli, EvaluateSaysWhichRuleAStrategyBreaks) {
   ASSERT_EQ(Run(Search({"--out", Path("plan.json")})).exit_code, 0);
   auto strategy = nlohmann::ordered_json::parse(Read(Path("plan.json")))["pools"][0]["strategy"];

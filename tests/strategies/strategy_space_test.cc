@@ -235,6 +235,31 @@ TEST(StrategySpace, FixedVariablesHoldEverywhereAndContradictionsAreRefused) {
   refused({{"expert_parallel_size", "3"}}, "not one that this problem admits");
 }
 
+TEST(StrategySpace, WhateverAMemberHasCanBeFixed) {
+  std::vector<WorkloadSpec> workloads;
+  for (const WorkloadKind kind : {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe}) {
+    workloads.push_back(testing::SmallWorkload(kind));
+  }
+  workloads.push_back(testing::SmallWorkload(WorkloadKind::kDecode));
+  workloads.back().concurrency = 24;
+  for (const ModelSpec& model : {DenseModel(), MoeModel()}) {
+    for (const WorkloadSpec& workload : workloads) {
+      const Problem problem(model, testing::SmallCluster(12), workload);
+      const StrategySpace space(problem);
+      Rng rng(6);
+      for (int i = 0; i < 20; ++i) {
+        const Strategy member = space.Sample(rng);
+        for (int v = 0; v < kNumVariables; ++v) {
+          ProblemOptions options;
+          options.fixed[VariableName(v)] = ValueName(v, GetVariable(member, v));
+          const Problem fixed(model, problem.cluster(), workload, options);
+          EXPECT_EQ(StrategySpace(fixed).WhyNot(member), "") << VariableName(v) << " " << ToShortString(member);
+        }
+      }
+    }
+  }
+}
+
 TEST(StrategySpace, ConcurrencySetsTheBatch) {
   WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kDecode);
   workload.concurrency = 100;

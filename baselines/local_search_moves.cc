@@ -1,0 +1,132 @@
+#include "baselines/local_search_moves.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <span>
+
+#include "baselines/local_search.h"
+
+namespace shardscout::baselines {
+namespace {
+
+constexpr int kNumSizes = static_cast<int>(Variable::kNumMicrobatches) + 1;
+constexpr int kPairGroups = kNumSizes - 1;
+constexpr std::size_t kMaxValues = 12;
+
+struct Layers {
+  Layout residual{};
+  DenseFfnGroup group{};
+  ExpertExchange exchange{};
+  std::array<Sharding, kNumShardedOperators> shardings{};  ///< embedding, qkv, attention, attn_out, router, ...
+};
+
+std::int64_t Nearest(std::span<const std::int64_t> rising, double aim) {
+  return *std::min_element(rising.begin(), rising.end(), [&](std::int64_t a, std::int64_t b) {
+    return std::abs(std::log(static_cast<double>(a) / aim)) < std::abs(std::log(static_cast<double>(b) / aim));
+  });
+}
+
+/// Values that the variable may take after the others before it, without the present one.
+std::vector<std::int64_t> OtherValues(const StrategySpace& space, const Strategy& from, int variable) {
+  Choices prefix = space.Encode(from);
+  prefix.resize(static_cast<std::size_t>(variable));
+  std::vector<std::uint8_t> mask;
+  space.AllowedChoices(prefix, mask);
+  const std::int64_t present = GetVariable(from, variable);
+  std::vector<std::int64_t> allowed;
+  for (std::size_t i = 0; i < mask.size(); ++i) {
+    const std::int64_t value = space.Values(variable)[i];
+    if (mask[i] != 0 && value != present) allowed.push_back(value);
+  }
+  if (variable >= kNumSizes || allowed.size() <= kMaxValues) return allowed;
+  std::set<std::int64_t> chosen;
+  const auto above = std::upper_bound(allowed.begin(), allowed.end(), present);
+  if (above != allowed.end()) chosen.insert(*above);
+  if (above != allowed.begin()) chosen.insert(*std::prev(above));
+  for (const double factor : {0.125, 0.25, 0.5, 2.0 / 3, 1.5, 2.0, 4.0, 8.0}) {
+    chosen.insert(Nearest(allowed, static_cast<double>(present) * factor));
+  }
+  return {chosen.begin(), chosen.end()};
+}
+
+/// Two sizes moved by a factor of 2, against each other and alike.
+std::vector<Strategy> PairMoves(const Strategy& from, int a, int b) {
+  std::vector<Strategy> wanted;
+  const std::int64_t x = GetVariable(from, a), y = GetVariable(from, b);
+  const auto add = [&](std::int64_t to_x, std::int64_t to_y) {
+    wanted.push_back(from);
+    SetVariable(wanted.back(), a, to_x);
+    SetVariable(wanted.back(), b, to_y);
+  };
+  if (y % 2 == 0) add(x * 2, y / 2);
+  if (x % 2 == 0) add(x / 2, y * 2);
+  if (x % 2 == 0 && y % 2 == 0) add(x / 2, y / 2);
+  add(x * 2, y * 2);
+  return wanted;
+}
+
+}  // namespace
+
+std::vector<Strategy> ShardingTemplates() {
+  using L = Layout;
+  using G = DenseFfnGroup;
+  using X = ExpertExchange;
+  constexpr Sharding kNo = Sharding::kNone, kTok = Sharding::kToken, kHea = Sharding::kHeads, kHid = Sharding::kHidden,
+                     kSeq = Sharding::kSequence, kFfn = Sharding::kFfn, kVoc = Sharding::kVocab;
+  const Layers all[] = {
+      {L::kReplicated, G::kTp, X::kGatherReduce, {kVoc, kHea, kHea, kHea, kNo, kFfn, kFfn, kFfn, kFfn, kVoc}},
+      {L::kTokenSharded, G::kTp, X::kAllToAll, {kVoc, kHea, kHea, kHea, kTok, kFfn, kFfn, kFfn, kFfn, kVoc}},
+      {L::kTokenSharded, G::kTp, X::kAllToAll, {kVoc, kTok, kTok, kTok, kTok, kTok, kTok, kFfn, kFfn, kVoc}},
+      {L::kTokenSharded, G::kTp, X::kAllToAll, {kVoc, kTok, kTok, kTok, kTok, kFfn, kFfn, kFfn, kFfn, kVoc}},
+      {L::kReplicated, G::kTp, X::kGatherReduce, {kVoc, kNo, kSeq, kHea, kNo, kFfn, kFfn, kFfn, kFfn, kVoc}},
+      {L::kTokenSharded, G::kStage, X::kAllToAll, {kVoc, kHea, kHea, kHea, kTok, kFfn, kFfn, kFfn, kFfn, kVoc}},
+      {L::kFeatureSharded, G::kTp, X::kAllToAll, {kHid, kHea, kHea, kHid, kTok, kFfn, kHid, kFfn, kHid, kVoc}},
+  };
+  std::vector<Strategy> templates;
+  for (const Layers& layers : all) {
+    Strategy s;
+    s.residual_layout = layers.residual;
+    s.dense_ffn_group = layers.group;
+    s.expert_exchange = layers.exchange;
+    s.shardings = layers.shardings;
+    templates.push_back(s);
+  }
+  return templates;
+}
+
+Strategy WithLayers(const StrategySpace& space, const Strategy& sizes, const Strategy& layers) {
+  Strategy wanted = sizes;
+  for (int v = kNumSizes; v < kNumVariables; ++v) SetVariable(wanted, v, GetVariable(layers, v));
+  return space.Repair(wanted);
+}
+
+int NumMoveGroups() { return kNumVariables + kPairGroups + 1; }
+
+std::vector<Strategy> Moves(const StrategySpace& space, const Strategy& from, int group) {
+  std::vector<Strategy> reached;
+  const auto reach = [&](const Strategy& member) {
+    if (member != from && std::find(reached.begin(), reached.end(), member) == reached.end()) reached.push_back(member);
+  };
+  if (group < kNumVariables) {
+    for (const std::int64_t value : OtherValues(space, from, group)) {
+      Strategy wanted = from;
+      SetVariable(wanted, group, value);
+      reach(space.Repair(wanted));
+    }
+  } else if (group < kNumVariables + kPairGroups) {
+    const int a = group - kNumVariables;
+    for (int b = a + 1; b < kNumSizes; ++b) {
+      if (space.Values(a).size() == 1 || space.Values(b).size() == 1) continue;
+      for (const Strategy& wanted : PairMoves(from, a, b)) reach(space.Repair(wanted));
+    }
+  } else {
+    for (const Strategy& layers : ShardingTemplates()) reach(WithLayers(space, from, layers));
+  }
+  return reached;
+}
+
+}  // namespace shardscout::baselines
