@@ -328,7 +328,7 @@ TEST_F(Cli, CheckTakesThePlansThatSearchWrites) {
 
 TEST_F(Cli, PrintedSchemasAreTheCommittedOnes) {
   const bool has_agents = Run({"list", "searchers"}).out.find("\nppo ") != std::string::npos;
-  for (const char* kind : {"model", "cluster", "workload", "search", "strategy", "plan"}) {
+  for (const char* kind : {"model", "cluster", "workload", "search", "strategy", "plan", "suite"}) {
     const ProcessResult printed = Run({"check", "--print-schema", kind});
     ASSERT_EQ(printed.exit_code, 0) << printed.err;
     auto committed = nlohmann::ordered_json::parse(Read(PresetDirectory("schemas") + "/" + kind + ".schema.json"));
