@@ -262,7 +262,7 @@ class Driver {
       reference.reward = run.improvements.back().reward;
       reference.value = run.value;
     }
-    if (reference.reward == 0) reference.kind = ReferenceKind::kInfeasible;
+    if (reference.reward == 0) reference.kind = ReferenceKind::kNoneFound;
   }
 
   const ComparisonRequest& request_;
@@ -279,7 +279,8 @@ class Driver {
 }  // namespace
 
 std::string_view ToString(ReferenceKind kind) {
-  static constexpr std::array<std::string_view, 4> kNames = {"optimum", "bound", "best found", "infeasible"};
+  static constexpr std::array<std::string_view, 5> kNames = {"optimum", "bound", "best found", "infeasible",
+                                                             "none found"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 

@@ -173,7 +173,7 @@ Comparison Summarise(const ComparisonRequest& request, const ComparisonResults& 
         if (std::string wrong = Impossible(run, reference); !wrong.empty()) {
           comparison.impossible.push_back(std::move(wrong));
         }
-        if (reference.kind != ReferenceKind::kInfeasible) scored.push_back(Score(run, reference, comparison));
+        if (reference.reward > 0) scored.push_back(Score(run, reference, comparison));
       }
       if (scored.empty()) continue;
       summary.searchers.push_back(SummaryOf(request.searchers[s].name, {scored}, comparison));

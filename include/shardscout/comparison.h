@@ -27,14 +27,15 @@ enum class ReferenceKind : std::uint8_t {
   kOptimum,     ///< The best value, proved.
   kBound,       ///< A proved bound: the proof did not finish in time, so that scores are too low rather than too high.
   kBestFound,   ///< The best that any run of this comparison found: no proof for this evaluator, or no bound in time.
-  kInfeasible,  ///< Proved to have no feasible strategy, or none was found: nothing to score.
+  kInfeasible,  ///< Proved to have no feasible strategy: nothing to score.
+  kNoneFound,   ///< Nothing is proved and no run found a feasible strategy: nothing to score either.
 };
-/// "optimum", "bound", "best found", "infeasible".
+/// "optimum", "bound", "best found", "infeasible", "none found".
 std::string_view ToString(ReferenceKind kind);
 
 struct Reference {
   ReferenceKind kind = ReferenceKind::kBestFound;
-  double reward = 0;  ///< Of that value, as searchers' rewards are normalised. 0 where kind is kInfeasible.
+  double reward = 0;  ///< Of that value, as searchers' rewards are normalised. 0 where there is nothing to score.
   double value = 0;   ///< The objective's own number.
   double wall_s = 0;  ///< That the proof took.
   bool operator==(const Reference&) const = default;
@@ -127,7 +128,7 @@ struct ProblemSummary {
   std::string name, model, cluster, workload, objective;
   std::int64_t devices = 0;
   Reference reference;
-  std::vector<SearcherSummary> searchers;  ///< Empty where the reference is kInfeasible.
+  std::vector<SearcherSummary> searchers;  ///< Empty where there is nothing to score.
 };
 
 /// What reports show.

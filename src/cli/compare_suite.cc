@@ -103,7 +103,7 @@ void PrintProblems(const Comparison& comparison) {
   for (const ProblemSummary& problem : comparison.problems) {
     const Reference& reference = problem.reference;
     std::vector<std::string> row = {problem.name, std::string(ToString(reference.kind)), Duration(reference.wall_s)};
-    if (reference.kind != ReferenceKind::kInfeasible) row[1] += " " + Number(reference.value);
+    if (reference.reward > 0) row[1] += " " + Number(reference.value);
     for (const SearcherSummary& summary : problem.searchers) row.push_back(Score(summary.score));
     table.AddRow(std::move(row));
   }

@@ -101,7 +101,11 @@ std::string ReferenceText(const Reference& reference) {
       return "Nothing is proved here; scores are relative to the best that any run found, " +
              Formatted("%.6g", reference.value) + ".";
     case ReferenceKind::kInfeasible:
-      return "No feasible strategy: not scored, and not part of the figures over all problems.";
+      return "Proved to have no feasible strategy: not scored, and not part of the figures over all problems.";
+    case ReferenceKind::kNoneFound:
+      return "Nothing is proved here and no run found a feasible strategy: not scored, and not part of the figures "
+             "over "
+             "all problems.";
   }
   SHARDSCOUT_CHECK(false && "unknown reference");
   return "";

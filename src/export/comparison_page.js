@@ -25,6 +25,7 @@
       backgroundColor: colours[i % colours.length],
       borderDash: dashes[i % dashes.length],
       borderWidth: 2,
+      clip: 8,
       pointStyle: markers[i % markers.length],
       pointRadius: (context) => ((context.dataIndex + i) % every === 0 ? 4 : 0),
       stepped: key === "curve" ? "before" : false,
@@ -43,7 +44,7 @@
           x: Object.assign({grid: {color: "#ddd"}}, x),
           y: {min: 0, max: 1, grid: {color: "#ddd"}, title: {display: true, text: yTitle}},
         },
-        plugins: {legend: {position: "bottom", labels: {usePointStyle: true, pointStyleWidth: 14}}},
+        plugins: {legend: {position: "bottom", labels: {usePointStyle: true}}},
       },
     });
   }

@@ -39,7 +39,9 @@ TEST(QuantileTest, IsLinearBetweenOrderStatistics) {
 TEST(BootstrapTest, EqualScoresHaveNoSpreadAndTheSeedDecides) {
   const std::vector<std::vector<double>> equal = {{0.5, 0.5, 0.5}};
   EXPECT_EQ(BootstrapInterval(equal), (Interval{0.5, 0.5}));
-  const std::vector<std::vector<double>> spread = {{0, 0.1, 0.4, 0.8, 0.9}};
+  Rng rng(3);
+  std::vector<std::vector<double>> spread(1);
+  for (int i = 0; i < 30; ++i) spread[0].push_back(rng.Uniform());
   EXPECT_EQ(BootstrapInterval(spread), BootstrapInterval(spread));
   EXPECT_FALSE(BootstrapInterval(spread) == BootstrapInterval(spread, {.seed = 2}));
   EXPECT_LT(BootstrapInterval(spread).low, InterquartileMean(spread[0]));

@@ -21,6 +21,8 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 /// test::Landscape, which counts its calls.
@@ -215,11 +217,13 @@ TEST_F(ComparisonTest, MoreSeedsAndSearchersReuseWhatIsThere) {
   Run(Recorded(false));
   ComparisonRequest request = Recorded(true);
   request.num_seeds = 4;
-  request.searchers = {{"annealing", {}}, {"random", {.assignments = {}}}};
+  request.searchers = {{"annealing", {}}, {"random", {}}};
   const ComparisonResults more = Run(request);
   EXPECT_THAT(more.runs, SizeIs(16));
   EXPECT_EQ(more.reused, 12);
-  request.searchers = {{"annealing", {.assignments = {"patience=3"}}}};
+  SearcherSettings patient;
+  patient.assignments = {"patience=3"};
+  request.searchers = {{"annealing", patient}};
   EXPECT_EQ(Run(request).reused, 0) << "other settings are another searcher";
 }
 
@@ -265,6 +269,26 @@ TEST_F(ComparisonTest, WithoutAProverTheBestFoundIsTheReference) {
   double top = 0;
   for (const SearcherSummary& summary : comparison.problems[0].searchers) top = std::max(top, summary.best_score);
   EXPECT_EQ(top, 1);
+}
+
+TEST_F(ComparisonTest, WithoutAProverAndAFeasibleStrategyThereIsNothingToScore) {
+  evaluators_.Register("never", "for tests", [](const Problem&) {
+    return std::make_unique<test::FunctionEvaluator>(test::Constant(test::OverMemory(1)));
+  });
+  ComparisonRequest request = Request();
+  request.evaluator = "never";
+  const ComparisonResults results = Run(request);
+  EXPECT_EQ(results.references[0].kind, ReferenceKind::kNoneFound);
+  const Comparison comparison = Summarise(request, results);
+  EXPECT_TRUE(comparison.overall.empty());
+  EXPECT_TRUE(comparison.impossible.empty());
+}
+
+TEST_F(ComparisonTest, AProofOfInfeasibilityIsOne) {
+  AddProver(SearchStatus::kProvenInfeasible, {});
+  const ComparisonResults results = Run(Request());
+  EXPECT_EQ(results.references[0].kind, ReferenceKind::kInfeasible);
+  EXPECT_THAT(Summarise(Request(), results).impossible, Not(IsEmpty())) << "the fake proof is wrong";
 }
 
 TEST_F(ComparisonTest, AnUnfinishedProofGivesItsBound) {
