@@ -183,6 +183,7 @@ class Driver {
     SearchRequest search = SearchFor(request_);
     search.searcher = kProver;
     search.budget = kProverBudget;
+    search.start = StartFrom::kMegatron;  // A proof that ends early needs a strategy to come with its bound.
     search.threads = request_.threads;
     search.time_limit_s = limit;
     const SearchReport report = RunSearch(*problem.problem, search, searchers_, evaluators_);

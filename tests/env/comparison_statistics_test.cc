@@ -55,11 +55,11 @@ TEST(BootstrapTest, StrataAreResampledByThemselves) {
 }
 
 TEST(BootstrapTest, OfTwoScoresByHand) {
-  // Resampling {0, 1} gives 0, 1/2, 1/2, 1, each with the same chance: a central half lies between 0 or 1/2 and 1/2 or
-  // 1, and 95 % reach from 0 to 1.
+  // Resampling {0, 1} gives 0, 1/2, 1/2, 1, each with the same chance.
   const std::vector<std::vector<double>> two = {{0, 1}};
   EXPECT_EQ(BootstrapInterval(two), (Interval{0, 1}));
-  EXPECT_EQ(BootstrapInterval(two, {.coverage = 0.4}), (Interval{0.5, 0.5}));
+  EXPECT_EQ(BootstrapInterval(two, {.coverage = 0.4}), (Interval{0.5, 0.5})) << "0.3 at each end, of which 0 has 0.25";
+  EXPECT_EQ(BootstrapInterval(two, {.coverage = 0.6}), (Interval{0, 1})) << "0.2 at each end";
 }
 
 TEST(BootstrapTest, CoversTheTrueValueAsOftenAsPromised) {
@@ -78,7 +78,7 @@ TEST(BootstrapTest, CoversTheTrueValueAsOftenAsPromised) {
         BootstrapInterval(strata, {.repetitions = 500, .seed = static_cast<std::uint64_t>(trial)});
     covered += interval.low <= 0.5 && 0.5 <= interval.high;
   }
-  EXPECT_GT(covered, 0.91 * kTrials);
+  EXPECT_GT(covered, 0.93 * kTrials);
   EXPECT_LT(covered, 0.98 * kTrials);
 }
 
