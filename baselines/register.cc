@@ -17,13 +17,19 @@
 namespace shardscout {
 namespace {
 
+/// See SearcherRegistry::Entry.
+struct Traits {
+  std::string only_evaluator = {};
+  bool seeded = true;
+};
+
 template <class Config>
 void Add(SearcherRegistry& registry, std::string name, std::string description,
-         std::unique_ptr<Searcher> (*make)(const Config&), std::string only_evaluator = {}) {
+         std::unique_ptr<Searcher> (*make)(const Config&), const Traits& traits = {}) {
   registry.Register(std::move(name),
                     {std::move(description),
                      [make](const SearcherSettings& settings) { return make(env::ReadSettings<Config>(settings)); },
-                     env::DescribeSettings<Config>(), std::move(only_evaluator)});
+                     env::DescribeSettings<Config>(), traits.only_evaluator, traits.seeded});
 }
 
 }  // namespace
@@ -35,11 +41,13 @@ void RegisterBuiltinSearchers(SearcherRegistry& registry) {
   Add(registry, "evolution", "aging evolution with crossover", baselines::MakeEvolution);
   Add(registry, "local-search", "screening of degrees with sharding templates, then descents by coordinates",
       baselines::MakeLocalSearch);
-  Add(registry, "megatron", "the Megatron rule: its first feasible candidate", baselines::MakeMegatron);
+  Add(registry, "megatron", "the Megatron rule: its first feasible candidate", baselines::MakeMegatron,
+      {.seeded = false});
   Add(registry, "exact", "the proved optimum of the analytical evaluator, by branch and bound", baselines::MakeExact,
-      "analytical");
-  Add(registry, "exhaustive", "every strategy of a small space", baselines::MakeExhaustive);
-  Add(registry, "megatron-tuned", "Megatron's shardings over all degrees and batches", baselines::MakeMegatronTuned);
+      {.only_evaluator = "analytical", .seeded = false});
+  Add(registry, "exhaustive", "every strategy of a small space", baselines::MakeExhaustive, {.seeded = false});
+  Add(registry, "megatron-tuned", "Megatron's shardings over all degrees and batches", baselines::MakeMegatronTuned,
+      {.seeded = false});
 }
 
 }  // namespace shardscout

@@ -7,6 +7,7 @@
 #include "shardscout/model_spec.h"
 #include "shardscout/plan.h"
 #include "shardscout/run_search.h"
+#include "shardscout/search_suite.h"
 #include "shardscout/strategy.h"
 #include "shardscout/workload_spec.h"
 #include "src/choices.h"
@@ -72,6 +73,8 @@ ordered_json Schema(SpecKind kind, const SearcherRegistry& searchers) {
       return internal::StrategySchema();
     case SpecKind::kPlan:
       return internal::PlanSchema();
+    case SpecKind::kSuite:
+      return internal::SuiteSchema();
   }
   SHARDSCOUT_CHECK(false && "unknown kind");
   return {};
@@ -90,11 +93,24 @@ void CheckSearch(std::string_view text, const std::string& place, const Searcher
   for (std::size_t i = 0; i < names.size(); ++i) searchers.Make(names[i], settings[i]);
 }
 
+/// Every problem is made. A searcher that is not here may be in another build.
+void CheckSuite(std::string_view text, const std::string& place, const SearcherRegistry& searchers,
+                std::vector<std::string>* warnings) {
+  const SearchSuite suite = ParseSuite(text, place);
+  for (std::size_t i = 0; i < suite.problems.size(); ++i) {
+    LoadProblem(suite.problems[i], json::Place(place, "/problems/" + std::to_string(i)), warnings);
+  }
+  for (const std::string& name : suite.searchers) {
+    if (warnings == nullptr || searchers.entries().contains(name)) continue;
+    warnings->push_back(internal::UnknownName(place, name, "a searcher of this build", searchers.Names()).what());
+  }
+}
+
 }  // namespace
 
 std::string_view ToString(SpecKind kind) {
-  static constexpr std::array<std::string_view, kSpecKinds.size()> kNames = {"model",  "cluster",  "workload",
-                                                                             "search", "strategy", "plan"};
+  static constexpr std::array<std::string_view, kSpecKinds.size()> kNames = {
+      "model", "cluster", "workload", "search", "strategy", "plan", "suite"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 
@@ -157,6 +173,9 @@ void CheckSpec(SpecKind kind, std::string_view json, const std::string& place, c
       return;
     case SpecKind::kPlan:
       ParsePlan(json, place);
+      return;
+    case SpecKind::kSuite:
+      CheckSuite(json, place, searchers, warnings);
       return;
   }
   SHARDSCOUT_CHECK(false && "unknown kind");

@@ -1,18 +1,12 @@
 #include "shardscout/journal.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "env/line_file.h"
 #include "shardscout/error.h"
 #include "src/evaluation_json.h"
 #include "src/json/fields.h"
@@ -61,72 +55,16 @@ std::string ToLine(const T& line) {
   return json::WriteJson(line).dump() + "\n";
 }
 
-[[noreturn]] void ThrowCannotWrite(const std::string& path, int error) {
-  std::string remedy = "choose another path for the journal";
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
-    remedy = "free some space and go on with --resume: the evaluations before are kept";
-  }
-  if (error == ENOENT) remedy = "create its folder first";
-  if (error == EACCES || error == EPERM || error == EROFS) remedy = "choose a folder that you may write to";
-  throw SpecError(path, std::string("the journal cannot be written: ") + std::strerror(error) + "; " + remedy);
+LineFileWords JournalWords() {
+  return {"the journal", "another search is writing this journal", "the evaluations before are kept",
+          "search without --resume"};
 }
 
 }  // namespace
 }  // namespace env
 
 struct Journal::Impl {
-  Impl(std::string the_path, int create_flag) : path(std::move(the_path)) {
-    fd = ::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | create_flag, 0666);
-    if (fd < 0) env::ThrowCannotWrite(path, errno);
-    struct stat status {};
-    if (::fstat(fd, &status) == 0) regular_file = S_ISREG(status.st_mode);
-    // Two searches that write one journal would damage it. Disks without locks are taken as they are.
-    if (regular_file && ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      ::close(fd);
-      throw SpecError(path, "another search is writing this journal; wait for it or choose another path");
-    }
-  }
-  ~Impl() { ::close(fd); }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-
-  std::string ReadAll() const {
-    std::string text;
-    if (!regular_file) return text;
-    char buffer[1 << 16];
-    while (true) {
-      const ssize_t got = ::pread(fd, buffer, sizeof buffer, static_cast<off_t>(text.size()));
-      if (got == 0) return text;
-      if (got < 0) {
-        if (errno == EINTR) continue;
-        throw SpecError(path, std::string("the journal cannot be read: ") + std::strerror(errno));
-      }
-      text.append(buffer, static_cast<std::size_t>(got));
-    }
-  }
-
-  void Truncate(std::size_t size) {
-    if (regular_file && ::ftruncate(fd, static_cast<off_t>(size)) != 0) env::ThrowCannotWrite(path, errno);
-    good_bytes = size;
-  }
-
-  /// All or nothing: where the disk is full, what was begun is taken back.
-  void Write(const std::string& text) {
-    std::string_view left = text;
-    while (!left.empty()) {
-      const ssize_t written = ::write(fd, left.data(), left.size());
-      if (written >= 0) {
-        left.remove_prefix(static_cast<std::size_t>(written));
-      } else if (errno != EINTR) {
-        const int error = errno;
-        // Best effort: a torn line that stays is dropped on resume.
-        if (regular_file && ::ftruncate(fd, static_cast<off_t>(good_bytes)) != 0) {
-        }
-        env::ThrowCannotWrite(path, error);
-      }
-    }
-    good_bytes += text.size();
-  }
+  explicit Impl(const std::string& the_path) : path(the_path), file(the_path, env::JournalWords()) {}
 
   void ReadHeader(const std::string& line, const JournalHeader& expected, std::vector<std::string>* warnings) const {
     JournalHeader found;
@@ -165,46 +103,8 @@ struct Journal::Impl {
     ++lines;
   }
 
-  /// Reads `text`, the whole file; returns the length of its good part. 0: nothing to resume from.
-  std::size_t Replay(const std::string& text, const JournalHeader& header, std::vector<std::string>* warnings) {
-    std::size_t good = 0;
-    for (std::size_t number = 1; good < text.size(); ++number) {
-      const std::size_t end = text.find('\n', good);
-      const bool whole = end != std::string::npos;
-      const bool last = !whole || end + 1 == text.size();
-      const std::string line = text.substr(good, whole ? end - good : std::string::npos);
-      if (number == 1 && (whole || !line.starts_with(env::kBeginning.substr(0, line.size())))) {
-        ReadHeader(line, header, warnings);
-      } else if (whole) {
-        try {
-          ReadEntry(line);
-        } catch (const SpecError& error) {
-          if (!last) {
-            throw SpecError(path + " line " + std::to_string(number),
-                            std::string("the journal is damaged (") + error.what() +
-                                "); cut it off before this line, or search without --resume");
-          }
-          WarnTorn(number, warnings);
-          return good;
-        }
-      } else {
-        WarnTorn(number, warnings);
-        return good;
-      }
-      good += line.size() + 1;
-    }
-    return good;
-  }
-
-  void WarnTorn(std::size_t number, std::vector<std::string>* warnings) const {
-    if (warnings == nullptr) return;
-    warnings->push_back(path + " line " + std::to_string(number) + ": torn, the last one; dropped");
-  }
-
   const std::string path;
-  int fd = -1;
-  bool regular_file = false;
-  std::size_t good_bytes = 0;
+  env::LineFile file;
   std::int64_t lines = 0;  ///< Entries in the file.
   std::unordered_map<Strategy, Evaluation, StrategyHash> known;
 };
@@ -214,20 +114,21 @@ Journal::~Journal() = default;
 
 std::unique_ptr<Journal> Journal::Create(const std::string& path, const JournalHeader& header) {
   std::unique_ptr<Journal> journal(new Journal);
-  journal->impl_ = std::make_unique<Impl>(path, O_CREAT);
-  journal->impl_->Truncate(0);  // Only now, under the lock.
-  journal->impl_->Write(env::ToLine(env::HeaderLine{header}));
+  journal->impl_ = std::make_unique<Impl>(path);
+  journal->impl_->file.Clear();  // Only now, under the lock.
+  journal->impl_->file.Append(env::ToLine(env::HeaderLine{header}));
   return journal;
 }
 
 std::unique_ptr<Journal> Journal::Resume(const std::string& path, const JournalHeader& header,
                                          std::vector<std::string>* warnings) {
   std::unique_ptr<Journal> journal(new Journal);
-  journal->impl_ = std::make_unique<Impl>(path, O_CREAT);
+  journal->impl_ = std::make_unique<Impl>(path);
   Impl& impl = *journal->impl_;
-  const std::size_t good = impl.Replay(impl.ReadAll(), header, warnings);
-  impl.Truncate(good);
-  if (good == 0) impl.Write(env::ToLine(env::HeaderLine{header}));
+  const bool begun = impl.file.Replay(
+      env::kBeginning, [&](const std::string& line) { impl.ReadHeader(line, header, warnings); },
+      [&](const std::string& line) { impl.ReadEntry(line); }, warnings);
+  if (!begun) impl.file.Append(env::ToLine(env::HeaderLine{header}));
   return journal;
 }
 
@@ -249,7 +150,7 @@ void Journal::Append(const std::vector<Entry>& entries) {
     text += env::ToLine(env::EntryLine{++n, entry.strategy, entry.evaluation});
   }
   if (text.empty()) return;
-  impl_->Write(text);
+  impl_->file.Append(text);
   impl_->lines = n;
   impl_->known.merge(appended);
 }

@@ -13,7 +13,7 @@ if ! "$program" list searchers | grep -q '^ppo '; then
   exit 2
 fi
 mkdir -p configs/schemas
-for kind in model cluster workload search strategy plan; do
+for kind in model cluster workload search strategy plan suite; do
   "$program" check --print-schema "$kind" >"configs/schemas/$kind.schema.json.new"
   mv "configs/schemas/$kind.schema.json.new" "configs/schemas/$kind.schema.json"
 done

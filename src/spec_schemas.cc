@@ -8,6 +8,7 @@
 #include "src/model_keys.h"
 #include "src/plan_fields.h"
 #include "src/problem_fields.h"
+#include "src/suite_fields.h"
 
 namespace shardscout::internal {
 namespace {
@@ -170,6 +171,16 @@ ordered_json PlanSchema() {
               {"search", SearchSchema()}});
   ordered_json header = SchemaHeader("Shardscout plan", plan["description"].get<std::string>());
   return Under(std::move(header), plan);
+}
+
+ordered_json SuiteSchema() {
+  ordered_json schema = json::WriteSchema<SearchSuite>();
+  for (const char* list : {"searchers", "problems"}) schema["properties"][list]["minItems"] = 1;
+  schema["properties"]["searchers"]["uniqueItems"] = true;
+  return Under(SchemaHeader("Shardscout suite",
+                            "Problems on which searchers are compared, for compare --suite; keys that begin with _ are "
+                            "comments."),
+               schema);
 }
 
 }  // namespace shardscout::internal

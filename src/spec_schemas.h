@@ -17,5 +17,6 @@ nlohmann::ordered_json ClusterSchema();
 nlohmann::ordered_json WorkloadSchema();
 nlohmann::ordered_json StrategySchema();
 nlohmann::ordered_json PlanSchema();
+nlohmann::ordered_json SuiteSchema();
 
 }  // namespace shardscout::internal

@@ -25,6 +25,7 @@ namespace shardscout::test {
 struct SearcherCase {
   std::string name;
   std::function<std::unique_ptr<Searcher>()> make;
+  bool seeded = true;  ///< As its registry says.
 };
 
 inline std::vector<SearcherCase> AllSearchers(void (*register_all)(SearcherRegistry&)) {
@@ -33,7 +34,7 @@ inline std::vector<SearcherCase> AllSearchers(void (*register_all)(SearcherRegis
   std::vector<SearcherCase> cases;
   for (const auto& [name, entry] : registry->entries()) {
     if (!entry.only_evaluator.empty()) continue;
-    cases.push_back({name, [registry, searcher = name] { return registry->Make(searcher); }});
+    cases.push_back({name, [registry, searcher = name] { return registry->Make(searcher); }, entry.seeded});
   }
   return cases;
 }
@@ -116,6 +117,12 @@ TEST_P(SearcherConformanceTest, RepeatableBySeedWhateverTheThreads) {
     EXPECT_EQ(one, Run(space, Landscape(space), {.seed = seed}));
     EXPECT_EQ(one, Run(space, Landscape(space), {.seed = seed, .threads = 2}));
   }
+}
+
+TEST_P(SearcherConformanceTest, SeedsDifferWhereTheRegistrySaysSo) {
+  const Problem problem = WideProblem(true);
+  const StrategySpace space(problem);
+  EXPECT_EQ(Run(space, Landscape(space), {.seed = 1}) != Run(space, Landscape(space), {.seed = 2}), GetParam().seeded);
 }
 
 TEST_P(SearcherConformanceTest, TakesStartStrategies) {

@@ -11,13 +11,14 @@
 namespace shardscout {
 
 /// The files that a user writes or keeps: a Hugging Face config.json, a cluster, a workload, searchers' settings
-/// (search --config), a strategy, a plan.
-enum class SpecKind : std::uint8_t { kModel, kCluster, kWorkload, kSearch, kStrategy, kPlan };
+/// (search --config), a strategy, a plan, a suite of searches (compare --suite).
+enum class SpecKind : std::uint8_t { kModel, kCluster, kWorkload, kSearch, kStrategy, kPlan, kSuite };
 
-inline constexpr std::array<SpecKind, 6> kSpecKinds = {SpecKind::kModel,  SpecKind::kCluster,  SpecKind::kWorkload,
-                                                       SpecKind::kSearch, SpecKind::kStrategy, SpecKind::kPlan};
+inline constexpr std::array<SpecKind, 7> kSpecKinds = {SpecKind::kModel,  SpecKind::kCluster,  SpecKind::kWorkload,
+                                                       SpecKind::kSearch, SpecKind::kStrategy, SpecKind::kPlan,
+                                                       SpecKind::kSuite};
 
-/// "model", "cluster", "workload", "search", "strategy", "plan".
+/// "model", "cluster", "workload", "search", "strategy", "plan", "suite".
 std::string_view ToString(SpecKind kind);
 
 /// The reverse. SpecError at `place` for another name, with the nearest.

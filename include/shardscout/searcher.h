@@ -69,6 +69,7 @@ class SearcherRegistry {
     Factory factory;
     std::vector<SettingDescription> settings;
     std::string only_evaluator = {};  ///< The one that it knows the inside of and can search with; "": any.
+    bool seeded = true;               ///< Draws random numbers; false: every seed gives the same search.
   };
   void Register(std::string name, Entry entry);
   /// SpecError with the nearest name for an unknown one.

@@ -86,13 +86,13 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddCheckCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("check", "Validate files, and say exactly what is wrong and where");
-  CLI::Option* files =
-      command->add_option("files", arguments->files, "Models, clusters, workloads, searches, strategies and plans");
+  CLI::Option* files = command->add_option("files", arguments->files,
+                                           "Models, clusters, workloads, searches, suites, strategies and plans");
   command->add_option("--kind", arguments->kind, "What the files are [told by their keys]");
   command
       ->add_option("--print-schema", arguments->schema,
                    "Print the JSON Schema of model, cluster, workload, search, "
-                   "strategy or plan")
+                   "strategy, plan or suite")
       ->type_name("KIND")
       ->excludes(files);
   AddCommonOptions(*command, context);

@@ -6,6 +6,7 @@
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
+#include "src/cli/compare_suite.h"
 #include "src/cli/describe.h"
 #include "src/cli/output.h"
 #include "src/cli/problem_options.h"
@@ -19,7 +20,9 @@ using nlohmann::ordered_json;
 struct Arguments {
   ProblemArguments problem;
   SearchArguments search;
+  SuiteArguments suite;
   std::vector<std::string> searchers;
+  bool budget_given = false;
 };
 
 void PrintTable(const Problem& problem, const std::vector<SearchReport>& reports, const SearchArguments& search) {
@@ -72,6 +75,13 @@ void PrintJson(const Problem& problem, const std::vector<SearchReport>& reports,
 
 int Run(const Arguments& arguments, const Context& context) {
   const SearchArguments& search = arguments.search;
+  if (!arguments.suite.suite.empty()) {
+    if (arguments.problem.AnyGiven()) {
+      throw SpecError("--suite", "brings its problems along; leave --model, --cluster and the like away");
+    }
+    return CompareSuite(arguments.suite, search, arguments.searchers, arguments.budget_given, context);
+  }
+  if (arguments.searchers.empty()) throw SpecError("--searchers", "is needed: names separated by commas");
   if (!search.journal.empty()) {
     throw SpecError("--journal", "compare keeps one journal a searcher, beside --out; leave --journal away");
   }
@@ -101,20 +111,23 @@ int Run(const Arguments& arguments, const Context& context) {
 
 void AddCompareCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
-  CLI::App* command = app.add_subcommand("compare", "Run several searchers on one problem: one table, the best plan");
+  CLI::App* command = app.add_subcommand("compare", "Run several searchers on one problem, or on a suite of them");
   AddProblemOptions(*command, arguments->problem);
-  command->add_option("--searchers,-s", arguments->searchers, "Which ones, separated by commas")
+  command->add_option("--searchers,-s", arguments->searchers, "Which ones, separated by commas [a suite's own]")
       ->delimiter(',')
-      ->required()
       ->group("Search");
   AddSearchOptions(*command, arguments->search);
+  AddSuiteOptions(*command, arguments->suite);
   AddCommonOptions(*command, context);
   command->footer(
-      "Example:\n"
+      "Examples:\n"
       "  shardscout compare --searchers megatron,megatron-tuned,random-walk,annealing,ppo --model deepseek-v3 \\\n"
-      "    --cluster h100-sxm --devices 256 --workload decode-chat --budget 4000 --seed 1 --out plan.json");
-  command->callback(
-      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+      "    --cluster h100-sxm --devices 256 --workload decode-chat --budget 4000 --seed 1 --out plan.json\n"
+      "  shardscout compare --suite standard --seeds 20 --out out/standard --resume");
+  command->callback([arguments, command, &context] {
+    arguments->budget_given = command->count("--budget") > 0;
+    context.run = [arguments, &context] { return Run(*arguments, context); };
+  });
 }
 
 }  // namespace shardscout::cli

@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
 #include "shardscout/problem.h"
+#include "shardscout/search_suite.h"
 #include "src/cli/commands.h"
 #include "src/cli/output.h"
 
@@ -82,6 +84,27 @@ Section Workloads() {
   return section;
 }
 
+Section Suites() {
+  Section section{"suites", Table({"suite", ">problems", ">budget", "searchers"}), ordered_json::array()};
+  for (const std::string& name : ListPresets("searches")) {
+    SearchSuite suite;
+    try {
+      suite = LoadSuite(name);
+    } catch (const SpecError&) {  // Searchers' settings may lie in the same folder; check says what is wrong.
+      continue;
+    }
+    std::string searchers;
+    for (const std::string& searcher : suite.searchers) searchers += (searchers.empty() ? "" : ", ") + searcher;
+    section.table.AddRow(
+        {name, Grouped(static_cast<std::int64_t>(suite.problems.size())), Grouped(suite.budget), searchers});
+    section.rows.push_back({{"name", name},
+                            {"problems", suite.problems.size()},
+                            {"budget", suite.budget},
+                            {"searchers", suite.searchers}});
+  }
+  return section;
+}
+
 Section Searchers(const Context& context) {
   Section section{"searchers", Table({"searcher", "setting", "default", "range", "meaning"}), ordered_json::array()};
   for (const auto& [name, entry] : context.searchers.entries()) {
@@ -126,6 +149,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (wanted("models")) sections.push_back(Models());
   if (wanted("clusters")) sections.push_back(Clusters());
   if (wanted("workloads")) sections.push_back(Workloads());
+  if (wanted("suites")) sections.push_back(Suites());
   if (wanted("searchers")) sections.push_back(Searchers(context));
   if (wanted("evaluators")) sections.push_back(Evaluators(context));
   if (wanted("exporters")) sections.push_back(Exporters(context));
@@ -148,7 +172,7 @@ void AddListCommand(CLI::App& app, Context& context) {
   auto kinds = std::make_shared<std::vector<std::string>>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("list", "Presets, searchers with their settings, evaluators and exporters");
   command->add_option("kinds", *kinds, "Which of them [all]")
-      ->check(CLI::IsMember({"models", "clusters", "workloads", "searchers", "evaluators", "exporters"}));
+      ->check(CLI::IsMember({"models", "clusters", "workloads", "suites", "searchers", "evaluators", "exporters"}));
   AddCommonOptions(*command, context);
   command->footer("Examples:\n  shardscout list\n  shardscout list searchers --json");
   command->callback([kinds, &context] { context.run = [kinds, &context] { return Run(*kinds, context); }; });

@@ -83,7 +83,7 @@ TEST_F(Cli, ListsEverything) {
   const ProcessResult result = Run({"list", "--json"});
   ASSERT_EQ(result.exit_code, 0);
   const auto json = nlohmann::json::parse(result.out);
-  for (const char* kind : {"models", "clusters", "workloads", "searchers", "evaluators", "exporters"}) {
+  for (const char* kind : {"models", "clusters", "workloads", "suites", "searchers", "evaluators", "exporters"}) {
     ASSERT_TRUE(json.contains(kind));
     EXPECT_FALSE(json[kind].empty()) << kind;
     for (const auto& row : json[kind]) {
@@ -374,7 +374,7 @@ TEST_F(Cli, CheckTakesThePlansThatSearchWrites) {
 
 TEST_F(Cli, PrintedSchemasAreTheCommittedOnes) {
   const bool has_agents = Run({"list", "searchers"}).out.find("\nppo ") != std::string::npos;
-  for (const char* kind : {"model", "cluster", "workload", "search", "strategy", "plan"}) {
+  for (const char* kind : {"model", "cluster", "workload", "search", "strategy", "plan", "suite"}) {
     const ProcessResult printed = Run({"check", "--print-schema", kind});
     ASSERT_EQ(printed.exit_code, 0) << printed.err;
     auto committed = nlohmann::ordered_json::parse(Read(PresetDirectory("schemas") + "/" + kind + ".schema.json"));

@@ -53,7 +53,7 @@ class Schemas {
 
 /// What only the reader knows.
 bool IsBeyondSchemas(std::string_view error) {
-  static constexpr std::array<std::string_view, 16> kReasons = {
+  static constexpr std::array<std::string_view, 20> kReasons = {
       "of the tier inside it",        // tiers nest
       "devices of the cluster",       // the outermost covers it
       "#/problem/digest",             // a digest
@@ -69,7 +69,11 @@ bool IsBeyondSchemas(std::string_view error) {
       "numbers, expected",            // a table's rows are as long as its columns
       "/columns: expected",           //
       "missing key",                  // a model's, by family; of others the schema knows them
-      "in any strategy"};
+      "in any strategy",
+      "is neither a file nor",  // a suite's presets
+      "not given before",       // its names
+      "found beside batch_size",
+      "a prefill workload has no"};
   return std::any_of(kReasons.begin(), kReasons.end(),
                      [&](std::string_view reason) { return error.find(reason) != std::string_view::npos; });
 }

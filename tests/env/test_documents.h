@@ -87,6 +87,23 @@ inline std::vector<Document> GoodDocuments() {
   search["annealing"]["initial_temperature"] = 0.5;
   search["ppo"] = json::WriteJson(agents::PpoConfig{});
   documents.push_back({SpecKind::kSearch, "search", search});
+  documents.push_back(
+      {SpecKind::kSuite, "quick", ordered_json::parse(ReadTextFile(ResolvePreset("searches", "quick", "test")))});
+  ordered_json suite = {{"name", "all fields"}, {"searchers", {"annealing"}}};
+  suite["problems"].push_back({{"name", "one"},
+                               {"model", "llama-3.1-8b"},
+                               {"cluster", "h100-sxm"},
+                               {"devices", 8},
+                               {"workload", "serve-chat"},
+                               {"input_tokens", 512},
+                               {"output_tokens", 128},
+                               {"concurrency", 64},
+                               {"ttft_target_s", 1},
+                               {"tpot_target_s", 0.02},
+                               {"objective", "cost_per_million_tokens"},
+                               {"memory_fraction", 0.8},
+                               {"fixed", {"tensor_parallel_size=2"}}});
+  documents.push_back({SpecKind::kSuite, "suite", suite});
   return documents;
 }
 

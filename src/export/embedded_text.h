@@ -1,0 +1,15 @@
+#pragma once
+
+// Files that are built into the library; scripts/cmake/embed_text.cmake makes the definitions.
+
+#include <string_view>
+
+namespace shardscout::exporters {
+
+/// Chart.js with its licence, "" where the machine that built had none.
+std::string_view ChartJs();
+
+std::string_view ComparisonPageCss();
+std::string_view ComparisonPageJs();
+
+}  // namespace shardscout::exporters
