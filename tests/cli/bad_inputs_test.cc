@@ -84,7 +84,7 @@ class BadInputs : public testing::Test {
   /// One line with each of `parts`, exit code 2, nothing else.
   void ExpectRefused(Words words, const std::vector<std::string>& parts) const {
     const std::set<std::string> before = Files();
-    words.insert(words.begin(), SHARDSCOUT_CLI);
+    words.insert(words.begin(), SHARDSCOUT_PLAIN_CLI);
     const ProcessResult result = RunProcess(words);
     EXPECT_EQ(result.exit_code, 2) << result.err.substr(0, 400);
     EXPECT_EQ(result.signal, 0);
@@ -306,8 +306,8 @@ TEST_F(BadInputs, StrategiesThatTheProblemDoesNotAdmit) {
 
 TEST_F(BadInputs, PlansThatWereChanged) {
   const ProcessResult search =
-      RunProcess({SHARDSCOUT_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w", "decode-chat",
-                  "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
+      RunProcess({SHARDSCOUT_PLAIN_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w",
+                  "decode-chat", "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
   ASSERT_EQ(search.exit_code, 0) << search.err;
   const std::string plan = ReadTextFile(Path("plan.json"));
   const std::vector<BadFile> rows = {
@@ -382,7 +382,7 @@ TEST_F(BadInputs, FlagsAndOutputs) {
 
 TEST_F(BadInputs, AFullStandardOutput) {
   const ProcessResult result =
-      RunProcess({"/bin/sh", "-c", "exec \"$0\" check --print-schema plan > /dev/full", SHARDSCOUT_CLI});
+      RunProcess({"/bin/sh", "-c", "exec \"$0\" check --print-schema plan > /dev/full", SHARDSCOUT_PLAIN_CLI});
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_NE(result.err.find("standard output: cannot be written"), std::string::npos) << result.err;
 }
