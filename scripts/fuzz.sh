@@ -9,8 +9,8 @@ cd "$(dirname "$0")/.."
 
 runs=${1:-20000}
 targets=${FUZZ_TARGETS:-model cluster workload problem search strategy plan journal flags}
-max_len=16384
-export ASAN_OPTIONS=quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1
+max_len=8192
+export ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=5 UBSAN_OPTIONS=print_stacktrace=1
 
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz --target fuzzers
@@ -24,7 +24,7 @@ fuzz() { # target: one row of the table on stdout
   if [ -d "configs/$1s" ]; then folders+=("configs/$1s"); fi
   if [ -d "$build/seeds/$1" ]; then folders+=("$build/seeds/$1"); fi
   rm -f "$build/crashes/$1"-*
-  "$build/$1_fuzzer" -runs="$runs" -seed=1 -max_len=$max_len -timeout=20 -rss_limit_mb=4096 -dict="$build/seeds/words.dict" \
+  "$build/$1_fuzzer" -runs="$runs" -seed=1 -max_len=$max_len -entropic=0 -timeout=20 -rss_limit_mb=4096 -dict="$build/seeds/words.dict" \
     -artifact_prefix="$build/crashes/$1-" -print_final_stats=1 "$corpus" "${folders[@]}" >"$log" 2>&1 || rc=$?
   local executed crashes edges
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)

@@ -5,15 +5,9 @@
 #include <vector>
 
 #include "shardscout/error.h"
+#include "src/spec_fields.h"
 
 namespace shardscout::cli {
-namespace {
-
-/// As in a workload file.
-constexpr double kMostSeconds = 1e9;
-
-}  // namespace
-
 std::optional<double> ParseTarget(std::string_view text, const std::string& flag) {
   if (text == "none") return std::nullopt;
   const std::string place = flag + " " + std::string(text);
@@ -27,8 +21,8 @@ std::optional<double> ParseTarget(std::string_view text, const std::string& flag
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   value *= unit;
-  if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value <= kMostSeconds)) {
-    throw SpecError(place, "expected a time above 0 such as 2s or 50ms, and at most 1e9s, or none");
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= kLeastSeconds && value <= kMostSeconds)) {
+    throw SpecError(place, "expected a time such as 2s or 50ms, from 1e-9s to 1e9s, or none");
   }
   return value;
 }

@@ -8,6 +8,7 @@
 #include "shardscout/preset_paths.h"
 #include "shardscout/problem.h"
 #include "src/cli/commands.h"
+#include "src/cli/describe.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -132,7 +133,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (context.json) {
     ordered_json json;
     for (Section& section : sections) json[section.name] = std::move(section.rows);
-    std::cout << json.dump(2) << "\n";
+    PrintJson(json);
     return kExitResult;
   }
   for (std::size_t i = 0; i < sections.size(); ++i) {

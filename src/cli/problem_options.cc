@@ -80,7 +80,7 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--objective", arguments.objective,
       "throughput_per_device, latency, cost_per_million_tokens or energy_per_token");
   add("--memory-fraction", arguments.memory_fraction, "Of a device's memory that may be used")
-      ->check(CLI::Range(1e-6, 1.0))
+      ->check(CLI::Range(kLeastFraction, 1.0))
       ->check(IsNumber());
   add("--weight-dtype", arguments.overrides.weight_dtype, "bf16, fp16, fp32, fp8, int8, int4, mxfp4 [the model's]");
   add("--activation-dtype", arguments.overrides.activation_dtype, "Inputs of the matrix products [the model's]");

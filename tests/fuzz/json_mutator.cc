@@ -1,12 +1,12 @@
 // Changes JSON as JSON, three times out of four: bytes changed blindly rarely leave a document that a parser looks
-// into. Numbers become those at which counts overflow, values and keys wander, members and elements come and go. A
-// journal's lines are documents of their own.
+// into. Numbers become those at which counts overflow, values and keys wander, members and elements come and go. Works
+// on the text, so that it is quick, takes several documents in one file (a journal), and needs no whole document.
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstdint>
 #include <cstring>
-#include <limits>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <string_view>
@@ -18,203 +18,178 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, st
 namespace shardscout::fuzz {
 namespace {
 
-using nlohmann::ordered_json;
 using Random = std::minstd_rand;
-
-constexpr int kMaxDepth = 66;  // A little more than what the library takes.
 
 std::size_t Below(Random& random, std::size_t n) { return random() % n; }
 
-/// Brackets within strings count too, which only errs to the safe side.
-bool TooDeep(std::string_view text) {
-  int depth = 0, deepest = 0;
-  for (const char c : text) {
-    if (c == '{' || c == '[') deepest = std::max(deepest, ++depth);
-    if (c == '}' || c == ']') --depth;
+enum class Kind : std::uint8_t { kNumber, kText, kKey, kLiteral, kContainer };
+
+struct Span {
+  std::size_t begin = 0, end = 0;
+  Kind kind = Kind::kNumber;
+};
+
+bool IsNumberLetter(char c) {
+  return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
+/// Values and keys, as far as the text is JSON.
+std::vector<Span> Scan(std::string_view text) {
+  std::vector<Span> spans;
+  std::vector<std::size_t> open;
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    const std::size_t begin = i++;
+    if (c == '"') {
+      while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
+      i = std::min(i + 1, text.size());
+      const std::size_t next = text.find_first_not_of(" \t\r\n", i);
+      spans.push_back({begin, i, next != std::string_view::npos && text[next] == ':' ? Kind::kKey : Kind::kText});
+    } else if ((c >= '0' && c <= '9') || c == '-') {
+      while (i < text.size() && IsNumberLetter(text[i])) ++i;
+      spans.push_back({begin, i, Kind::kNumber});
+    } else if (c >= 'a' && c <= 'z') {
+      while (i < text.size() && text[i] >= 'a' && text[i] <= 'z') ++i;
+      spans.push_back({begin, i, Kind::kLiteral});
+    } else if (c == '{' || c == '[') {
+      open.push_back(begin);
+    } else if ((c == '}' || c == ']') && !open.empty()) {
+      spans.push_back({open.back(), i, Kind::kContainer});
+      open.pop_back();
+    }
   }
-  return deepest > kMaxDepth;
+  return spans;
 }
 
-void Collect(ordered_json& node, std::vector<ordered_json*>& nodes) {
-  nodes.push_back(&node);
-  if (!node.is_structured()) return;
-  for (auto& child : node) Collect(child, nodes);
-}
-
-ordered_json InterestingNumber(const ordered_json& before, Random& random) {
-  static const std::vector<ordered_json> kNumbers = {0,
-                                                     1,
-                                                     -1,
-                                                     2,
-                                                     3,
-                                                     4,
-                                                     7,
-                                                     8,
-                                                     16,
-                                                     64,
-                                                     127,
-                                                     128,
-                                                     255,
-                                                     1000,
-                                                     65536,
-                                                     100000,
-                                                     1048576,
-                                                     1048577,
-                                                     std::int64_t{1} << 30,
-                                                     (std::int64_t{1} << 31) - 1,
-                                                     std::int64_t{1} << 31,
-                                                     (std::int64_t{1} << 31) + 1,
-                                                     std::int64_t{1} << 40,
-                                                     std::int64_t{1} << 53,
-                                                     std::numeric_limits<std::int64_t>::max(),
-                                                     std::numeric_limits<std::int64_t>::min(),
-                                                     std::numeric_limits<std::uint64_t>::max(),
-                                                     0.0,
-                                                     -0.0,
-                                                     0.5,
-                                                     1.0,
-                                                     1.5,
-                                                     1e-300,
-                                                     5e-324,
-                                                     1e-12,
-                                                     1e-6,
-                                                     1e9,
-                                                     1e15,
-                                                     1e18,
-                                                     1e21,
-                                                     1e300};
-  if (before.is_number_integer()) {
-    const auto value = static_cast<std::uint64_t>(before.get<std::int64_t>());
+std::string InterestingNumber(std::string_view before, Random& random) {
+  static constexpr std::array<std::string_view, 44> kNumbers = {"0",
+                                                                "1",
+                                                                "-1",
+                                                                "2",
+                                                                "3",
+                                                                "4",
+                                                                "7",
+                                                                "8",
+                                                                "16",
+                                                                "64",
+                                                                "127",
+                                                                "128",
+                                                                "255",
+                                                                "1000",
+                                                                "65536",
+                                                                "100000",
+                                                                "1048576",
+                                                                "1048577",
+                                                                "1073741824",
+                                                                "2147483647",
+                                                                "2147483648",
+                                                                "2147483649",
+                                                                "1099511627776",
+                                                                "9007199254740992",
+                                                                "9007199254740993",
+                                                                "9223372036854775807",
+                                                                "-9223372036854775808",
+                                                                "18446744073709551615",
+                                                                "99999999999999999999",
+                                                                "0.0",
+                                                                "-0.0",
+                                                                "0.5",
+                                                                "1.0",
+                                                                "1.5",
+                                                                "1e-300",
+                                                                "5e-324",
+                                                                "1e-12",
+                                                                "1e-9",
+                                                                "1e-6",
+                                                                "1e9",
+                                                                "1e15",
+                                                                "1e18",
+                                                                "1e300",
+                                                                "1e999"};
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(before.data(), before.data() + before.size(), value);
+  if (error == std::errc() && end == before.data() + before.size()) {
+    const auto bits = static_cast<std::uint64_t>(value);
     switch (Below(random, 8)) {
       case 0:
-        return static_cast<std::int64_t>(value + 1);
+        return std::to_string(static_cast<std::int64_t>(bits + 1));
       case 1:
-        return static_cast<std::int64_t>(value - 1);
+        return std::to_string(static_cast<std::int64_t>(bits - 1));
       case 2:
-        return static_cast<std::int64_t>(value * 2);
+        return std::to_string(static_cast<std::int64_t>(bits * 2));
       case 3:
-        return static_cast<std::int64_t>(value) / 2;
+        return std::to_string(value / 2);
       default:
         break;
     }
-  } else if (before.is_number_float() && Below(random, 3) == 0) {
-    return before.get<double>() * (Below(random, 2) == 0 ? 2.0 : 0.5);
   }
-  return kNumbers[Below(random, kNumbers.size())];
+  return std::string(kNumbers[Below(random, kNumbers.size())]);
 }
 
-std::string MutatedText(std::string text, Random& random) {
+std::string MutatedText(std::string_view quoted) {
+  std::string text(quoted.size() < 2 ? std::string_view() : quoted.substr(1, quoted.size() - 2));
   const std::size_t size = text.size();
   text.resize(size + 16);
   text.resize(LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(text.data()), size, text.size()));
-  static_cast<void>(random);
-  return text;
+  return '"' + text + '"';
 }
 
-/// Any key or text of the document.
-std::string SomeWord(const std::vector<ordered_json*>& nodes, Random& random) {
+const Span* Another(const std::vector<Span>& spans, bool key, Random& random) {
   for (int tries = 0; tries < 8; ++tries) {
-    const ordered_json& node = *nodes[Below(random, nodes.size())];
-    if (node.is_string()) return node.get<std::string>();
-    if (node.is_object() && !node.empty()) {
-      return std::next(node.items().begin(), static_cast<std::ptrdiff_t>(Below(random, node.size()))).key();
-    }
+    const Span& span = spans[Below(random, spans.size())];
+    if ((span.kind == Kind::kKey) == key) return &span;
   }
-  return "name";
+  return nullptr;
 }
 
-void ChangeObject(ordered_json& object, const std::vector<ordered_json*>& nodes, Random& random) {
-  const auto member =
-      std::next(object.begin(), static_cast<std::ptrdiff_t>(object.empty() ? 0 : Below(random, object.size())));
-  switch (Below(random, 3)) {
-    case 0:
-      if (!object.empty()) object.erase(member.key());
-      return;
-    case 1: {
-      const ordered_json value = object.empty() ? ordered_json(1) : ordered_json(*member);
-      object[SomeWord(nodes, random)] = value;
-      return;
-    }
-    default: {
-      const ordered_json value = *nodes[Below(random, nodes.size())];
-      object[object.empty() ? SomeWord(nodes, random) : member.key()] = value;
-      return;
-    }
+/// Takes out the value and its key, and one comma beside it.
+void Remove(std::string& text, Span span, const std::vector<Span>& spans) {
+  for (const Span& key : spans) {
+    const bool before = key.kind == Kind::kKey && key.end <= span.begin;
+    if (before && text.find_first_not_of(" \t\r\n:", key.end) == span.begin) span.begin = key.begin;
   }
+  const std::size_t next = text.find_first_not_of(" \t\r\n", span.end);
+  const std::size_t last = span.begin == 0 ? std::string::npos : text.find_last_not_of(" \t\r\n", span.begin - 1);
+  if (next != std::string::npos && text[next] == ',') {
+    span.end = next + 1;
+  } else if (last != std::string::npos && text[last] == ',') {
+    span.begin = last;
+  }
+  text.erase(span.begin, span.end - span.begin);
 }
 
-void ChangeArray(ordered_json& array, const std::vector<ordered_json*>& nodes, Random& random) {
-  if (array.empty()) {
-    array.push_back(ordered_json(*nodes[Below(random, nodes.size())]));
-    return;
-  }
-  const std::size_t index = Below(random, array.size());
-  switch (Below(random, 3)) {
-    case 0:
-      array.erase(index);
-      return;
-    case 1: {
-      const ordered_json copy = array[index];
-      array.push_back(copy);
-      return;
-    }
-    default: {
-      const std::size_t other = Below(random, array.size());
-      std::swap(array[index], array[other]);
-      return;
-    }
-  }
-}
-
-void Change(ordered_json& document, Random& random) {
-  std::vector<ordered_json*> nodes;
-  Collect(document, nodes);
-  ordered_json& node = *nodes[Below(random, nodes.size())];
-  if (Below(random, 8) == 0) {
-    static const std::vector<ordered_json> kAnything = {
-        nullptr, true, false, 0, 1, "", "none", ordered_json::array(), ordered_json::object()};
-    node = kAnything[Below(random, kAnything.size())];
+void Change(std::string& text, Random& random) {
+  const std::vector<Span> spans = Scan(text);
+  if (spans.empty()) return;
+  const Span span = spans[Below(random, spans.size())];
+  const std::string_view old = std::string_view(text).substr(span.begin, span.end - span.begin);
+  std::string changed;
+  if (span.kind == Kind::kKey) {
+    const Span* other = Another(spans, true, random);
+    if (other == nullptr) return;
+    changed = text.substr(other->begin, other->end - other->begin);
+    if (Below(random, 4) == 0) changed = MutatedText(old);
   } else if (Below(random, 8) == 0) {
-    const ordered_json other = *nodes[Below(random, nodes.size())];
-    node = other;
-  } else if (node.is_number()) {
-    node = InterestingNumber(node, random);
-  } else if (node.is_boolean()) {
-    node = !node.get<bool>();
-  } else if (node.is_string()) {
-    node = Below(random, 2) == 0 ? SomeWord(nodes, random) : MutatedText(node.get<std::string>(), random);
-  } else if (node.is_object()) {
-    ChangeObject(node, nodes, random);
-  } else if (node.is_array()) {
-    ChangeArray(node, nodes, random);
+    Remove(text, span, spans);
+    return;
+  } else if (Below(random, 8) == 0) {
+    static constexpr std::array<std::string_view, 9> kAnything = {"null", "true",     "false", "0", "1",
+                                                                  "\"\"", "\"none\"", "[]",    "{}"};
+    changed = kAnything[Below(random, kAnything.size())];
+  } else if (Below(random, 8) == 0) {
+    const Span* other = Another(spans, false, random);
+    if (other == nullptr) return;
+    changed = text.substr(other->begin, other->end - other->begin);
+  } else if (span.kind == Kind::kNumber) {
+    changed = InterestingNumber(old, random);
+  } else if (span.kind == Kind::kText) {
+    changed = MutatedText(old);
+  } else if (span.kind == Kind::kContainer) {
+    changed = std::string(old) + "," + std::string(old);  // an element twice
   } else {
-    node = InterestingNumber(node, random);
+    changed = old == "true" ? "false" : "true";
   }
-}
-
-/// "" where `text` is no JSON that may be looked into.
-std::string ChangedDocument(std::string_view text, Random& random) {
-  if (TooDeep(text)) return "";
-  ordered_json document = ordered_json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) return "";
-  for (std::size_t changes = 1 + Below(random, 3); changes > 0; --changes) Change(document, random);
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
-
-std::string Changed(std::string_view text, Random& random) {
-  const std::string whole = ChangedDocument(text, random);
-  if (!whole.empty()) {
-    static constexpr std::string_view kEnds[] = {"", "", "", " ", "\t"};
-    return whole + std::string(kEnds[Below(random, std::size(kEnds))]);
-  }
-  // Lines: one of them.
-  const auto lines = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) + 1;
-  std::size_t begin = 0;
-  for (std::size_t line = Below(random, lines); line > 0; --line) begin = text.find('\n', begin) + 1;
-  const std::size_t end = std::min(text.find('\n', begin), text.size());
-  const std::string middle = ChangedDocument(text.substr(begin, end - begin), random);
-  if (middle.empty()) return "";
-  return std::string(text.substr(0, begin)) + middle + std::string(text.substr(end));
+  text.replace(span.begin, span.end - span.begin, changed);
 }
 
 }  // namespace
@@ -225,10 +200,11 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
                                                unsigned int seed) {
   shardscout::fuzz::Random random(seed);
   if (random() % 4 != 0) {
-    const std::string changed = shardscout::fuzz::Changed({reinterpret_cast<const char*>(data), size}, random);
-    if (!changed.empty() && changed.size() <= max_size) {
-      std::memcpy(data, changed.data(), changed.size());
-      return changed.size();
+    std::string text(reinterpret_cast<const char*>(data), size);
+    for (std::size_t changes = 1 + random() % 3; changes > 0; --changes) shardscout::fuzz::Change(text, random);
+    if (!text.empty() && text.size() <= max_size) {
+      std::memcpy(data, text.data(), text.size());
+      return text.size();
     }
   }
   return LLVMFuzzerMutate(data, size, max_size);

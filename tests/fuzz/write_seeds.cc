@@ -44,9 +44,10 @@ void WriteSearch(const fs::path& folder, const std::string& name, const Problem&
   SearchRequest request;
   request.searcher = "random";
   request.budget = 3;
-  const SearchReport report = RunSearch(problem, request, searchers, evaluators);
+  SearchReport report = RunSearch(problem, request, searchers, evaluators);
   if (!report.plan) throw std::runtime_error(name + ": no plan");
-  Write(folder / "plan", name, ToJson(*report.plan));
+  report.plan->breakdown.rows.resize(1);
+  Write(folder / "plan", name, ordered_json::parse(ToJson(*report.plan)).dump());
   Write(folder / "strategy", name, ToJson(report.best->strategy));
   const fs::path journal = folder / "journal" / name;
   fs::create_directories(journal.parent_path());
