@@ -25,9 +25,7 @@ void Run(std::string_view text) {
   std::vector<std::string> warnings;
   ModelSpec model;
   if (!Accepted([&] { model = ParseModelConfig(text, kPlace, OverridesFor(text), &warnings); })) return;
-  ClusterSpec cluster = testing::SmallCluster(4);
-  cluster.device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp32)] = 67e12;
-  Exercise(Problem(model, cluster, testing::SmallWorkload(WorkloadKind::kServe)));
+  Exercise(testing::SmallProblem(model, 4, WorkloadKind::kServe));
 }
 
 }  // namespace
