@@ -3,7 +3,7 @@
 # each target ran and how many crashed it. Fails where one did; its input then lies in build-fuzz/crashes/.
 #   scripts/fuzz.sh [RUNS]           inputs a target, 20000 unless given
 #   scripts/fuzz.sh RUNS results     and writes experiments/results/fuzz.csv
-#   FUZZ_TARGETS="plan journal" scripts/fuzz.sh    only these
+#   FUZZ_TARGETS="plan journal" scripts/fuzz.sh    only these; the rows of the others stay as they are
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,7 +42,14 @@ table=$build/fuzz.csv
   # shellcheck disable=SC2086  # one word a target
   printf '%s\n' $targets | xargs -P "${FUZZ_JOBS:-$(nproc)}" -I{} bash -c 'fuzz {}' | sort
 } | tee "$table"
-if [ "${2:-}" = results ]; then cp "$table" experiments/results/fuzz.csv; fi
+if [ "${2:-}" = results ]; then
+  results=experiments/results/fuzz.csv
+  {
+    head -n 1 "$table"
+    { tail -n +2 "$table"; cat "$results" 2>/dev/null || true; } | grep -v '^target,' | sort -t, -u -k1,1 -s
+  } >"$results.new"
+  mv "$results.new" "$results"
+fi
 if cut -d, -f5 "$table" | grep -qx '[1-9][0-9]*'; then
   echo "a target crashed: its log is in $build/logs, its input in $build/crashes" >&2
   exit 1

@@ -6,10 +6,11 @@
 
 #include "shardscout/exporter.h"
 #include "shardscout/run_search.h"
+#include "shardscout/strategy_space.h"
 #include "src/cli/flag_values.h"
 #include "tests/env/test_documents.h"
-#include "tests/fuzz/exercise.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/tiny_problems.h"
 
 namespace shardscout::fuzz {
 namespace {
@@ -20,7 +21,14 @@ void Fix(const std::string& text) {
   ProblemOptions options;
   auto [variable, value] = cli::ParseFix(text);
   options.fixed[variable] = std::move(value);
-  Exercise(testing::SmallProblem(testing::MoeModel(), 2, WorkloadKind::kDecode, 4, std::move(options)));
+  const Problem problem = testing::SmallProblem(testing::MoeModel(), 2, WorkloadKind::kDecode, 4, std::move(options));
+  const StrategySpace space(problem);
+  Rng rng(1);
+  const Strategy strategy = space.Sample(rng);
+  for (int v = 0; v < kNumVariables; ++v) {
+    if (VariableName(v) == problem.options().fixed.begin()->first) FUZZ_EXPECT(space.Values(v).size() == 1);
+  }
+  FUZZ_EXPECT(space.Contains(strategy));
 }
 
 void Set(const std::string& text) {
@@ -33,8 +41,7 @@ void Set(const std::string& text) {
 }
 
 void WeightType(const std::string& text) {
-  static const std::string config = ReadTextFile(ResolvePreset("models", "gpt-2", "--model"));
-  ParseModelConfig(config, "gpt-2", {.weight_dtype = text}, nullptr);
+  FUZZ_EXPECT(ParseDType(ToString(ParseDType(text, "--weight-dtype")), "") == ParseDType(text, ""));
 }
 
 void Target(const std::string& text) {
