@@ -78,7 +78,7 @@ int Run(const Arguments& arguments, const Context& context) {
       std::cerr << "shardscout: " << checked.error << "\n";
     }
   }
-  if (context.json) PrintJson({{"valid", valid}, {"files", rows}});
+  if (context.json) PrintDocument({{"valid", valid}, {"files", rows}});
   return valid ? kExitResult : kExitUser;
 }
 

@@ -99,7 +99,7 @@ void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnsw
   out << "\n          " << ToShortString(megatron.strategy) << "\n";
 }
 
-void PrintJson(const ordered_json& json) {
+void PrintDocument(const ordered_json& json) {
   std::cout << json.dump(2, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace) << "\n";
 }
 

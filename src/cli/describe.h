@@ -29,7 +29,7 @@ void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation
 void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnswer& megatron);
 
 /// One object on stdout. A path in it that is no UTF-8 has replacement characters.
-void PrintJson(const nlohmann::ordered_json& json);
+void PrintDocument(const nlohmann::ordered_json& json);
 
 nlohmann::ordered_json ProblemSummaryJson(const Problem& problem);
 nlohmann::ordered_json SpaceJson(const SpaceSize& space);

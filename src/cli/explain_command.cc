@@ -85,7 +85,7 @@ int Run(const StrategyArguments& arguments, const Context& context) {
     json["problem"] = ProblemSummaryJson(input.problem);
     json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
     json["breakdown"] = ordered_json::parse(ToJson(report.breakdown));
-    PrintJson(json);
+    PrintDocument(json);
     return kExitResult;
   }
   PrintProblem(std::cout, input.problem);

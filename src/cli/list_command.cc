@@ -133,7 +133,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (context.json) {
     ordered_json json;
     for (Section& section : sections) json[section.name] = std::move(section.rows);
-    PrintJson(json);
+    PrintDocument(json);
     return kExitResult;
   }
   for (std::size_t i = 0; i < sections.size(); ++i) {
