@@ -29,7 +29,7 @@ fuzz() { # target: one row of the table on stdout
   local executed crashes edges
   executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
   edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
-  crashes=$(find "$build/crashes" -name "$1-*" | wc -l)
+  crashes=$(find "$build/crashes" -name "$1-*" ! -name '*-slow-unit-*' | wc -l)
   if [ "$rc" -ne 0 ] && [ "$crashes" -eq 0 ]; then crashes=1; fi
   echo "$1,$runs,${executed:-0},${edges:-0},$crashes"
 }

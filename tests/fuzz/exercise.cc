@@ -28,18 +28,15 @@ void ExpectFinite(const Breakdown& breakdown) {
 }  // namespace
 
 void Exercise(const Problem& problem) {
+  const ModelSpec& model = problem.model();
+  FUZZ_EXPECT(CountParameters(model).active <= CountParameters(model).total);
+  FUZZ_EXPECT(KvElementsPerToken(model) >= 0);
+  if (model.num_layers > kMostLayers) return;
   const std::string text = ToJson(problem);
   const Problem again = ParseProblem(text, kPlace);
   FUZZ_EXPECT(ToJson(again) == text);
   FUZZ_EXPECT(again.digest() == problem.digest());
-
-  const ModelSpec& model = problem.model();
-  FUZZ_EXPECT(CountParameters(model).active <= CountParameters(model).total);
-  FUZZ_EXPECT(KvElementsPerToken(model) >= 0);
-  if (problem.cluster().num_devices > kMostDevices || model.num_layers > kMostLayers ||
-      model.moe.num_experts > kMostExperts) {
-    return;
-  }
+  if (problem.cluster().num_devices > kMostDevices || model.moe.num_experts > kMostExperts) return;
   std::unique_ptr<StrategySpace> space;
   if (!Accepted([&] { space = std::make_unique<StrategySpace>(problem); })) return;
   const env::AnalyticalEvaluator evaluator(problem);
