@@ -69,6 +69,7 @@ bool IsBeyondSchemas(std::string_view error) {
       "numbers, expected",            // a table's rows are as long as its columns
       "/columns: expected",           //
       "missing key",                  // a model's, by family; of others the schema knows them
+      "0 for no such units",          // or 1 and more
       "in any strategy"};
   return std::any_of(kReasons.begin(), kReasons.end(),
                      [&](std::string_view reason) { return error.find(reason) != std::string_view::npos; });
