@@ -53,11 +53,11 @@ class RandomKills : public Cli {
 };
 
 TEST_F(RandomKills, TwentyKilledSearchesEndInTheUndisturbedPlan) {
-  std::vector<Killed> rows = {{"annealing", 3000, 8}, {"random-walk", 3000, 8}};
+  std::vector<Killed> rows = {{"annealing", 1500, 8}, {"random-walk", 1500, 8}};
   if (HasAgents()) {
-    rows.push_back({"ppo", 200, 4});
+    rows.push_back({"ppo", 128, 4});
   } else {
-    rows.push_back({"random", 3000, 4});
+    rows.push_back({"random", 1500, 4});
   }
   Rng rng(20);
   int kills = 0;
