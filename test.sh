@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds with warnings as errors and runs every test.
 #   ./test.sh          all tests, in build-test/
-#   ./test.sh --all    and the core under address, undefined-behaviour and thread sanitizers, and a program that uses the
-#                      installed library
+#   ./test.sh --all    and the core under address, undefined-behaviour and thread sanitizers, clang-tidy, a short run of
+#                      the fuzz targets, and a program that uses the installed library
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -38,9 +38,12 @@ if [ "$all" = yes ]; then
   if command -v clang++ >/dev/null; then
     build tsan core_tests
     run_tests tsan
+    echo "== Fuzzing every parser"
+    scripts/fuzz.sh 20000
   else
-    echo "== tsan: skipped, no clang++ here"
+    echo "== tsan and fuzzing: skipped, no clang++ here"
   fi
+  scripts/clang_tidy.sh
   echo "== A program that uses the installed library"
   prefix=$PWD/build-test/prefix
   rm -rf "$prefix" build-test/consumer

@@ -2,13 +2,13 @@
 # Installs what building Shardscout needs on Debian 12 (and what is like it) with apt-get, if anything is missing.
 # Says what it does; asks for nothing. Uses sudo only where it is not root.
 #   scripts/install_dependencies.sh          what ./quickstart.sh and ./test.sh need
-#   scripts/install_dependencies.sh --all    also what ./test.sh --all needs (clang with OpenMP)
+#   scripts/install_dependencies.sh --all    also what ./test.sh --all needs (clang with OpenMP, its fuzzer and
+#                                            clang-tidy)
 set -euo pipefail
 
 packages=(cmake ninja-build g++ libtorch-dev libopenblas0-openmp libeigen3-dev nlohmann-json3-dev libspdlog-dev
-  libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev libvalijson-dev
-  libjs-chart.js)
-if [ "${1:-}" = --all ]; then packages+=(clang libomp-dev); fi
+  libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev libvalijson-dev libjs-chart.js)
+if [ "${1:-}" = --all ]; then packages+=(clang clang-tidy libclang-rt-dev libomp-dev); fi
 
 missing=()
 for package in "${packages[@]}"; do

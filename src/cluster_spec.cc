@@ -55,6 +55,14 @@ double DeviceSpec::PeakFlopPerS(DType dtype) const {
 void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) {
   if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
   CheckTiers(cluster, place);
+  for (std::size_t i = 0; i < cluster.device.peak_flop_per_s.size(); ++i) {
+    const double peak = cluster.device.peak_flop_per_s[i];
+    if (peak > 0 && peak < 1) {
+      throw SpecError(
+          json::Place(place, std::string("/device/peak_flop_per_s/").append(ToString(static_cast<DType>(i)))),
+          "found " + nlohmann::json(peak).dump() + ", expected 0 for no such units, or 1 and more");
+    }
+  }
   if (cluster.device.PeakFlopPerS(DType::kBf16) <= 0) {
     throw SpecError(json::Place(place, "/device/peak_flop_per_s"),
                     "no peak for bf16, fp16 or fp32; expected at least one");

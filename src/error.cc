@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <numeric>
 
+#include "src/printable.h"
+
 namespace shardscout {
 namespace {
 
@@ -30,25 +32,11 @@ std::size_t EditDistance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
-/// What a user gave may hold line breaks and terminal codes; an error is one line.
-std::string OneLine(std::string_view text) {
-  static constexpr std::string_view kHexDigits = "0123456789abcdef";
-  std::string line;
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (code >= 0x20 && code != 0x7f) {
-      line += c;
-    } else {
-      line += {'\\', 'x', kHexDigits[code >> 4], kHexDigits[code & 15]};
-    }
-  }
-  return line;
-}
-
 }  // namespace
 
 SpecError::SpecError(std::string_view place, std::string_view message)
-    : std::runtime_error(OneLine(place) + (place.empty() ? "" : ": ") + OneLine(message)), place_(OneLine(place)) {}
+    : std::runtime_error(internal::Printable(place) + (place.empty() ? "" : ": ") + internal::Printable(message)),
+      place_(internal::Printable(place)) {}
 
 std::string NearestName(std::string_view word, const std::vector<std::string>& candidates) {
   if (word.empty() || word.size() > kMaxWord) return "";

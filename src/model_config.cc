@@ -13,6 +13,7 @@
 #include "src/model_counts.h"
 #include "src/model_families.h"
 #include "src/model_quantization.h"
+#include "src/printable.h"
 
 namespace shardscout {
 namespace {
@@ -21,8 +22,6 @@ using internal::ConfigReader;
 using internal::Family;
 
 constexpr std::int64_t kMaxLayers = 100'000;
-/// Counts up to here are exact as doubles.
-constexpr std::int64_t kMaxParameters = std::int64_t{1} << 53;
 
 /// Keys that change neither shapes nor bytes, in any family.
 void IgnoreIrrelevantKeys(ConfigReader& config) {
@@ -115,9 +114,9 @@ void ApplyOverrides(const ModelOverrides& overrides, ModelSpec& model) {
 /// The file's name without extension, or its folder's where it is the usual config.json.
 std::string NameFromPlace(std::string_view place) {
   const std::filesystem::path path(place);
-  if (path.filename() != "config.json") return path.stem().string();
+  if (path.filename() != "config.json") return internal::Printable(path.stem().string());
   const std::string folder = std::filesystem::absolute(path).parent_path().filename().string();
-  return folder.empty() ? "config" : folder;
+  return folder.empty() ? "config" : internal::Printable(folder);
 }
 
 }  // namespace
@@ -154,7 +153,7 @@ ModelSpec ParseModelConfig(std::string_view text, std::string_view place, const 
   ApplyOverrides(overrides, model);
 
   const auto count = internal::TryCountParameters(model);
-  if (!count || count->total > kMaxParameters) {
+  if (!count || count->total > internal::kMaxParameters) {
     throw SpecError(json::Place(place, ""), "the sizes give more than 2^53 parameters");
   }
   return model;

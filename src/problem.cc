@@ -1,12 +1,38 @@
 #include "shardscout/problem.h"
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 
+#include "shardscout/error.h"
 #include "src/digest.h"
 #include "src/problem_fields.h"
 
 namespace shardscout {
+namespace {
+
+/// Types wider than the device's units can be narrowed by nobody but the user.
+void CheckTypes(const ModelSpec& model, const DeviceSpec& device) {
+  for (const DType dtype : {model.activation_dtype, model.embedding_dtype, model.residual_dtype}) {
+    if (device.PeakFlopPerS(dtype) > 0) continue;
+    throw SpecError("--model", "computes in " + std::string(ToString(dtype)) + ", for which the device " + device.name +
+                                   " has no peak; set the model's torch_dtype to bfloat16, or give the cluster's "
+                                   "device a peak_flop_per_s for it");
+  }
+}
+
+/// No decision variable and no value has other letters; and what is written as JSON has to be UTF-8.
+void CheckLetters(const ProblemOptions& options) {
+  for (const auto& [variable, value] : options.fixed) {
+    for (const char c : variable + value) {
+      if (c > ' ' && c <= '~') continue;
+      throw SpecError("--fix " + variable + "=" + value,
+                      "expected a decision variable and its value, such as tensor_parallel_size=8");
+    }
+  }
+}
+
+}  // namespace
 
 Problem::Problem(ModelSpec model, ClusterSpec cluster, WorkloadSpec workload, ProblemOptions options)
     : model_(std::move(model)),
@@ -15,6 +41,8 @@ Problem::Problem(ModelSpec model, ClusterSpec cluster, WorkloadSpec workload, Pr
       options_(std::move(options)) {
   if (options_.admitted_overlaps.empty())
     throw SpecError("overlap", "the problem admits no value; give at least \"none\"");
+  CheckTypes(model_, cluster_.device);
+  CheckLetters(options_);
   ProblemFile file = MakeProblemFile(*this);
   file.model.name.clear();
   file.cluster.name.clear();

@@ -7,6 +7,7 @@
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
 #include "src/json/json_text.h"
+#include "src/model_counts.h"
 #include "src/problem_fields.h"
 
 namespace shardscout {
@@ -45,6 +46,8 @@ void CheckModel(const ModelSpec& model, const std::string& place) {
   expect(moe.num_experts_per_token <= moe.num_experts, "/moe/num_experts_per_token", "expected at most num_experts");
   expect(model.HasMoe() == (moe.num_experts_per_token > 0 && moe.expert_ffn_size > 0), "/moe",
          "expected experts per token and their size exactly where there are experts");
+  const auto count = internal::TryCountParameters(model);
+  expect(count && count->total <= internal::kMaxParameters, "", "the sizes give more than 2^53 parameters");
 }
 
 }  // namespace

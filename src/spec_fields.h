@@ -16,6 +16,11 @@ namespace shardscout {
 /// The largest count or size in a spec, so that a product of two fits an int64.
 inline constexpr double kMaxCount = 2147483648.0;
 
+/// The least fraction and time, and (as 1) the least rate and memory, of a spec: what divides by them stays a number.
+inline constexpr double kLeastFraction = 1e-6;
+inline constexpr double kLeastSeconds = 1e-9;
+inline constexpr double kMostSeconds = 1e9;
+
 /// The most devices of a cluster: tables over the degrees have one entry a device, so that more would only run out of
 /// memory.
 inline constexpr std::int64_t kMaxDevices = 1048576;
@@ -45,11 +50,11 @@ void VisitFields(V& visit, DeviceEfficiency& efficiency) {
   visit("gemm_tile_n", efficiency.gemm_tile_n,
         {.doc = "Columns of an output tile of a matrix product.", .min = 16, .max = 65536});
   visit("gemm_peak_fraction", efficiency.gemm_peak_fraction,
-        {.doc = "Fraction of the dense peak that a large matrix product sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of the dense peak that a large matrix product sustains.", .min = kLeastFraction, .max = 1});
   visit("attention_peak_fraction", efficiency.attention_peak_fraction,
-        {.doc = "Fraction of the dense peak that the attention core sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of the dense peak that the attention core sustains.", .min = kLeastFraction, .max = 1});
   visit("hbm_peak_fraction", efficiency.hbm_peak_fraction,
-        {.doc = "Fraction of the memory bandwidth that a streaming kernel sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of the memory bandwidth that a streaming kernel sustains.", .min = kLeastFraction, .max = 1});
   visit("hbm_latency_s", efficiency.hbm_latency_s,
         {.doc = "Ramp of a memory-bound kernel, added to its transfer time, seconds.", .min = 0, .max = 1});
 }
@@ -74,9 +79,9 @@ void VisitFields(V& visit, DeviceSpec& device) {
   visit("peak_flop_per_s", peaks,
         {.doc = "Dense peak FLOP/s by the type of the inputs; bf16, fp16 or fp32 is needed.", .required = true});
   visit("hbm_bytes", device.hbm_bytes,
-        {.doc = "Memory of one device, bytes.", .above = 0, .max = 1e18, .required = true});
+        {.doc = "Memory of one device, bytes.", .min = 1, .max = 1e18, .required = true});
   visit("hbm_bytes_per_s", device.hbm_bytes_per_s,
-        {.doc = "Memory bandwidth of one device, bytes/s.", .above = 0, .max = 1e18, .required = true});
+        {.doc = "Memory bandwidth of one device, bytes/s.", .min = 1, .max = 1e18, .required = true});
   visit("l2_cache_bytes", device.l2_cache_bytes,
         {.doc = "Last-level cache of one device, bytes.", .min = 0, .max = 1e15});
   visit("kernel_launch_s", device.kernel_launch_s,
@@ -102,14 +107,14 @@ void VisitFields(V& visit, NetworkTier& tier) {
   visit("kind", tier.kind, {.doc = "Topology that joins the domains of the tier inside."});
   visit("bytes_per_s", tier.bytes_per_s,
         {.doc = "Bandwidth of one device, one direction, over all its links of this tier, bytes/s.",
-         .above = 0,
+         .min = 1,
          .max = 1e18,
          .required = true});
   visit(
       "latency_s", tier.latency_s,
       {.doc = "Latency of one step between two devices of this tier, seconds.", .min = 0, .max = 1, .required = true});
   visit("achieved_fraction", tier.achieved_fraction,
-        {.doc = "Fraction of bytes_per_s that a collective's wire sustains.", .above = 0, .max = 1});
+        {.doc = "Fraction of bytes_per_s that a collective's wire sustains.", .min = kLeastFraction, .max = 1});
   visit("rails", tier.rails,
         {.doc = "NICs of a node, bytes_per_s each, that carry a collective at the same time; 0: one a device.",
          .min = 0,
@@ -153,12 +158,16 @@ void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("max_batch_size", workload.max_batch_size,
         {.doc = "Upper end of the searched batch sizes 2^k and 3*2^k, requests.", .min = 1, .max = 1048576});
   visit("ttft_target_s", workload.ttft_target_s,
-        {.doc = "Limit of the time to first token, seconds; null: none. Not for decode.", .above = 0, .max = 1e9});
+        {.doc = "Limit of the time to first token, seconds; null: none. Not for decode.",
+         .min = kLeastSeconds,
+         .max = kMostSeconds});
   visit("tpot_target_s", workload.tpot_target_s,
-        {.doc = "Limit of the time per output token, seconds; null: none. Not for prefill.", .above = 0, .max = 1e9});
+        {.doc = "Limit of the time per output token, seconds; null: none. Not for prefill.",
+         .min = kLeastSeconds,
+         .max = kMostSeconds});
   visit("objective", workload.objective, {.doc = "What is optimised."});
   visit("memory_fraction", workload.memory_fraction,
-        {.doc = "Fraction of a device's memory that may be used.", .above = 0, .max = 1});
+        {.doc = "Fraction of a device's memory that may be used.", .min = kLeastFraction, .max = 1});
 }
 
 namespace internal {

@@ -67,6 +67,7 @@ inline ClusterSpec SmallCluster(std::int64_t devices, std::int64_t per_node = 8)
   c.num_devices = devices;
   c.devices_per_node = per_node;
   c.device.name = "h100";
+  c.device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp32)] = 67e12;
   c.device.peak_flop_per_s[static_cast<std::size_t>(DType::kBf16)] = 989e12;
   c.device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp8)] = 1978e12;
   c.device.hbm_bytes = 80.0 * (1 << 30);

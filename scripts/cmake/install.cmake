@@ -19,9 +19,7 @@ endif()
 install(TARGETS shardscout_all EXPORT shardscout_all_targets)
 install(EXPORT shardscout_all_targets NAMESPACE shardscout:: FILE shardscout-all-targets.cmake
         DESTINATION ${SHARDSCOUT_PACKAGE_DIR})
-if(TARGET shardscout_cli)
-  install(TARGETS shardscout_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+install(TARGETS shardscout_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 configure_package_config_file(scripts/cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake
                               INSTALL_DESTINATION ${SHARDSCOUT_PACKAGE_DIR})

@@ -10,6 +10,7 @@
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
 #include "src/cli/commands.h"
+#include "src/cli/describe.h"
 
 namespace shardscout::cli {
 namespace {
@@ -77,7 +78,7 @@ int Run(const Arguments& arguments, const Context& context) {
       std::cerr << "shardscout: " << checked.error << "\n";
     }
   }
-  if (context.json) std::cout << ordered_json({{"valid", valid}, {"files", rows}}).dump(2) << "\n";
+  if (context.json) PrintDocument({{"valid", valid}, {"files", rows}});
   return valid ? kExitResult : kExitUser;
 }
 

@@ -70,7 +70,7 @@ void PrintJson(const Problem& problem, const std::vector<SearchReport>& reports,
   }
   json["best_searcher"] = best.plan ? ordered_json(best.searcher) : ordered_json(nullptr);
   json["plan"] = best.plan && !search.out.empty() ? ordered_json(search.out) : ordered_json(nullptr);
-  std::cout << json.dump(2) << "\n";
+  PrintDocument(json);
 }
 
 int Run(const Arguments& arguments, const Context& context) {

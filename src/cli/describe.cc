@@ -1,5 +1,6 @@
 #include "src/cli/describe.h"
 
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <utility>
@@ -96,6 +97,10 @@ void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnsw
   if (!megatron.feasible)
     out << ", limits ignored (" << DescribeViolations(megatron.evaluation, problem.workload()) << ")";
   out << "\n          " << ToShortString(megatron.strategy) << "\n";
+}
+
+void PrintDocument(const ordered_json& json) {
+  std::cout << json.dump(2, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace) << "\n";
 }
 
 ordered_json ProblemSummaryJson(const Problem& problem) {

@@ -28,6 +28,9 @@ void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation
 /// "megatron rule ... 1,234 tokens/s/device  pp1 tp8 ...", with what it breaks where it is not feasible.
 void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnswer& megatron);
 
+/// One object on stdout. A path in it that is no UTF-8 has replacement characters.
+void PrintDocument(const nlohmann::ordered_json& json);
+
 nlohmann::ordered_json ProblemSummaryJson(const Problem& problem);
 nlohmann::ordered_json SpaceJson(const SpaceSize& space);
 nlohmann::ordered_json ScoredJson(const Scored& scored);

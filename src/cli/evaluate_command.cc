@@ -29,7 +29,7 @@ void PrintJson(const StrategyInput& input, const StrategyReport& report) {
   json["problem"] = ProblemSummaryJson(input.problem);
   json["megatron"] = MegatronJson(report.megatron, report.normaliser);
   json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
-  std::cout << json.dump(2) << "\n";
+  PrintDocument(json);
 }
 
 int Run(const StrategyArguments& arguments, const Context& context) {

@@ -148,7 +148,7 @@ int Run(const ExplainArguments& arguments, const Context& context) {
     json["problem"] = ProblemSummaryJson(input.problem);
     json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
     json["breakdown"] = ordered_json::parse(ToJson(report.breakdown));
-    std::cout << json.dump(2) << "\n";
+    PrintDocument(json);
     return kExitResult;
   }
   PrintProblem(std::cout, input.problem);

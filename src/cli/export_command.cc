@@ -51,7 +51,7 @@ void PrintJson(const Problem& problem, const Plan& plan, const ExportResult& res
   json["lowered_evaluation"] =
       result.lowered_evaluation ? ordered_json::parse(ToJson(*result.lowered_evaluation)) : ordered_json(nullptr);
   json["problem"] = ProblemSummaryJson(problem);
-  std::cout << json.dump(2) << "\n";
+  PrintDocument(json);
 }
 
 int Run(const Arguments& arguments, const Context& context) {

@@ -10,6 +10,7 @@
 #include "shardscout/problem.h"
 #include "shardscout/search_suite.h"
 #include "src/cli/commands.h"
+#include "src/cli/describe.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -156,7 +157,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (context.json) {
     ordered_json json;
     for (Section& section : sections) json[section.name] = std::move(section.rows);
-    std::cout << json.dump(2) << "\n";
+    PrintDocument(json);
     return kExitResult;
   }
   for (std::size_t i = 0; i < sections.size(); ++i) {

@@ -2,57 +2,19 @@
 
 #include <spdlog/spdlog.h>
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "shardscout/error.h"
+#include "src/cli/flag_values.h"
 #include "src/spec_fields.h"
 
 namespace shardscout::cli {
 namespace {
 
 constexpr std::int64_t kMostTokens = 2147483648;
-/// As in a workload file.
-constexpr double kMostSeconds = 1e9;
-
-/// "2", "2s" and "50ms" in seconds; nullopt for "none".
-std::optional<double> ParseTarget(std::string_view text, const std::string& flag) {
-  if (text == "none") return std::nullopt;
-  const std::string place = flag + " " + std::string(text);
-  double unit = 1;
-  if (text.ends_with("ms")) {
-    unit = 1e-3;
-    text.remove_suffix(2);
-  } else if (text.ends_with("s")) {
-    text.remove_suffix(1);
-  }
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  value *= unit;
-  if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value <= kMostSeconds)) {
-    throw SpecError(place, "expected a time above 0 such as 2s or 50ms, and at most 1e9s, or none");
-  }
-  return value;
-}
-
-Objective ParseObjective(const std::string& text) {
-  std::vector<std::string> names;
-  std::string listed;
-  for (const Objective objective : {Objective::kThroughputPerDevice, Objective::kLatency,
-                                    Objective::kCostPerMillionTokens, Objective::kEnergyPerToken}) {
-    if (text == ToString(objective)) return objective;
-    names.emplace_back(ToString(objective));
-    listed += (listed.empty() ? "" : ", ") + names.back();
-  }
-  const std::string nearest = NearestName(text, names);
-  throw SpecError("--objective " + text,
-                  "expected one of " + listed + (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?"));
-}
 
 WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
   WorkloadSpec workload = LoadWorkload(arguments.workload);
@@ -118,7 +80,7 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--objective", arguments.objective,
       "throughput_per_device, latency, cost_per_million_tokens or energy_per_token");
   add("--memory-fraction", arguments.memory_fraction, "Of a device's memory that may be used")
-      ->check(CLI::Range(1e-6, 1.0))
+      ->check(CLI::Range(kLeastFraction, 1.0))
       ->check(IsNumber());
   add("--weight-dtype", arguments.overrides.weight_dtype, "bf16, fp16, fp32, fp8, int8, int4, mxfp4 [the model's]");
   add("--activation-dtype", arguments.overrides.activation_dtype, "Inputs of the matrix products [the model's]");
@@ -142,11 +104,8 @@ Problem MakeProblem(const ProblemArguments& arguments) {
   ClusterSpec cluster = LoadCluster(arguments.cluster, arguments.devices);
   ProblemOptions options;
   for (const std::string& fixed : arguments.fixed) {
-    const std::size_t equals = fixed.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw SpecError("--fix " + fixed, "expected a decision variable and its value, such as tensor_parallel_size=8");
-    }
-    options.fixed[fixed.substr(0, equals)] = fixed.substr(equals + 1);
+    auto [variable, value] = ParseFix(fixed);
+    options.fixed[variable] = std::move(value);
   }
   return Problem(std::move(model), std::move(cluster), MakeWorkload(arguments), std::move(options));
 }

@@ -88,7 +88,7 @@ void PrintJson(const Problem& problem, const SearchRequest& request, const Searc
   for (const Scored& scored : report.top) json["top"].push_back(ScoredJson(scored));
   json["plan"] = report.plan && !out.empty() ? ordered_json(out) : ordered_json(nullptr);
   json["wall_s"] = report.wall_s;
-  std::cout << json.dump(2) << "\n";
+  PrintDocument(json);
 }
 
 int Run(const Arguments& arguments, const Context& context) {

@@ -130,7 +130,7 @@ std::string DumpText(const std::function<void(nlohmann::ordered_json&)>& write) 
 
 void WithTextValue(std::string_view text, bool quoted, const std::function<void(const nlohmann::json&)>& read) {
   nlohmann::json value = text;
-  if (!quoted) {
+  if (!quoted && !IsTooDeep(text)) {
     nlohmann::json parsed = nlohmann::json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
     if (!parsed.is_discarded()) value = std::move(parsed);
   }

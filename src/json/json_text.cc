@@ -23,8 +23,9 @@ std::string LineAndColumn(std::string_view text, std::size_t offset) {
   return "line " + std::to_string(line) + ", column " + std::to_string(column);
 }
 
-/// The parser reports events without positions, so nesting is measured on the text beforehand.
-void CheckDepth(std::string_view text, std::string_view file) {
+/// Where more than kMaxDepth are nested first; npos where nowhere. The parser reports events without positions, so
+/// nesting is measured on the text beforehand.
+std::size_t FindTooDeep(std::string_view text) {
   int depth = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -38,13 +39,12 @@ void CheckDepth(std::string_view text, std::string_view file) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) {
-        throw SpecError(file, "nested more than " + std::to_string(kMaxDepth) + " deep at " + LineAndColumn(text, i));
-      }
+      if (++depth > kMaxDepth) return i;
     } else if (c == '}' || c == ']') {
       --depth;
     }
   }
+  return std::string_view::npos;
 }
 
 /// What is left of nlohmann's "[json.exception...] parse error at line 1, column 2: syntax error while ...".
@@ -61,7 +61,9 @@ nlohmann::json ParseText(std::string_view text, std::string_view file) {
   if (text.size() > kMaxTextBytes) {
     throw SpecError(file, "larger than " + std::to_string(kMaxTextBytes >> 20) + " MiB");
   }
-  CheckDepth(text, file);
+  if (const std::size_t deep = FindTooDeep(text); deep != std::string_view::npos) {
+    throw SpecError(file, "nested more than " + std::to_string(kMaxDepth) + " deep at " + LineAndColumn(text, deep));
+  }
   using Event = nlohmann::json::parse_event_t;
   std::vector<std::set<std::string>> keys;
   const auto refuse_duplicate_keys = [&](int, Event event, const nlohmann::json& parsed) {
@@ -83,6 +85,8 @@ nlohmann::json ParseText(std::string_view text, std::string_view file) {
     throw SpecError(file, "a number is too large to represent");
   }
 }
+
+bool IsTooDeep(std::string_view text) { return FindTooDeep(text) != std::string_view::npos; }
 
 std::string Place(std::string_view file, std::string_view pointer) {
   const bool is_place = file.find("#/") != std::string_view::npos || file.ends_with('#');

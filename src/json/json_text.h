@@ -15,6 +15,10 @@ inline constexpr int kMaxDepth = 64;
 /// holds twice.
 nlohmann::json ParseText(std::string_view text, std::string_view file);
 
+/// Whether more than kMaxDepth objects and arrays are nested in `text`. What is deeper must not be parsed: writing it
+/// as part of an error would recurse as deep.
+bool IsTooDeep(std::string_view text);
+
 /// Where an error in `file` is: "file#/device/name". `pointer` is a JSON pointer, empty for the whole document. `file`
 /// may be such a place itself, of the part that is read: Place("plan.json#/search", "/seed") is
 /// "plan.json#/search/seed".

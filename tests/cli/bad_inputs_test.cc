@@ -84,7 +84,7 @@ class BadInputs : public testing::Test {
   /// One line with each of `parts`, exit code 2, nothing else.
   void ExpectRefused(Words words, const std::vector<std::string>& parts) const {
     const std::set<std::string> before = Files();
-    words.insert(words.begin(), SHARDSCOUT_CLI);
+    words.insert(words.begin(), SHARDSCOUT_PLAIN_CLI);
     const ProcessResult result = RunProcess(words);
     EXPECT_EQ(result.exit_code, 2) << result.err.substr(0, 400);
     EXPECT_EQ(result.signal, 0);
@@ -232,10 +232,10 @@ TEST_F(BadInputs, ValuesThatAreNotAllowed) {
       {"cluster", "an unknown topology", With(cluster, "/tiers/0/kind", "torus"), "#/tiers/0/kind", "torus_3d"},
       {"cluster", "tiers that do not nest", With(cluster, "/tiers/1/size", 12), "#/tiers/1/size",
        "a multiple of the 8"},
-      {"cluster", "negative bandwidth", With(cluster, "/tiers/0/bytes_per_s", -1), "#/tiers/0/bytes_per_s", "(0, "},
+      {"cluster", "negative bandwidth", With(cluster, "/tiers/0/bytes_per_s", -1), "#/tiers/0/bytes_per_s", "[1, "},
       {"cluster", "too much memory", With(cluster, "/device/hbm_bytes", 1e300), "#/device/hbm_bytes", "1e+18]"},
       {"cluster", "more than the peak", With(cluster, "/device/efficiency/gemm_peak_fraction", 1.5),
-       "#/device/efficiency/gemm_peak_fraction", "(0, 1]"},
+       "#/device/efficiency/gemm_peak_fraction", "[1e-06, 1]"},
       {"cluster", "no units at all", With(cluster, "/device/peak_flop_per_s", {{"fp8", 1e15}}),
        "#/device/peak_flop_per_s", "at least one"},
       {"cluster", "no devices", With(cluster, "/num_devices", 0), "#/num_devices", "[1, "},
@@ -244,13 +244,13 @@ TEST_F(BadInputs, ValuesThatAreNotAllowed) {
       {"cluster", "a name that is a number", With(cluster, "/name", 7), "#/name", "expected a string"},
       {"workload", "an unknown kind", With(workload, "/kind", "decod"), "#/kind", "did you mean \"decode\"?"},
       {"workload", "no prompt", With(workload, "/input_tokens", 0), "#/input_tokens", "[1, "},
-      {"workload", "a negative target", With(workload, "/ttft_target_s", -2), "#/ttft_target_s", "(0, "},
+      {"workload", "a negative target", With(workload, "/ttft_target_s", -2), "#/ttft_target_s", "[1e-09, "},
       {"workload", "both batch and concurrency", With(With(workload, "/batch_size", 4), "/concurrency", 9),
        "#/concurrency", "at most one of them"},
       {"workload", "a target that the kind lacks", With(With(workload, "/kind", "prefill"), "/tpot_target_s", 1),
        "#/tpot_target_s", "remove it"},
       {"workload", "more memory than there is", With(workload, "/memory_fraction", 1.01), "#/memory_fraction",
-       "(0, 1]"},
+       "[1e-06, 1]"},
       {"search", "an unknown searcher", R"({"anealing": {}})", "#/anealing", "did you mean \"annealing\"?"},
       {"search", "an unknown setting", R"({"annealing": {"patince": 1}})", "#/annealing/patince",
        "did you mean \"patience\"?"},
@@ -274,6 +274,14 @@ TEST_F(BadInputs, ValuesThatAreNotAllowed) {
     const std::string path = Write("bad.json", bad.text);
     ExpectRefused({"check", "--kind", bad.kind, path}, {path + bad.place + ":", bad.remedy});
   }
+}
+
+TEST_F(BadInputs, NamesOfFilesThatAreNoText) {
+  const std::string path = Path("\xff.json");
+  ExpectRefused({"check", path}, {"\\xff.json"});
+  const ProcessResult result = RunProcess({SHARDSCOUT_PLAIN_CLI, "check", "--json", path});
+  EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_FALSE(ordered_json::parse(result.out)["valid"]);
 }
 
 // ---- A given strategy on a problem ----
@@ -306,8 +314,8 @@ TEST_F(BadInputs, StrategiesThatTheProblemDoesNotAdmit) {
 
 TEST_F(BadInputs, PlansThatWereChanged) {
   const ProcessResult search =
-      RunProcess({SHARDSCOUT_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w", "decode-chat",
-                  "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
+      RunProcess({SHARDSCOUT_PLAIN_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w",
+                  "decode-chat", "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
   ASSERT_EQ(search.exit_code, 0) << search.err;
   const std::string plan = ReadTextFile(Path("plan.json"));
   const std::vector<BadFile> rows = {
@@ -358,6 +366,8 @@ TEST_F(BadInputs, FlagsAndOutputs) {
       {{"--cluster", "h100"}, "--cluster"},
       {{"--workload", Path("")}, "--workload"},
       {{"--fix", "tensor_parallel_size=0"}, "tensor_parallel_size"},
+      {{"--fix", "shardings.q\x93=heads"}, "--fix shardings.q\\x93=heads: expected"},
+      {{"--set", "annealing.patience=\xff"}, "--set annealing.patience=\\xff"},
       {{"--set", "annealing.patience=3"}, "does not use"},
       {{"--out", Path("no/plan.json")}, "create its folder first"},
       {{"--out", Path("file/plan.json")}, "Not a directory"},
@@ -382,7 +392,7 @@ TEST_F(BadInputs, FlagsAndOutputs) {
 
 TEST_F(BadInputs, AFullStandardOutput) {
   const ProcessResult result =
-      RunProcess({"/bin/sh", "-c", "exec \"$0\" check --print-schema plan > /dev/full", SHARDSCOUT_CLI});
+      RunProcess({"/bin/sh", "-c", "exec \"$0\" check --print-schema plan > /dev/full", SHARDSCOUT_PLAIN_CLI});
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_NE(result.err.find("standard output: cannot be written"), std::string::npos) << result.err;
 }

@@ -2,68 +2,20 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "shardscout/preset_paths.h"
-#include "tests/cli/process.h"
+#include "tests/cli/cli_fixture.h"
 
 namespace shardscout::test {
 namespace {
 
 namespace fs = std::filesystem;
-using Words = std::vector<std::string>;
-
-class Cli : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("shardscout_cli_" + std::to_string(::getpid()) + "_" +
-                                              testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
-
-  static ProcessResult Run(Words words, const std::map<std::string, std::string>& environment = {},
-                           const std::function<int()>& watch = nullptr) {
-    words.insert(words.begin(), SHARDSCOUT_CLI);
-    return RunProcess(words, environment, watch);
-  }
-
-  static std::string Read(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  }
-
-  static std::ptrdiff_t NumLines(const std::string& path) {
-    const std::string text = Read(path);
-    return std::count(text.begin(), text.end(), '\n');
-  }
-
-  /// Annealing on a small problem.
-  static Words Search(const Words& more = {}) {
-    Words words = {"search",     "--model",     "llama-3.1-8b", "--cluster", "h100-sxm", "--devices", "8",
-                   "--workload", "decode-chat", "--searcher",   "annealing", "--budget", "300"};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
-
-  static void ExpectUserError(const ProcessResult& result, const std::string& part) {
-    EXPECT_EQ(result.exit_code, 2) << result.err;
-    EXPECT_EQ(result.out, "");
-    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
-    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
-  }
-
-  fs::path folder_;
-};
 
 TEST_F(Cli, VersionAndHelp) {
   const ProcessResult version = Run({"--version"});
@@ -160,6 +112,7 @@ TEST_F(Cli, InterruptedWritesTheBestPlanSoFar) {
 }
 
 TEST_F(Cli, UserErrorsAreOneLineWithARemedy) {
+  program_ = SHARDSCOUT_PLAIN_CLI;
   ExpectUserError(Run({"search", "--model", "lama-3.1-8b", "--cluster", "h100-sxm", "--workload", "decode-chat"}),
                   "llama-3.1-8b");
   ExpectUserError(Run({"search", "--cluster", "h100-sxm", "--workload", "decode-chat"}), "--model");

@@ -59,7 +59,7 @@ TEST(SchemaTest, SaysWhatTheFieldsSay) {
   const ordered_json cluster = Schema(SpecKind::kCluster);
   const ordered_json& tier = cluster["properties"]["tiers"]["items"];
   EXPECT_EQ(tier["properties"]["achieved_fraction"]["type"], "number");
-  EXPECT_EQ(tier["properties"]["achieved_fraction"]["exclusiveMinimum"], 0);
+  EXPECT_EQ(tier["properties"]["achieved_fraction"]["minimum"], 1e-6);
   EXPECT_EQ(tier["properties"]["achieved_fraction"]["maximum"], 1);
   EXPECT_EQ(tier["properties"]["achieved_fraction"]["default"], 1.0);
   EXPECT_EQ(tier["properties"]["kind"]["enum"].size(), 5u);

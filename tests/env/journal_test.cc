@@ -297,6 +297,23 @@ TEST_F(ResumedSearchTest, PaysForNothingTwiceAndEndsTheSame) {
   }
 }
 
+TEST_F(ResumedSearchTest, GoesOnWhereverItsLastLineWasCut) {
+  const Outcome whole = Search("annealing", Journal::Create(path_, kHeader).get());
+  const Outcome first = Search("annealing", Journal::Create(path_, kHeader).get(), 50);
+  const std::size_t last_line = first.journal.rfind('\n', first.journal.size() - 2) + 1;
+  ASSERT_GT(first.journal.size() - last_line, 500u);
+  // Every byte was looked at above; a whole search takes a few milliseconds.
+  for (std::size_t cut = 0; last_line + cut <= first.journal.size(); cut += cut < 3 ? 1 : 41) {
+    const std::size_t length = last_line + cut;
+    Write(path_, first.journal.substr(0, length));
+    const Outcome second = Search("annealing", Journal::Resume(path_, kHeader, nullptr).get());
+    ASSERT_EQ(second.calls, 60 - first.calls + (length < first.journal.size() ? 1 : 0)) << length;
+    ASSERT_EQ(second.best, whole.best) << length;
+    ASSERT_EQ(second.curve, whole.curve) << length;
+    ASSERT_EQ(second.journal, whole.journal) << length;
+  }
+}
+
 TEST_F(ResumedSearchTest, ReplayedEvaluationsAreCharged) {
   const Outcome whole = Search("random", Journal::Create(path_, kHeader).get());
   const Outcome again = Search("random", Journal::Resume(path_, kHeader, nullptr).get());

@@ -117,11 +117,18 @@ TEST(ParseClusterTest, RefusesUnknownAndMissingKeys) {
 
 TEST(ParseClusterTest, RefusesFiguresOutOfRange) {
   EXPECT_EQ(ErrorAt("/device/hbm_bytes", With(H100(), "/device/hbm_bytes", 0)),
-            "found 0, expected a number in (0, 1e+18]");
+            "found 0, expected a number in [1, 1e+18]");
   EXPECT_EQ(ErrorAt("/tiers/0/achieved_fraction", With(H100(), "/tiers/0/achieved_fraction", 1.5)),
-            "found 1.5, expected a number in (0, 1]");
+            "found 1.5, expected a number in [1e-06, 1]");
   EXPECT_EQ(ErrorAt("/num_devices", With(H100(), "/num_devices", 8.5)),
             "found 8.5, expected an integer in [1, 1048576]");
+  // What divides by the least that is taken stays a number (found by fuzzing: times were infinite).
+  EXPECT_EQ(ErrorAt("/tiers/0/achieved_fraction", With(H100(), "/tiers/0/achieved_fraction", 5e-324)),
+            "found 5e-324, expected a number in [1e-06, 1]");
+  EXPECT_EQ(ErrorAt("/tiers/0/bytes_per_s", With(H100(), "/tiers/0/bytes_per_s", 1e-300)),
+            "found 1e-300, expected a number in [1, 1e+18]");
+  EXPECT_EQ(ErrorAt("/device/peak_flop_per_s/bf16", With(H100(), "/device/peak_flop_per_s/bf16", 1e-300)),
+            "found 1e-300, expected 0 for no such units, or 1 and more");
   ordered_json cluster = H100();
   cluster["device"]["peak_flop_per_s"] = {{"fp8", 1e15}};
   EXPECT_THAT(ErrorAt("/device/peak_flop_per_s", cluster), HasSubstr("no peak for bf16, fp16 or fp32"));

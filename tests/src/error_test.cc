@@ -27,6 +27,14 @@ TEST(SpecErrorTest, IsOneLine) {
   EXPECT_EQ(error.place(), "a\\x0ab.json#/x\\x1b[2J");
 }
 
+TEST(SpecErrorTest, IsUtf8WhateverTheUserGave) {
+  // A stray byte, an overlong slash, a surrogate, a cut sequence, one above the last code point; then good ones.
+  const SpecError error("\xff.json",
+                        "\xc0\xaf \xed\xa0\x80 \xe2\x82 \xf4\x90\x80\x80 \xe2\x82\xac \xf0\x9f\x8c\x8d\xc3");
+  EXPECT_THAT(error.what(), StrEq("\\xff.json: \\xc0\\xaf \\xed\\xa0\\x80 \\xe2\\x82 \\xf4\\x90\\x80\\x80 "
+                                  "\xe2\x82\xac \xf0\x9f\x8c\x8d\\xc3"));
+}
+
 TEST(NearestNameTest, FindsTheLeastEditDistance) {
   const std::vector<std::string> names = {"hbm_bytes", "hbm_bytes_per_s", "l2_cache_bytes", "name"};
   EXPECT_EQ(NearestName("hbm_bites", names), "hbm_bytes");

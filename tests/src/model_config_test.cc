@@ -352,6 +352,7 @@ TEST(ModelConfigTest, NameIsTheFileOrItsFolder) {
   const std::string text = DenseConfig("LlamaForCausalLM").dump();
   EXPECT_EQ(ParseModelConfig(text, "/models/llama-3.1-8b.json", {}, nullptr).name, "llama-3.1-8b");
   EXPECT_EQ(ParseModelConfig(text, "/models/Llama-3.1-8B/config.json", {}, nullptr).name, "Llama-3.1-8B");
+  EXPECT_EQ(ParseModelConfig(text, "/models/\xff.json", {}, nullptr).name, "\\xff") << "a plan is UTF-8";
 }
 
 TEST(ModelConfigTest, OverridesReplaceTheFilesTypes) {

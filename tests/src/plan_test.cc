@@ -191,6 +191,9 @@ TEST(ProblemJson, ChecksWhatItReads) {
   EXPECT_THROW(ParseProblem(Replaced(text, "\"num_kv_heads\":8", "\"num_kv_heads\":7"), "p"), SpecError);
   EXPECT_THROW(ParseProblem(Replaced(text, "\"head_dim\":128", "\"head_dim\":0"), "p"), SpecError);
   EXPECT_THROW(ParseProblem(Replaced(text, "\"fixed\":[]", "\"fixed\":[\"qkv\"]"), "p"), SpecError);
+  const std::string wide = Replaced(text, "\"hidden_size\":4096", "\"hidden_size\":2147483648");
+  EXPECT_THROW(ParseProblem(Replaced(wide, "\"ffn_size\":14336", "\"ffn_size\":2147483648"), "p"), SpecError)
+      << "more parameters than can be counted";
 }
 
 TEST(Version, IsThePackages) { EXPECT_FALSE(Version().empty()); }

@@ -77,9 +77,9 @@ TEST(ParseWorkloadTest, RefusesBadInput) {
   EXPECT_EQ(ErrorAt("/input_tokens", R"({"name": "w", "kind": "decode", "input_tokens": 0})"),
             "found 0, expected an integer in [1, 2147483648]");
   EXPECT_EQ(ErrorAt("/memory_fraction", R"({"name": "w", "kind": "decode", "memory_fraction": 0})"),
-            "found 0, expected a number in (0, 1]");
+            "found 0, expected a number in [1e-06, 1]");
   EXPECT_EQ(ErrorAt("/tpot_target_s", R"({"name": "w", "kind": "decode", "tpot_target_s": -0.1})"),
-            "found -0.1, expected a number in (0, 1000000000]");
+            "found -0.1, expected a number in [1e-09, 1000000000]");
   EXPECT_THAT(ErrorAt("/tpot_target_ms", R"({"name": "w", "kind": "decode", "tpot_target_ms": 50})"),
               HasSubstr("did you mean \"tpot_target_s\"?"));
   EXPECT_THAT(ErrorAt("/concurrency", R"({"name": "w", "kind": "decode", "batch_size": 8, "concurrency": 64})"),

@@ -213,6 +213,9 @@ TEST(SetFieldTest, NamesThePathAndLeavesTheObjectAlone) {
   EXPECT_EQ(error("spare.radius", "nan"), "found \"nan\", expected a number in (0, 2]");
   EXPECT_EQ(error("spare.radius", ""), "found \"\", expected a number in (0, 2]");
   EXPECT_EQ(error("spare.radius", "1e999"), "found \"1e999\", expected a number in (0, 2]");
+  // Not read as JSON: quoting what is nested so deep would overflow the stack.
+  const std::string deep = std::string(50000, '[') + std::string(50000, ']');
+  EXPECT_EQ(error("spare.radius", deep), "found \"" + deep.substr(0, 59) + "..., expected a number in (0, 2]");
   EXPECT_EQ(error("year", "1 2"), "found \"1 2\", expected an integer from -2147483648 to 2147483647");
   EXPECT_EQ(error("color", "green"), "found \"green\", expected one of red, dark_blue");
   EXPECT_EQ(error("name.first", "x"), "\"first\": what is before it has no fields");
