@@ -14,7 +14,7 @@ template <class V>
 void VisitFields(V& visit, SuiteProblem& problem) {
   const auto needed = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
   const auto count = [](std::string_view doc) { return json::Field{.doc = doc, .min = 1, .max = kMaxCount}; };
-  const auto limit = [](std::string_view doc) { return json::Field{.doc = doc, .above = 0, .max = 1e9}; };
+  const auto limit = [](std::string_view doc) { return json::Field{.doc = doc, .min = kLeastSeconds, .max = kMostSeconds}; };
   visit("name", problem.name, needed("As tables call it; no two problems of a suite have the same."));
   visit("model", problem.model, needed("A Hugging Face config.json, or a preset of configs/models."));
   visit("cluster", problem.cluster, needed("A cluster file, or a preset of configs/clusters."));
@@ -28,7 +28,7 @@ void VisitFields(V& visit, SuiteProblem& problem) {
   visit("ttft_target_s", problem.ttft_target_s, limit("Instead of the workload's, seconds."));
   visit("tpot_target_s", problem.tpot_target_s, limit("Instead of the workload's, seconds."));
   visit("objective", problem.objective, {.doc = "Instead of the workload's."});
-  visit("memory_fraction", problem.memory_fraction, {.doc = "Instead of the workload's.", .above = 0, .max = 1});
+  visit("memory_fraction", problem.memory_fraction, {.doc = "Instead of the workload's.", .min = kLeastFraction, .max = 1});
   visit("fixed", problem.fixed, {.doc = "Decision variables that are held, each as variable=value."});
 }
 
