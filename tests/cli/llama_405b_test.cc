@@ -70,7 +70,7 @@ TEST_F(Llama405B, IsFeasibleAtTp8Pp4) {
 
 TEST_F(Llama405B, ASmallSearchFindsAFeasiblePlan) {
   const ProcessResult result = Run(On32H100s(
-      {"search", "--searcher", "annealing", "--budget", "2000", "--out", Path("plan.json"), "--json", "--quiet"}));
+      {"search", "--searcher", "local-search", "--budget", "2000", "--out", Path("plan.json"), "--json", "--quiet"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const json report = json::parse(result.out);
   EXPECT_TRUE(report["best"]["feasible"]);
