@@ -14,9 +14,9 @@ namespace shardscout {
 namespace {
 
 template <class Config>
-void Add(SearcherRegistry& registry, std::string name, std::string description,
+void Add(SearcherRegistry& registry, const std::string& name, std::string description,
          std::unique_ptr<Searcher> (*make)(const Config&)) {
-  registry.Register(std::move(name),
+  registry.Register(name,
                     {std::move(description),
                      [make](const SearcherSettings& settings) { return make(env::ReadSettings<Config>(settings)); },
                      env::DescribeSettings<Config>()});
