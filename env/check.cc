@@ -22,6 +22,7 @@ using nlohmann::ordered_json;
 
 std::vector<std::string> KindNames() {
   std::vector<std::string> names;
+  names.reserve(kSpecKinds.size());
   for (const SpecKind kind : kSpecKinds) names.emplace_back(ToString(kind));
   return names;
 }

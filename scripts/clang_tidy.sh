@@ -13,6 +13,6 @@ cmake --preset tidy >/dev/null
 log=build-tidy/clang-tidy.log
 if ! run-clang-tidy -quiet -p build-tidy -j "${TIDY_JOBS:-$(nproc)}" \
   "$PWD/(src|strategies|env|baselines)/.*${1:-}.*\.cc\$" >"$log" 2>&1; then
-  grep -E ': (error|warning): ' "$log" | sort -u || tail -n 20 "$log"
+  sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E ': (error|warning): ' | sort -u || tail -n 20 "$log"
   exit 1
 fi

@@ -8,7 +8,7 @@ namespace shardscout::json {
 
 /// What is known of a field besides its name and type. Bounds hold for numbers, also inside an optional or a vector.
 struct Field {
-  std::string_view doc = "";                                ///< One line: meaning, unit, source of the default.
+  std::string_view doc{};                                   ///< One line: meaning, unit, source of the default.
   double above = -std::numeric_limits<double>::infinity();  ///< Exclusive lower bound.
   double min = -std::numeric_limits<double>::infinity();    ///< Inclusive lower bound.
   double max = std::numeric_limits<double>::infinity();     ///< Inclusive upper bound.

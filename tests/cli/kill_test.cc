@@ -88,7 +88,7 @@ TEST_F(RandomKills, TwentyKilledSearchesEndInTheUndisturbedPlan) {
       const ProcessResult resumed = Run(resume);
       ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
       EXPECT_TRUE(Read(Path("broken.json")) == plan);
-      EXPECT_TRUE(Read(broken_journal) == journal) << "an evaluation was paid twice";
+      EXPECT_TRUE(Read(broken_journal) == journal) << "not the journal of the undisturbed run";
       EXPECT_EQ(nlohmann::json::parse(resumed.out)["replayed"], std::count(left.begin(), left.end(), '\n') - 1);
     }
   }
