@@ -47,6 +47,7 @@ DType ParseDType(std::string_view text, std::string_view place) {
     if (text == alias.name) return alias.dtype;
   }
   std::vector<std::string> names;
+  names.reserve(kInfo.size());
   for (const DTypeInfo& info : kInfo) names.emplace_back(info.name);
   throw SpecError(place, "found \"" + std::string(text) + "\", expected one of " + internal::Choices(text, names));
 }

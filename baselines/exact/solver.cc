@@ -72,8 +72,8 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
       if (failure) std::rethrow_exception(failure);
     }
     answer.expanded += count;
-    for (Expansion& expansion : expansions) {
-      if (expansion.found && expansion.found->score > least_score()) answer.best = std::move(expansion.found);
+    for (const Expansion& expansion : expansions) {
+      if (expansion.found && expansion.found->score > least_score()) answer.best = expansion.found;
     }
     for (const Expansion& expansion : expansions) {
       for (const Node& child : expansion.children) {
