@@ -22,8 +22,8 @@ if [ ! -e "$root/etc/debian_version" ]; then
     { echo "debootstrap failed, see $root.log" >&2; exit 2; }
   rm -f "$root.log"
 fi
-# How this host reaches its mirror, where that is configured.
-find /etc/apt/apt.conf.d -maxdepth 1 -name '*registry*' -exec cp {} "$root/etc/apt/apt.conf.d/" \;
+# How this host reaches its mirror (proxies, transports), where that is configured.
+grep -l Acquire /etc/apt/apt.conf.d/* | xargs -r cp -t "$root/etc/apt/apt.conf.d/"
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 
 mounted=()

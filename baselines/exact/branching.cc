@@ -101,7 +101,7 @@ std::vector<Node> Branching::Roots() const {
   std::vector<Node> roots;
   const auto tps = static_cast<std::int64_t>(Values(Variable::kTensorParallelSize).size());
   for (std::int64_t first = 0; first < tps; first += kTensorsPerRoot) {
-    roots.push_back({.bound = std::numeric_limits<double>::infinity(), .first_tp = first});
+    roots.push_back({.bound = std::numeric_limits<double>::infinity(), .first_tp_index = first});
   }
   return roots;
 }
@@ -152,7 +152,7 @@ std::shared_ptr<const std::vector<double>> Branching::ExpertSecondsOf(const Shap
 
 void Branching::ExpandRoot(const Node& node, double at_least, Expansion& into) const {
   const auto tps = Values(Variable::kTensorParallelSize);
-  const auto first = static_cast<std::size_t>(node.first_tp);
+  const auto first = static_cast<std::size_t>(node.first_tp_index);
   for (std::size_t i = first; i < std::min(tps.size(), first + kTensorsPerRoot); ++i) {
     Node child{.level = Level::kTensor, .shape = {.tp = tps[i]}};
     // As if rows without end came in no time.

@@ -28,7 +28,7 @@ struct Node {
   ExpertMesh mesh{};
   std::int64_t pp = 1;
   std::int64_t microbatches = 1;
-  std::int64_t first_tp = 0;  ///< kRoot: a share of the values of tp.
+  std::int64_t first_tp_index = 0;  ///< kRoot: where its share of the values of tp begins.
 };
 
 struct Expansion {

@@ -5,14 +5,11 @@
 #include <algorithm>
 #include <exception>
 #include <queue>
-#include <set>
-#include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "baselines/exact/branching.h"
-#include "env/analytical/analytical_evaluator.h"
-#include "shardscout/megatron_rule.h"
 
 namespace shardscout::baselines::exact {
 namespace {
@@ -28,21 +25,6 @@ struct WorseFirst {
   }
 };
 
-/// What Megatron's shardings give: to begin with a score that most of the tree does not reach.
-std::optional<Candidate> BestOfMegatrons(const StrategySpace& space) {
-  constexpr int kMost = 2000;
-  const env::AnalyticalEvaluator evaluator(space.problem());
-  std::optional<Candidate> best;
-  int evaluated = 0;
-  ForEachMegatronStrategy(space, [&](const Strategy& strategy) {
-    const Evaluation evaluation = evaluator.Evaluate(strategy);
-    const double score = evaluation.Feasible() ? ScoreOf(space.problem(), evaluation) : 0;
-    if (score > 0 && (!best || score > best->score)) best = Candidate{strategy, evaluation, score};
-    return ++evaluated < kMost;
-  });
-  return best;
-}
-
 }  // namespace
 
 Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const KeepGoing& keep_going) {
@@ -54,6 +36,7 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
   std::vector<Node> batch;
   std::vector<Expansion> expansions;
   std::vector<std::exception_ptr> failures;
+  // The children of the batch that may be better than what was found.
   const auto expand = [&] {
     expansions.assign(batch.size(), {});
     failures.assign(batch.size(), nullptr);
@@ -75,27 +58,42 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
     for (const Expansion& expansion : expansions) {
       if (expansion.found && expansion.found->score > least_score()) answer.best = expansion.found;
     }
+    std::vector<Node> children;
     for (const Expansion& expansion : expansions) {
       for (const Node& child : expansion.children) {
-        if (child.bound > least_score()) open.push(child);
+        if (child.bound > least_score()) children.push_back(child);
       }
+    }
+    return children;
+  };
+  const auto pop = [&] {
+    const Node node = open.top();
+    open.pop();
+    return node;
+  };
+  // Straight down, the best child first: a first score, which most of the tree does not reach.
+  const auto dive = [&] {
+    batch = {pop()};
+    for (std::vector<Node> children = expand(); !children.empty(); children = expand()) {
+      std::iter_swap(children.begin(), std::max_element(children.begin(), children.end(), WorseFirst()));
+      batch = {children.front()};
+      for (std::size_t i = 1; i < children.size(); ++i) open.push(children[i]);
     }
   };
 
-  answer.best = BestOfMegatrons(space);
   batch = branching.Roots();
-  expand();
+  for (const Node& child : expand()) open.push(child);
   while (!open.empty() && open.top().bound > least_score()) {
     if (!keep_going(answer.best)) {
       answer.bound_score = open.top().bound;
       return answer;
     }
+    if (!answer.best) dive();
     batch.clear();
     while (!open.empty() && std::cmp_less(batch.size(), nodes_at_a_time) && open.top().bound > least_score()) {
-      batch.push_back(open.top());
-      open.pop();
+      batch.push_back(pop());
     }
-    expand();
+    for (const Node& child : expand()) open.push(child);
   }
   answer.proved = true;
   answer.bound_score = least_score();
