@@ -27,9 +27,7 @@ Geometry::Geometry(const Problem& problem, const Strategy& s, Phase p)
   requests = PrefillRequests(problem, s);
   context = workload.input_tokens;
   by_request = s.ShardingOf(Operator::kAttention) == Sharding::kToken;
-  const std::int64_t ranks = s.tensor_parallel_size * s.context_parallel_size;
-  const std::int64_t multiple = ranks == 1 ? 1 : 2 * ranks;
-  padded_input = (context + multiple - 1) / multiple * multiple;
+  padded_input = PaddedInputTokens(problem, s);
   cell_rows_ = static_cast<double>(requests) * static_cast<double>(padded_input) / cp;
 }
 

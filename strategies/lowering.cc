@@ -32,6 +32,13 @@ std::int64_t PrefillRequests(const Problem& problem, const Strategy& s) {
   return by_request ? s.tensor_parallel_size : 1;
 }
 
+std::int64_t PaddedInputTokens(const Problem& problem, const Strategy& s) {
+  const std::int64_t input = problem.workload().input_tokens;
+  const std::int64_t ranks = s.tensor_parallel_size * s.context_parallel_size;
+  const std::int64_t multiple = ranks == 1 ? 1 : 2 * ranks;
+  return (input + multiple - 1) / multiple * multiple;
+}
+
 std::int64_t WindowOf(const ModelSpec& model, BlockKind kind) {
   return model.HasMixedWindows() && kind == BlockKind::kAttention ? 0 : model.attention.sliding_window;
 }

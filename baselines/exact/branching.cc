@@ -115,6 +115,9 @@ Expansion Branching::Expand(const Node& node, double at_least) const {
     case Level::kTensor:
       ExpandTensor(node, at_least, into);
       break;
+    case Level::kContext:
+      ExpandContext(node, at_least, into);
+      break;
     case Level::kShape:
       ExpandShape(node, at_least, into);
       break;
@@ -128,26 +131,54 @@ Expansion Branching::Expand(const Node& node, double at_least) const {
   return into;
 }
 
-std::shared_ptr<const WorkBound> Branching::WorkOf(std::int64_t tp) const {
-  return work_.Get({tp}, [&] {
-    const auto splits = std::find_if(requests_.begin(), requests_.end(), [&](std::int64_t r) { return r % tp == 0; });
-    return WorkBound(maker_, tp, splits == requests_.end() ? requests_.front() : *splits);
-  });
+std::int64_t Branching::SplittingRequests(std::int64_t tp, std::int64_t cp) const {
+  for (std::int64_t parts : {tp * cp, cp}) {
+    const auto splits =
+        std::find_if(requests_.begin(), requests_.end(), [&](std::int64_t r) { return r % parts == 0; });
+    if (splits != requests_.end()) return *splits;
+  }
+  return requests_.front();
 }
 
-std::shared_ptr<const std::vector<double>> Branching::ExpertSecondsOf(const Shape& shape, const Setting& setting,
-                                                                      Phase phase) const {
-  // The experts see rows only: in decode the quotient of requests and cp, in `serve`'s prefill no requests at all.
-  Shape key = shape;
-  if (phase == Phase::kDecode) key = {shape.tp, 1, shape.requests / shape.cp};
-  if (phase == Phase::kPrefill && problem_.workload().kind == WorkloadKind::kServe) key.requests = 1;
-  const bool by_request = setting.attention_token || setting.head_token;
-  return experts_.Get({key.tp, key.cp, key.requests, static_cast<std::int64_t>(phase), by_request ? 1 : 0}, [&] {
-    std::vector<double> seconds;
-    const Setting any{.attention_token = by_request};
-    for (const ExpertMesh& mesh : meshes_) seconds.push_back(maker_.ExpertSeconds(key, any, mesh, phase));
+std::shared_ptr<const WorkBound> Branching::WorkOf(std::int64_t tp) const {
+  return work_.Get({tp}, [&] { return WorkBound(maker_, tp, SplittingRequests(tp)); });
+}
+
+std::shared_ptr<const MoeBound> Branching::MoeBoundOf(std::int64_t tp, Phase phase) const {
+  return moe_bounds_.Get({tp, static_cast<std::int64_t>(phase)},
+                         [&] { return MoeBound(maker_, tp, SplittingRequests(tp), phase, meshes_); });
+}
+
+double Branching::RowsOf(const Shape& shape, Phase phase, std::int64_t pass_requests) const {
+  Strategy s;
+  s.tensor_parallel_size = shape.tp;
+  s.context_parallel_size = shape.cp;
+  const std::int64_t tokens = phase == Phase::kPrefill ? PaddedInputTokens(problem_, s) : 1;
+  return static_cast<double>(pass_requests * tokens) / static_cast<double>(shape.cp);
+}
+
+std::vector<double> Branching::LeastMoeSeconds(const Shape& shape, Phase phase, std::int64_t pass_requests) const {
+  const std::shared_ptr<const MoeBound> bound = MoeBoundOf(shape.tp, phase);
+  std::vector<double> seconds;
+  if (phase == Phase::kPrefill) {
+    const double rows = RowsOf(shape, phase, pass_requests);
+    for (std::size_t i = 0; i < meshes_.size(); ++i) {
+      seconds.push_back(bound->ExpertSeconds(i, rows) + bound->RestSeconds(i, rows));
+    }
     return seconds;
+  }
+  // The experts' weights count where rows are few; there are also few numbers of rows then. Of cp and the requests the
+  // experts see the quotient only.
+  const std::int64_t rows = shape.requests / shape.cp;
+  const auto experts = experts_.Get({shape.tp, rows}, [&] {
+    std::vector<double> least;
+    for (const ExpertMesh& mesh : meshes_) least.push_back(maker_.DecodeExpertSeconds({shape.tp, 1, rows}, mesh));
+    return least;
   });
+  for (std::size_t i = 0; i < meshes_.size(); ++i) {
+    seconds.push_back((*experts)[i] + bound->RestSeconds(i, static_cast<double>(rows)));
+  }
+  return seconds;
 }
 
 void Branching::ExpandRoot(const Node& node, double at_least, Expansion& into) const {
@@ -201,47 +232,66 @@ double Branching::ScoreOfPass(const Shape& shape, std::int64_t prefill_requests,
   return 0;
 }
 
-void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into) const {
+template <class F>
+void Branching::ForEachRequests(const Node& node, const WorkBound& work, F f) const {
   const std::int64_t tp = node.shape.tp;
   const WorkloadSpec& workload = problem_.workload();
-  const std::shared_ptr<const WorkBound> work = WorkOf(tp);
   const bool moe = problem_.model().HasMoe();
   const auto moe_layers = static_cast<double>(SplitLayers(problem_.model(), 1).front().num_moe);
   bool reduces = false;  // Some mesh admits gather_reduce, which needs no tokens that split over tp.
   for (const ExpertMesh& mesh : meshes_) reduces = reduces || (mesh.Size() > 1 && mesh.Size() % tp == 0);
-  for (std::int64_t cp : Values(Variable::kContextParallelSize)) {
-    if (tp * cp > problem_.cluster().num_devices) break;
-    for (std::int64_t requests : requests_) {
-      Node child = node;
-      child.level = Level::kShape;
-      child.shape = {tp, cp, requests};
-      const Strategy s = StrategyOf(child, 1);
-      if (!maker_.rules().BatchSplits(s)) continue;
-      if (moe && !reduces && !maker_.rules().TokensSplit(s)) continue;
-      // Rows of a cell in a pass, the padding left out.
-      const auto seconds = [&](Phase phase, std::int64_t pass_requests) {
-        if (!workload.HasPhase(phase)) return 0.0;
-        const std::int64_t tokens = phase == Phase::kPrefill ? workload.input_tokens : 1;
-        const double rows = static_cast<double>(pass_requests * tokens) / static_cast<double>(cp);
-        // The experts' weights count where rows are few; there are also few numbers of rows then.
-        if (!moe || phase == Phase::kPrefill) return work->LayerSeconds(phase, rows);
-        const auto experts = ExpertSecondsOf(child.shape, {}, phase);
-        return work->SecondsWithoutMoe(phase, rows) + moe_layers * *std::min_element(experts->begin(), experts->end());
-      };
-      const double decode_s = seconds(Phase::kDecode, requests);
-      if (workload.kind == WorkloadKind::kServe) {
-        child.bound = 0;
-        for (std::int64_t pass_requests : {std::int64_t{1}, tp}) {
-          child.bound = std::max(
-              child.bound, ScoreOfPass(child.shape, pass_requests, seconds(Phase::kPrefill, pass_requests), decode_s));
-        }
-      } else {
-        child.bound = ScoreOfPass(child.shape, requests, seconds(Phase::kPrefill, requests), decode_s);
+  for (std::int64_t requests : requests_) {
+    const Shape shape{tp, node.shape.cp, requests};
+    Node with = node;
+    with.shape = shape;
+    const Strategy s = StrategyOf(with, 1);
+    if (!maker_.rules().BatchSplits(s)) continue;
+    if (moe && !reduces && !maker_.rules().TokensSplit(s)) continue;
+    const auto seconds = [&](Phase phase, std::int64_t pass_requests) {
+      if (!workload.HasPhase(phase)) return 0.0;
+      const double others = work.SecondsWithoutMoe(phase, RowsOf(shape, phase, pass_requests));
+      if (!moe) return others;
+      const std::vector<double> experts = LeastMoeSeconds(shape, phase, pass_requests);
+      return others + moe_layers * *std::min_element(experts.begin(), experts.end());
+    };
+    const double decode_s = seconds(Phase::kDecode, requests);
+    double bound = 0;
+    if (workload.kind == WorkloadKind::kServe) {
+      for (std::int64_t pass_requests : {std::int64_t{1}, tp}) {
+        bound = std::max(bound, ScoreOfPass(shape, pass_requests, seconds(Phase::kPrefill, pass_requests), decode_s));
       }
-      child.bound = std::min(child.bound, node.bound);
-      if (child.bound > at_least) into.children.push_back(child);
+    } else {
+      bound = ScoreOfPass(shape, requests, seconds(Phase::kPrefill, requests), decode_s);
     }
+    f(requests, std::min(bound, node.bound));
   }
+}
+
+void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into) const {
+  const std::shared_ptr<const WorkBound> work = WorkOf(node.shape.tp);
+  Node child = node;
+  child.level = Level::kContext;
+  for (std::int64_t cp : Values(Variable::kContextParallelSize)) {
+    if (node.shape.tp * cp > problem_.cluster().num_devices) break;
+    child.shape.cp = cp;
+    double most = 0;
+    child.bound = node.bound;
+    ForEachRequests(child, *work, [&](std::int64_t, double bound) { most = std::max(most, bound); });
+    child.bound = most;
+    if (child.bound > at_least) into.children.push_back(child);
+  }
+}
+
+void Branching::ExpandContext(const Node& node, double at_least, Expansion& into) const {
+  const Shape& shape = node.shape;
+  const WorkBound work(maker_, shape.tp, shape.cp, SplittingRequests(shape.tp, shape.cp));
+  Node child = node;
+  child.level = Level::kShape;
+  ForEachRequests(node, work, [&](std::int64_t requests, double bound) {
+    child.shape.requests = requests;
+    child.bound = bound;
+    if (child.bound > at_least) into.children.push_back(child);
+  });
 }
 
 void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) const {
@@ -251,15 +301,15 @@ void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) 
     child.setting = setting;
     const std::shared_ptr<const LeastCosts> least = LeastOf(child);
     if (!least->possible) continue;
-    std::shared_ptr<const std::vector<double>> experts[2];
-    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
-      if (problem_.model().HasMoe() && problem_.workload().HasPhase(phase)) {
-        experts[static_cast<std::size_t>(phase)] = ExpertSecondsOf(node.shape, setting, phase);
-      }
-    }
+    const std::int64_t prefill_requests = PrefillRequests(problem_, StrategyOf(child, 1));
+    std::vector<double> moe_s[2];  // By phase and mesh.
     env::BlockCost quickest;
-    for (std::size_t phase = 0; phase < 2; ++phase) {
-      if (experts[phase]) quickest.time_s[phase] = *std::min_element(experts[phase]->begin(), experts[phase]->end());
+    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      const auto i = static_cast<std::size_t>(phase);
+      moe_s[i].assign(meshes_.size(), 0);
+      if (!problem_.model().HasMoe() || !problem_.workload().HasPhase(phase)) continue;
+      moe_s[i] = LeastMoeSeconds(node.shape, phase, prefill_requests);
+      quickest.time_s[i] = *std::min_element(moe_s[i].begin(), moe_s[i].end());
     }
     env::StrategyCost cost = least->cost;
     if (ScoreOfLayers(child, cost, quickest) <= at_least) continue;
@@ -268,7 +318,7 @@ void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) 
       child.mesh = meshes_[i];
       if (SmallestDp(child) == 0) continue;
       env::BlockCost moe;
-      for (std::size_t phase = 0; phase < 2; ++phase) moe.time_s[phase] = experts[phase] ? (*experts[phase])[i] : 0;
+      for (std::size_t phase = 0; phase < 2; ++phase) moe.time_s[phase] = moe_s[phase][i];
       child.bound = std::min(node.bound, ScoreOfLayers(child, cost, moe));
       if (child.bound > at_least) into.children.push_back(child);
     }

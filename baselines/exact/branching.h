@@ -13,12 +13,13 @@
 #include <vector>
 
 #include "baselines/exact/menu.h"
+#include "baselines/exact/moe_bound.h"
 #include "baselines/exact/solver.h"
 #include "baselines/exact/work_bound.h"
 
 namespace shardscout::baselines::exact {
 
-enum class Level : std::uint8_t { kRoot, kTensor, kShape, kMesh, kPipeline };
+enum class Level : std::uint8_t { kRoot, kTensor, kContext, kShape, kMesh, kPipeline };
 
 struct Node {
   double bound = 0;  ///< Score that no strategy below exceeds.
@@ -85,14 +86,22 @@ class Branching {
 
   void ExpandRoot(const Node& node, double at_least, Expansion& into) const;
   void ExpandTensor(const Node& node, double at_least, Expansion& into) const;
+  void ExpandContext(const Node& node, double at_least, Expansion& into) const;
   void ExpandShape(const Node& node, double at_least, Expansion& into) const;
   void ExpandMesh(const Node& node, double at_least, Expansion& into) const;
   void ExpandPipeline(const Node& node, double at_least, Expansion& into) const;
 
+  /// Requests of a micro-batch that split over cp and tp; where none do, that split over cp; else any.
+  std::int64_t SplittingRequests(std::int64_t tp, std::int64_t cp = 1) const;
   std::shared_ptr<const WorkBound> WorkOf(std::int64_t tp) const;
-  /// Of each of meshes_, the least that its experts' kernels take in one layer.
-  std::shared_ptr<const std::vector<double>> ExpertSecondsOf(const Shape& shape, const Setting& setting,
-                                                             Phase phase) const;
+  std::shared_ptr<const MoeBound> MoeBoundOf(std::int64_t tp, Phase phase) const;
+  /// Tokens of a cell in a pass over so many requests.
+  double RowsOf(const Shape& shape, Phase phase, std::int64_t pass_requests) const;
+  /// Calls f with the requests that go with the node's tp and cp and the bound by `work`.
+  template <class F>
+  void ForEachRequests(const Node& node, const WorkBound& work, F f) const;
+  /// Of each of meshes_, the least that one MoE layer takes. `pass_requests`: of a prefill pass.
+  std::vector<double> LeastMoeSeconds(const Shape& shape, Phase phase, std::int64_t pass_requests) const;
   /// The score of a rate a device and latencies; 0 where a target is exceeded.
   double ScoreAtMost(double per_device, double ttft_s, double tpot_s) const;
   /// What a micro-batch's passes over the whole model give at most, whatever the pipeline, the micro-batches and dp: a
@@ -128,6 +137,7 @@ class Branching {
   Overlap overlap_;
 
   mutable Memo<WorkBound> work_;
+  mutable Memo<MoeBound> moe_bounds_;
   mutable Memo<std::vector<double>> experts_;
   mutable Memo<AttentionMenu> attention_;
   mutable Memo<std::vector<DenseOption>> dense_;

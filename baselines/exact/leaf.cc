@@ -34,8 +34,7 @@ env::BlockCost Sum(const env::BlockCost& a, const env::BlockCost& b) {
 
 env::SpanCache Branching::Spans(std::int64_t devices) const {
   const ClusterSpec& cluster = problem_.cluster();
-  // A strategy has as many instances as fit, and so uses more than half of the devices.
-  return {cluster, devices > 0 ? devices : cluster.num_devices / 2 + 1};
+  return devices > 0 ? env::SpanCache(cluster, devices) : LeastSpans(cluster);
 }
 
 bool Branching::SpansAreLeast(const Strategy& s, std::int64_t devices) const {

@@ -47,6 +47,8 @@ env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b) {
           .max_payload_bytes = std::min(a.max_payload_bytes, b.max_payload_bytes)};
 }
 
+env::SpanCache LeastSpans(const ClusterSpec& cluster) { return {cluster, cluster.num_devices / 2 + 1}; }
+
 MenuMaker::MenuMaker(const StrategySpace& space)
     : space_(space),
       rules_(space.problem()),
@@ -69,6 +71,15 @@ std::vector<Sharding> MenuMaker::Admitted(const Strategy& s, Operator op) const 
   for (std::int64_t value : space_.Values(kFirstShardingVariable + static_cast<int>(op))) {
     const auto sharding = static_cast<Sharding>(value);
     if (rules_.Admits(s, op, sharding)) admitted.push_back(sharding);
+  }
+  return admitted;
+}
+
+std::vector<ExpertExchange> MenuMaker::Exchanges(const Strategy& s) const {
+  std::vector<ExpertExchange> admitted;
+  for (std::int64_t value : space_.Values(static_cast<int>(Variable::kExpertExchange))) {
+    const auto exchange = static_cast<ExpertExchange>(value);
+    if (rules_.Exchange(s, exchange)) admitted.push_back(exchange);
   }
   return admitted;
 }
@@ -194,9 +205,8 @@ std::vector<MoeOption> MenuMaker::ListMoe(const Problem& priced, bool with_share
     for (Sharding down : downs) {
       s.SetSharding(Operator::kFfnDown, down);
       std::vector<MoeOption> front;
-      for (std::int64_t value : space_.Values(static_cast<int>(Variable::kExpertExchange))) {
-        s.expert_exchange = static_cast<ExpertExchange>(value);
-        if (!rules_.Exchange(s, s.expert_exchange)) continue;
+      for (ExpertExchange exchange : Exchanges(s)) {
+        s.expert_exchange = exchange;
         for (Sharding router : Admitted(s, Operator::kRouter)) {
           s.SetSharding(Operator::kRouter, router);
           for (Sharding expert_up : Admitted(s, Operator::kExpertUp)) {
@@ -230,8 +240,8 @@ std::vector<MoeOption> MenuMaker::RoutedPart(const Shape& shape, const Setting& 
   return ListMoe(routed_only_, false, shape, setting, mesh, spans);
 }
 
-double MenuMaker::ExpertSeconds(const Shape& shape, const Setting& setting, const ExpertMesh& mesh, Phase phase) const {
-  Strategy s = Base(shape, setting);
+double MenuMaker::DecodeExpertSeconds(const Shape& shape, const ExpertMesh& mesh) const {
+  Strategy s = Base(shape, {});
   s.expert_parallel_size = mesh.ep;
   s.expert_tensor_parallel_size = mesh.etp;
   double least = std::numeric_limits<double>::infinity();
@@ -240,7 +250,7 @@ double MenuMaker::ExpertSeconds(const Shape& shape, const Setting& setting, cons
     for (Sharding expert_down : Admitted(s, Operator::kExpertDown)) {
       s.SetSharding(Operator::kExpertDown, expert_down);
       double seconds = 0;
-      for (const Task& task : LowerBlock(routed_only_, s, phase, BlockKind::kMoe).tasks) {
+      for (const Task& task : LowerBlock(routed_only_, s, Phase::kDecode, BlockKind::kMoe).tasks) {
         if (task.kind == TaskKind::kExpertMatmul) seconds += OperatorTime(problem().cluster().device, task);
       }
       least = std::min(least, seconds);

@@ -65,6 +65,10 @@ struct AttentionMenu {
   bool empty() const { return attention.empty() || embedding.empty() || head.empty(); }
 };
 
+/// Bounds for any number of devices in use: a strategy has as many instances as fit, and so uses more than half of
+/// them.
+env::SpanCache LeastSpans(const ClusterSpec& cluster);
+
 /// Lists and prices options. Pure; `spans` says where groups lie (and is not thread safe).
 class MenuMaker {
  public:
@@ -84,9 +88,8 @@ class MenuMaker {
   /// has. For bounds.
   std::vector<MoeOption> RoutedPart(const Shape& shape, const Setting& setting, const ExpertMesh& mesh,
                                     env::SpanCache& spans) const;
-  /// The least that the experts' own kernels take in one MoE layer, in every RoutedPart option of the mesh and in every
-  /// setting that takes so many requests a prefill pass.
-  double ExpertSeconds(const Shape& shape, const Setting& setting, const ExpertMesh& mesh, Phase phase) const;
+  /// The least that the experts' own kernels take in one MoE layer in decode, in every option of the mesh.
+  double DecodeExpertSeconds(const Shape& shape, const ExpertMesh& mesh) const;
   /// The least that the shared expert's own kernels take and store in every Moe option of the shape and setting.
   env::BlockCost SharedPart(const Shape& shape, const Setting& setting, env::SpanCache& spans) const;
   /// The least of a dense FFN that spans a stage of tp * cp * dp ranks or more, none of whose matrices split: every
@@ -95,13 +98,16 @@ class MenuMaker {
   /// Whether ffn or hidden splits over such a stage.
   bool StageSplits(const Shape& shape, std::int64_t dp) const;
 
+  /// What the rules admit.
+  std::vector<Sharding> Admitted(const Strategy& s, Operator op) const;
+  std::vector<ExpertExchange> Exchanges(const Strategy& s) const;
+
   const Problem& problem() const { return space_.problem(); }
   const StrategySpace& space() const { return space_; }
   const strategies::ShardingRules& rules() const { return rules_; }
 
  private:
   Strategy Base(const Shape& shape, const Setting& setting) const;
-  std::vector<Sharding> Admitted(const Strategy& s, Operator op) const;
   env::BlockCost Price(const Problem& problem, const Strategy& s, BlockKind kind, env::SpanCache& spans) const;
   std::vector<MoeOption> ListMoe(const Problem& problem, bool with_shared, const Shape& shape, const Setting& setting,
                                  const ExpertMesh& mesh, env::SpanCache& spans) const;

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <bit>
 #include <exception>
 #include <queue>
 #include <tuple>
@@ -71,7 +72,7 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
     open.pop();
     return node;
   };
-  // Straight down, the best child first: a first score, which most of the tree does not reach.
+  // Straight down, the best child first.
   const auto dive = [&] {
     batch = {pop()};
     for (std::vector<Node> children = expand(); !children.empty(); children = expand()) {
@@ -83,12 +84,13 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
 
   batch = branching.Roots();
   for (const Node& child : expand()) open.push(child);
+  std::uint64_t batches = 0;
   while (!open.empty() && open.top().bound > least_score()) {
     if (!keep_going(answer.best)) {
       answer.bound_score = open.top().bound;
       return answer;
     }
-    if (!answer.best) dive();
+    if (!answer.best || std::has_single_bit(++batches)) dive();
     batch.clear();
     while (!open.empty() && std::cmp_less(batch.size(), nodes_at_a_time) && open.top().bound > least_score()) {
       batch.push_back(pop());

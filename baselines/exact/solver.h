@@ -8,9 +8,10 @@
 // smaller numbers gives smaller numbers in floating point too, so these bounds hold to the last bit. The tree:
 //
 //   tensor    tp                          bound: the work that every strategy of this tp does (work_bound.h)
-//   shape     + cp, requests of a micro-batch and rank
-//   mesh      + residual layout, ep, etp  bound: least price of each block from the menus (menu.h), of the experts
-//                                         their kernels alone
+//   context   + cp                        bound: with the MoE block's exchange (moe_bound.h)
+//   shape     + requests of a micro-batch and rank   bound: with the attention's collectives too
+//   mesh      + residual layout, ep, etp  bound: least price of each block from the menus (menu.h), of the MoE block as
+//                                         before
 //   pipeline  + pp, micro-batches         bound: the same with the whole MoE block, stages, memory and limits
 //   leaf      + dp, dense_ffn_group, all shardings: for each residual layout the fronts of the attention mesh's blocks
 //               and of the expert mesh's are joined under the memory limit
@@ -18,7 +19,8 @@
 // Open nodes wait in one queue, the best bound first; the best of them bounds all that is left. What blocks cost does
 // not depend on how many micro-batches or stages there are, nor, but for where groups lie and for a stage-wide FFN, on
 // dp: so prices are shared by most of the tree. Nodes are expanded a batch at a time, in parallel; what is in a batch
-// does not depend on the number of threads, and so nor does the result.
+// does not depend on the number of threads, and so nor does the result. Now and then one node is followed straight to a
+// leaf, because most of the tree is cut by a good score.
 
 #include <cstdint>
 #include <functional>

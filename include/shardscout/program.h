@@ -344,6 +344,10 @@ bool SharesEmbedding(const ModelSpec& model, const Strategy& strategy);
 /// tp where requests are split over tp (attention or lm_head `token`).
 std::int64_t PrefillRequests(const Problem& problem, const Strategy& strategy);
 
+/// Tokens of one request in a prefill pass: input_tokens, padded to a multiple of 2 * tp * cp where there is more than
+/// one of those ranks.
+std::int64_t PaddedInputTokens(const Problem& problem, const Strategy& strategy);
+
 /// The window of an attention block, kAttention or kWindowAttention; 0: none.
 std::int64_t WindowOf(const ModelSpec& model, BlockKind kind);
 

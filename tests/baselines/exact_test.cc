@@ -19,6 +19,7 @@
 #include "shardscout/random.h"
 #include "shardscout/run_search.h"
 #include "shardscout/searcher.h"
+#include "tests/baselines/random_problems.h"
 #include "tests/tiny_problems.h"
 
 namespace shardscout::baselines::exact {
@@ -61,61 +62,6 @@ bool IsSmall(const StrategySpace& space) {
   std::int64_t members = 0;
   space.ForEach([&](const Strategy&) { return ++members <= kMostMembers; });
   return members <= kMostMembers;
-}
-
-template <class T>
-const T& Pick(Rng& rng, const std::vector<T>& from) {
-  return from[rng.Below(from.size())];
-}
-
-ModelSpec RandomModel(Rng& rng) {
-  const std::int64_t layers = 1 + static_cast<std::int64_t>(rng.Below(6));
-  ModelSpec m = [&] {
-    switch (rng.Below(6)) {
-      case 0:
-        return testing::DenseModel(layers);
-      case 1:
-        return testing::MoeModel(layers, 0, 0);
-      case 2:
-        return testing::MoeModel(layers, 0, 48);
-      case 3:
-        return testing::MultiLatentModel(std::max<std::int64_t>(2, layers));
-      case 4:
-        return testing::MixedWindowModel(std::max<std::int64_t>(2, layers));
-      default:
-        return testing::MoeModel(std::max<std::int64_t>(2, layers), 1, rng.Below(2) == 0 ? 0 : 48);
-    }
-  }();
-  // Of a size that makes weights, compute and transfers all count.
-  const std::int64_t scale = Pick(rng, std::vector<std::int64_t>{1, 8, 32});
-  m.hidden_size *= scale;
-  m.ffn_size *= scale;
-  m.moe.expert_ffn_size *= scale;
-  m.moe.shared_ffn_size *= scale;
-  m.vocab_size *= scale;
-  m.tie_word_embeddings = rng.Below(2) == 0;
-  return m;
-}
-
-ClusterSpec RandomCluster(Rng& rng) {
-  const std::int64_t per_node = Pick(rng, std::vector<std::int64_t>{2, 3, 4, 5, 7, 8});
-  ClusterSpec c = testing::SmallCluster(1 + static_cast<std::int64_t>(rng.Below(16)), per_node);
-  c.tiers[1].bytes_per_s *= Pick(rng, std::vector<double>{0.02, 1, 8});
-  c.tiers[1].latency_s *= Pick(rng, std::vector<double>{0.1, 1, 20});
-  c.device.kernel_launch_s *= Pick(rng, std::vector<double>{0.01, 1});
-  return c;
-}
-
-WorkloadSpec RandomWorkload(Rng& rng) {
-  WorkloadSpec w = testing::SmallWorkload(
-      Pick(rng, std::vector{WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe}),
-      Pick(rng, std::vector<std::int64_t>{2, 4, 8}));
-  w.input_tokens = Pick(rng, std::vector<std::int64_t>{7, 96, 2048});
-  w.objective = Pick(rng, std::vector{Objective::kThroughputPerDevice, Objective::kLatency,
-                                      Objective::kCostPerMillionTokens, Objective::kEnergyPerToken});
-  if (rng.Below(4) == 0) w.batch_size = Pick(rng, std::vector<std::int64_t>{1, 4, 6, 12});
-  if (rng.Below(4) == 0 && !w.batch_size) w.concurrency = Pick(rng, std::vector<std::int64_t>{1, 5, 16});
-  return w;
 }
 
 /// Fixes variables of a random member one by one until the space is small enough for brute force.
@@ -183,8 +129,7 @@ TEST_P(ExactAgainstBruteForceTest, Equal) {
   int limited = 0;
   for (std::uint64_t seed = 1; solved < kProblems; ++seed) {
     Rng rng = Rng::Stream(seed, "part " + std::to_string(GetParam()));
-    const std::optional<Problem> narrowed =
-        Narrowed(rng, Problem(RandomModel(rng), RandomCluster(rng), RandomWorkload(rng)));
+    const std::optional<Problem> narrowed = Narrowed(rng, testing::RandomProblem(rng));
     if (!narrowed) continue;
     const Problem problem = Limited(rng, *narrowed);
     const StrategySpace space(problem);

@@ -1,0 +1,69 @@
+#pragma once
+
+// Random small problems: every kind of model, clusters of one node and of several, all workloads and objectives.
+
+#include <vector>
+
+#include "shardscout/random.h"
+#include "tests/tiny_problems.h"
+
+namespace shardscout::testing {
+
+template <class T>
+const T& Pick(Rng& rng, const std::vector<T>& from) {
+  return from[rng.Below(from.size())];
+}
+
+inline ModelSpec RandomModel(Rng& rng) {
+  const std::int64_t layers = 1 + static_cast<std::int64_t>(rng.Below(6));
+  ModelSpec m = [&] {
+    switch (rng.Below(6)) {
+      case 0:
+        return DenseModel(layers);
+      case 1:
+        return MoeModel(layers, 0, 0);
+      case 2:
+        return MoeModel(layers, 0, 48);
+      case 3:
+        return MultiLatentModel(std::max<std::int64_t>(2, layers));
+      case 4:
+        return MixedWindowModel(std::max<std::int64_t>(2, layers));
+      default:
+        return MoeModel(std::max<std::int64_t>(2, layers), 1, rng.Below(2) == 0 ? 0 : 48);
+    }
+  }();
+  // Of a size that makes weights, compute and transfers all count.
+  const std::int64_t scale = Pick(rng, std::vector<std::int64_t>{1, 8, 32});
+  m.hidden_size *= scale;
+  m.ffn_size *= scale;
+  m.moe.expert_ffn_size *= scale;
+  m.moe.shared_ffn_size *= scale;
+  m.vocab_size *= scale;
+  m.tie_word_embeddings = rng.Below(2) == 0;
+  return m;
+}
+
+inline ClusterSpec RandomCluster(Rng& rng) {
+  const std::int64_t per_node = Pick(rng, std::vector<std::int64_t>{2, 3, 4, 5, 7, 8});
+  ClusterSpec c = SmallCluster(1 + static_cast<std::int64_t>(rng.Below(16)), per_node);
+  c.tiers[1].bytes_per_s *= Pick(rng, std::vector<double>{0.02, 1, 8});
+  c.tiers[1].latency_s *= Pick(rng, std::vector<double>{0.1, 1, 20});
+  c.device.kernel_launch_s *= Pick(rng, std::vector<double>{0.01, 1});
+  return c;
+}
+
+inline WorkloadSpec RandomWorkload(Rng& rng) {
+  WorkloadSpec w =
+      SmallWorkload(Pick(rng, std::vector{WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe}),
+                    Pick(rng, std::vector<std::int64_t>{2, 4, 8}));
+  w.input_tokens = Pick(rng, std::vector<std::int64_t>{7, 96, 2048});
+  w.objective = Pick(rng, std::vector{Objective::kThroughputPerDevice, Objective::kLatency,
+                                      Objective::kCostPerMillionTokens, Objective::kEnergyPerToken});
+  if (rng.Below(4) == 0) w.batch_size = Pick(rng, std::vector<std::int64_t>{1, 4, 6, 12});
+  if (rng.Below(4) == 0 && !w.batch_size) w.concurrency = Pick(rng, std::vector<std::int64_t>{1, 5, 16});
+  return w;
+}
+
+inline Problem RandomProblem(Rng& rng) { return Problem(RandomModel(rng), RandomCluster(rng), RandomWorkload(rng)); }
+
+}  // namespace shardscout::testing
