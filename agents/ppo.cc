@@ -221,9 +221,3 @@ TorchThreadScope::~TorchThreadScope() {
 }
 
 }  // namespace shardscout::agents
-
-namespace shardscout {
-
-std::string TorchVersion() { return TORCH_VERSION; }
-
-}  // namespace shardscout

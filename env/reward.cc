@@ -36,7 +36,7 @@ double Reward(const Evaluation& evaluation, Objective objective, WorkloadKind ki
   const ObjectiveValue found = ObjectiveOf(evaluation, objective, kind);
   SHARDSCOUT_CHECK_OP(normaliser, >, 0.0);
   SHARDSCOUT_CHECK_OP(found.value, >, 0.0);
-  return found.larger_is_better ? found.value / normaliser : normaliser / found.value;
+  return found.TimesAsGoodAs(normaliser);
 }
 
 }  // namespace shardscout

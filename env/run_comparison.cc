@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <exception>
 #include <limits>
@@ -43,9 +44,9 @@ void CheckRequest(const ComparisonRequest& request, const SearcherRegistry& sear
     if (!names.insert(searcher.name).second) {
       throw SpecError("--searchers", "found \"" + searcher.name + "\" twice, expected each once");
     }
-    const std::string& only = searchers.entries().at(searcher.name).only_evaluator;
-    if (!only.empty() && only != request.evaluator) {
-      throw SpecError("--searchers", "\"" + searcher.name + "\" works with no evaluator but " + only);
+    const SearcherRegistry::Entry& entry = searchers.entries().at(searcher.name);
+    if (!entry.WorksWith(request.evaluator)) {
+      throw SpecError("--searchers", "\"" + searcher.name + "\" works with no evaluator but " + entry.only_evaluator);
     }
   }
 }
@@ -73,15 +74,16 @@ env::OptimumRecord RecordOf(const ComparedProblem& problem, const SearchReport& 
     record.kind = ToString(ReferenceKind::kInfeasible);
   } else if (report.plan && report.plan->certificate) {
     const Certificate& certificate = *report.plan->certificate;
-    const WorkloadSpec& workload = problem.problem->workload();
-    const bool larger = ObjectiveOf(report.best->evaluation, workload.objective, workload.kind).larger_is_better;
     if (report.status == SearchStatus::kProvenOptimal) {
       record.kind = ToString(ReferenceKind::kOptimum);
       record.reward = report.best->reward;
       record.value = certificate.value;
     } else if (std::isfinite(certificate.bound) && certificate.bound > 0) {
       record.kind = ToString(ReferenceKind::kBound);
-      record.reward = larger ? certificate.bound / report.normaliser : report.normaliser / certificate.bound;
+      const WorkloadSpec& workload = problem.problem->workload();
+      ObjectiveValue bound = ObjectiveOf(report.best->evaluation, workload.objective, workload.kind);
+      bound.value = certificate.bound;
+      record.reward = bound.TimesAsGoodAs(report.normaliser);
       record.value = certificate.bound;
     }
   }
@@ -173,10 +175,7 @@ class Driver {
       }
     }
     const auto prover = searchers_.entries().find(kProver);
-    const bool can_prove =
-        prover != searchers_.entries().end() &&
-        (prover->second.only_evaluator.empty() || prover->second.only_evaluator == request_.evaluator);
-    if (!can_prove) {
+    if (prover == searchers_.entries().end() || !prover->second.WorksWith(request_.evaluator)) {
       Report(what, false);
       return {};
     }

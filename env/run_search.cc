@@ -111,11 +111,11 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   CheckRequest(request);
   const std::unique_ptr<Evaluator> evaluator = evaluators.Make(request.evaluator, problem);
   const std::unique_ptr<Searcher> searcher = searchers.Make(request.searcher, request.settings);
-  const std::string& only = searchers.entries().at(request.searcher).only_evaluator;
-  if (!only.empty() && only != request.evaluator) {
+  const SearcherRegistry::Entry& entry = searchers.entries().at(request.searcher);
+  if (!entry.WorksWith(request.evaluator)) {
     throw SpecError("--searcher " + request.searcher,
-                    "knows the " + only + " evaluator from the inside and works with no other, found --evaluator " +
-                        request.evaluator);
+                    "knows the " + entry.only_evaluator +
+                        " evaluator from the inside and works with no other, found --evaluator " + request.evaluator);
   }
   const StrategySpace space(problem);
 

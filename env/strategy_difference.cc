@@ -13,8 +13,7 @@ namespace {
 double Ratio(const Problem& problem, const Evaluation& a, const Evaluation& b) {
   const WorkloadSpec& workload = problem.workload();
   const ObjectiveValue x = ObjectiveOf(a, workload.objective, workload.kind);
-  const ObjectiveValue y = ObjectiveOf(b, workload.objective, workload.kind);
-  return x.larger_is_better ? x.value / y.value : y.value / x.value;
+  return x.TimesAsGoodAs(ObjectiveOf(b, workload.objective, workload.kind).value);
 }
 
 SingleChange Change(const StrategySpace& space, const Strategy& from, int variable, std::int64_t value,

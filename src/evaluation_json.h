@@ -41,18 +41,16 @@ void VisitFields(V& visit, MemoryUse& memory) {
 
 template <class V>
 void VisitFields(V& visit, LimitExcess& excess) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("memory", excess.memory, field("Relative excess over limit_bytes; 0 or less: kept."));
-  visit("ttft", excess.ttft, field("Relative excess over the limit of the time to first token."));
-  visit("tpot", excess.tpot, field("Relative excess over the limit of the time per output token."));
+  visit("memory", excess.memory, json::Needed("Relative excess over limit_bytes; 0 or less: kept."));
+  visit("ttft", excess.ttft, json::Needed("Relative excess over the limit of the time to first token."));
+  visit("tpot", excess.tpot, json::Needed("Relative excess over the limit of the time per output token."));
 }
 
 template <class V>
 void VisitFields(V& visit, Evaluation& evaluation) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("metrics", evaluation.metrics, field("What is achieved."));
-  visit("memory", evaluation.memory, field("Memory of the device of the fullest stage, by part."));
-  visit("excess", evaluation.excess, field("How far each limit is exceeded."));
+  visit("metrics", evaluation.metrics, json::Needed("What is achieved."));
+  visit("memory", evaluation.memory, json::Needed("Memory of the device of the fullest stage, by part."));
+  visit("excess", evaluation.excess, json::Needed("How far each limit is exceeded."));
 }
 
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);

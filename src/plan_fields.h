@@ -26,19 +26,17 @@ struct IntegerTable {
 
 template <class V>
 void VisitFields(V& visit, IntegerTable& table) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("columns", table.columns, field("The names of the columns."));
-  visit("rows", table.rows, field("One list of integers a row, in the order of the columns."));
+  visit("columns", table.columns, json::Needed("The names of the columns."));
+  visit("rows", table.rows, json::Needed("One list of integers a row, in the order of the columns."));
 }
 
 template <class V>
 void VisitFields(V& visit, BreakdownRow& row) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
   const auto amount = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
-  visit("phase", row.phase, field("The pass that the time belongs to."));
-  visit("op", row.op, field("The operator."));
-  visit("what", row.what, field("The task: a kind of kernel, or a collective and its group."));
-  visit("collective", row.collective, field("Whether the task is a collective."));
+  visit("phase", row.phase, json::Needed("The pass that the time belongs to."));
+  visit("op", row.op, json::Needed("The operator."));
+  visit("what", row.what, json::Needed("The task: a kind of kernel, or a collective and its group."));
+  visit("collective", row.collective, json::Needed("Whether the task is a collective."));
   visit("calls", row.calls, amount("Calls over all layers and stages, one micro-batch."));
   visit("time_s", row.time_s, amount("Seconds of the critical path of one micro-batch."));
   visit("bytes", row.bytes,
@@ -56,41 +54,38 @@ void VisitFields(V& visit, StageTime& stage) {
 
 template <class V>
 void VisitFields(V& visit, Breakdown& breakdown) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("rows", breakdown.rows, field("Where the time goes, one row an operator and task."));
-  visit("stages", breakdown.stages, field("Time of each pipeline stage, by phase, then stage."));
+  visit("rows", breakdown.rows, json::Needed("Where the time goes, one row an operator and task."));
+  visit("stages", breakdown.stages, json::Needed("Time of each pipeline stage, by phase, then stage."));
   visit("bytes_by_tier", breakdown.bytes_by_tier,
-        field("Bytes that a device puts on the wires of each tier in one pass."));
+        json::Needed("Bytes that a device puts on the wires of each tier in one pass."));
 }
 
 template <class V>
 void VisitFields(V& visit, Certificate& certificate) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("value", certificate.value, field("The objective of the plan."));
-  visit("bound", certificate.bound, field("What no strategy of the space exceeds."));
-  visit("gap", certificate.gap, field("Relative distance of value and bound; 0: proven optimal."));
-  visit("space", certificate.space, field("The space that the proof covers."));
+  visit("value", certificate.value, json::Needed("The objective of the plan."));
+  visit("bound", certificate.bound, json::Needed("What no strategy of the space exceeds."));
+  visit("gap", certificate.gap, json::Needed("Relative distance of value and bound; 0: proven optimal."));
+  visit("space", certificate.space, json::Needed("The space that the proof covers."));
 }
 
 /// "search", without the configuration, which is the searcher's own object.
 template <class V>
 void VisitFields(V& visit, SearchProvenance& search) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
   const auto count = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
-  visit("searcher", search.searcher, field("Who found the plan."));
-  visit("evaluator", search.evaluator, field("What scored it."));
+  visit("searcher", search.searcher, json::Needed("Who found the plan."));
+  visit("evaluator", search.evaluator, json::Needed("What scored it."));
   visit("seed", search.seed, count("Decides everything random."));
   visit("budget", search.budget, count("Evaluations of distinct strategies that were allowed."));
   visit("evaluations", search.evaluations, count("Evaluations that were spent."));
   visit("feasible_evaluations", search.feasible_evaluations, count("Those of feasible strategies."));
-  visit("status", search.status, field("How the search ended, such as budget_exhausted or proven_optimal."));
-  visit("start", search.start, field("none, or megatron where the Megatron rule came first."));
-  visit("version", search.version, field("Of Shardscout."));
-  visit("reward", search.reward, field("Objective relative to the Megatron rule's; negative: infeasible."));
+  visit("status", search.status, json::Needed("How the search ended, such as budget_exhausted or proven_optimal."));
+  visit("start", search.start, json::Needed("none, or megatron where the Megatron rule came first."));
+  visit("version", search.version, json::Needed("Of Shardscout."));
+  visit("reward", search.reward, json::Needed("Objective relative to the Megatron rule's; negative: infeasible."));
   visit("megatron_objective", search.megatron_objective,
-        field("Objective of the Megatron rule's strategy, in the unit of the workload's objective."));
+        json::Needed("Objective of the Megatron rule's strategy, in the unit of the workload's objective."));
   visit("space_strategies", search.space_strategies, count("Canonical strategies of the space."));
-  visit("space_exact", search.space_exact, field("Whether that number is a count and not an estimate."));
+  visit("space_exact", search.space_exact, json::Needed("Whether that number is a count and not an estimate."));
 }
 
 /// "evaluation": an Evaluation and where its time goes.
@@ -101,11 +96,10 @@ struct EvaluationFile {
 
 template <class V>
 void VisitFields(V& visit, EvaluationFile& file) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("metrics", file.evaluation.metrics, field("What is achieved."));
-  visit("memory", file.evaluation.memory, field("Memory of the device of the fullest stage, by part."));
-  visit("excess", file.evaluation.excess, field("How far each limit is exceeded."));
-  visit("breakdown", file.breakdown, field("Where the time goes; empty where the evaluator was not asked."));
+  visit("metrics", file.evaluation.metrics, json::Needed("What is achieved."));
+  visit("memory", file.evaluation.memory, json::Needed("Memory of the device of the fullest stage, by part."));
+  visit("excess", file.evaluation.excess, json::Needed("How far each limit is exceeded."));
+  visit("breakdown", file.breakdown, json::Needed("Where the time goes; empty where the evaluator was not asked."));
 }
 
 /// A Pool as a plan file holds it.
@@ -120,15 +114,14 @@ struct PoolFile {
 
 template <class V>
 void VisitFields(V& visit, PoolFile& pool) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("role", pool.role, field("What the pool does: serve, prefill or decode."));
+  visit("role", pool.role, json::Needed("What the pool does: serve, prefill or decode."));
   visit("replicas", pool.replicas, {.doc = "Equal instances of the model.", .min = 1, .required = true});
-  visit("strategy", pool.strategy, field("How one instance is split, as in a strategy file."));
+  visit("strategy", pool.strategy, json::Needed("How one instance is split, as in a strategy file."));
   visit("stages", pool.stages,
-        field("Layers of each pipeline stage; columns first_layer, num_layers, num_dense, num_moe."));
-  visit("experts", pool.experts, field("Experts of each expert parallel rank; columns ep, first, count."));
+        json::Needed("Layers of each pipeline stage; columns first_layer, num_layers, num_dense, num_moe."));
+  visit("experts", pool.experts, json::Needed("Experts of each expert parallel rank; columns ep, first, count."));
   visit("placement", pool.placement,
-        field("Ranks of the first instance; columns rank, node, device, and the mesh coordinates pp to etp."));
+        json::Needed("Ranks of the first instance; columns rank, node, device, and the mesh coordinates pp to etp."));
 }
 
 }  // namespace shardscout

@@ -33,29 +33,23 @@ inline std::string_view ToString(AttentionKind kind) {
 
 template <class V>
 void VisitFields(V& visit, AttentionSpec& attention) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  const auto size = [](std::string_view doc) {
-    return json::Field{.doc = doc, .min = 0, .max = kMaxCount, .required = true};
-  };
-  const auto count = [](std::string_view doc) {
-    return json::Field{.doc = doc, .min = 1, .max = kMaxCount, .required = true};
-  };
-  visit("kind", attention.kind, field("grouped (MHA, GQA, MQA) or multi_latent (MLA)."));
-  visit("num_heads", attention.num_heads, count("Query heads."));
+  visit("kind", attention.kind, json::Needed("grouped (MHA, GQA, MQA) or multi_latent (MLA)."));
+  visit("num_heads", attention.num_heads, NeededCount("Query heads."));
   visit("num_kv_heads", attention.num_kv_heads,
-        count("Key and value heads, a divisor of num_heads; 1 for multi_latent."));
-  visit("head_dim", attention.head_dim, size("Size of a head, elements; 0 for multi_latent."));
-  visit("q_lora_rank", attention.q_lora_rank, size("MLA: rank of the query projection; 0: projected directly."));
-  visit("kv_lora_rank", attention.kv_lora_rank, size("MLA: size of the latent, elements; 0 for grouped."));
+        NeededCount("Key and value heads, a divisor of num_heads; 1 for multi_latent."));
+  visit("head_dim", attention.head_dim, NeededSize("Size of a head, elements; 0 for multi_latent."));
+  visit("q_lora_rank", attention.q_lora_rank, NeededSize("MLA: rank of the query projection; 0: projected directly."));
+  visit("kv_lora_rank", attention.kv_lora_rank, NeededSize("MLA: size of the latent, elements; 0 for grouped."));
   visit("qk_nope_head_dim", attention.qk_nope_head_dim,
-        size("MLA: part of a query head without rotary embedding, elements."));
+        NeededSize("MLA: part of a query head without rotary embedding, elements."));
   visit("qk_rope_head_dim", attention.qk_rope_head_dim,
-        size("MLA: part of a query head with rotary embedding, elements."));
-  visit("v_head_dim", attention.v_head_dim, size("MLA: size of a value head, elements."));
-  visit("sliding_window", attention.sliding_window, size("Positions that a query sees, itself included; 0: all."));
-  visit("qkv_bias", attention.qkv_bias, field("Whether the query, key and value projections have biases."));
-  visit("output_bias", attention.output_bias, field("Whether the output projection has a bias."));
-  visit("qk_norm", attention.qk_norm, field("Whether query and key heads are normalised."));
+        NeededSize("MLA: part of a query head with rotary embedding, elements."));
+  visit("v_head_dim", attention.v_head_dim, NeededSize("MLA: size of a value head, elements."));
+  visit("sliding_window", attention.sliding_window,
+        NeededSize("Positions that a query sees, itself included; 0: all."));
+  visit("qkv_bias", attention.qkv_bias, json::Needed("Whether the query, key and value projections have biases."));
+  visit("output_bias", attention.output_bias, json::Needed("Whether the output projection has a bias."));
+  visit("qk_norm", attention.qk_norm, json::Needed("Whether query and key heads are normalised."));
   visit("index_heads", attention.index_heads,
         {.doc = "Heads of the sparse attention's indexer; 0: every position is attended.", .min = 0, .max = kMaxCount});
   visit("index_head_dim", attention.index_head_dim,
@@ -69,50 +63,43 @@ void VisitFields(V& visit, AttentionSpec& attention) {
 
 template <class V>
 void VisitFields(V& visit, MoeSpec& moe) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  const auto size = [](std::string_view doc) {
-    return json::Field{.doc = doc, .min = 0, .max = kMaxCount, .required = true};
-  };
-  visit("num_experts", moe.num_experts, size("Routed experts of a MoE layer; 0: the model has no such layer."));
-  visit("num_experts_per_token", moe.num_experts_per_token, size("Routed experts that a token goes to."));
-  visit("expert_ffn_size", moe.expert_ffn_size, size("Inner width of one routed expert, elements."));
+  visit("num_experts", moe.num_experts, NeededSize("Routed experts of a MoE layer; 0: the model has no such layer."));
+  visit("num_experts_per_token", moe.num_experts_per_token, NeededSize("Routed experts that a token goes to."));
+  visit("expert_ffn_size", moe.expert_ffn_size, NeededSize("Inner width of one routed expert, elements."));
   visit("shared_ffn_size", moe.shared_ffn_size,
-        size("Inner width of the shared experts together, elements; 0 without them."));
-  visit("shared_expert_gate", moe.shared_expert_gate, field("Whether a gate scales the shared expert."));
-  visit("router_correction_bias", moe.router_correction_bias, field("Whether the router has one bias an expert."));
+        NeededSize("Inner width of the shared experts together, elements; 0 without them."));
+  visit("shared_expert_gate", moe.shared_expert_gate, json::Needed("Whether a gate scales the shared expert."));
+  visit("router_correction_bias", moe.router_correction_bias,
+        json::Needed("Whether the router has one bias an expert."));
   visit("router_bias", moe.router_bias, {.doc = "Whether the router's projection has a bias."});
   visit("expert_bias", moe.expert_bias, {.doc = "Whether the matrices of the experts have biases."});
 }
 
 template <class V>
 void VisitFields(V& visit, ModelSpec& model) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  const auto size = [](std::string_view doc) {
-    return json::Field{.doc = doc, .min = 0, .max = kMaxCount, .required = true};
-  };
-  const auto count = [](std::string_view doc) {
-    return json::Field{.doc = doc, .min = 1, .max = kMaxCount, .required = true};
-  };
-  visit("name", model.name, field("As reports call it."));
-  visit("num_layers", model.num_layers, count("Transformer layers."));
-  visit("hidden_size", model.hidden_size, count("Width of the residual stream, elements."));
-  visit("vocab_size", model.vocab_size, count("Tokens of the vocabulary."));
-  visit("tie_word_embeddings", model.tie_word_embeddings, field("Whether embedding and output head are one matrix."));
-  visit("attention", model.attention, field("The attention of every layer."));
-  visit("ffn_size", model.ffn_size, size("Inner width of the FFN of a dense layer, elements; 0 without dense layers."));
-  visit("ffn_bias", model.ffn_bias, field("Whether the matrices of the dense FFN have biases."));
-  visit("gated_ffn", model.gated_ffn, field("Whether the FFN has a gate projection: three matrices and not two."));
-  visit("moe", model.moe, field("The experts of every MoE layer."));
-  visit("layers", model.layers, field("The kind of each layer, in order."));
-  visit("weight_dtype", model.weight_dtype, field("Of the layers' projection matrices."));
-  visit("embedding_dtype", model.embedding_dtype, field("Of embedding, output head, router gate and norms."));
-  visit("activation_dtype", model.activation_dtype, field("Of the inputs of the layers' matrix products."));
+  visit("name", model.name, json::Needed("As reports call it."));
+  visit("num_layers", model.num_layers, NeededCount("Transformer layers."));
+  visit("hidden_size", model.hidden_size, NeededCount("Width of the residual stream, elements."));
+  visit("vocab_size", model.vocab_size, NeededCount("Tokens of the vocabulary."));
+  visit("tie_word_embeddings", model.tie_word_embeddings,
+        json::Needed("Whether embedding and output head are one matrix."));
+  visit("attention", model.attention, json::Needed("The attention of every layer."));
+  visit("ffn_size", model.ffn_size,
+        NeededSize("Inner width of the FFN of a dense layer, elements; 0 without dense layers."));
+  visit("ffn_bias", model.ffn_bias, json::Needed("Whether the matrices of the dense FFN have biases."));
+  visit("gated_ffn", model.gated_ffn,
+        json::Needed("Whether the FFN has a gate projection: three matrices and not two."));
+  visit("moe", model.moe, json::Needed("The experts of every MoE layer."));
+  visit("layers", model.layers, json::Needed("The kind of each layer, in order."));
+  visit("weight_dtype", model.weight_dtype, json::Needed("Of the layers' projection matrices."));
+  visit("embedding_dtype", model.embedding_dtype, json::Needed("Of embedding, output head, router gate and norms."));
+  visit("activation_dtype", model.activation_dtype, json::Needed("Of the inputs of the layers' matrix products."));
   visit("residual_dtype", model.residual_dtype,
-        field("Of the residual stream and other activations that are communicated."));
-  visit("kv_dtype", model.kv_dtype, field("Of the KV cache."));
+        json::Needed("Of the residual stream and other activations that are communicated."));
+  visit("kv_dtype", model.kv_dtype, json::Needed("Of the KV cache."));
   visit("weight_quant_block", model.weight_quant_block,
-        size("Side of the square blocks of the weight scales, elements; 0: no block scales."));
-  visit("scale_dtype", model.scale_dtype, field("Of one block scale."));
+        NeededSize("Side of the square blocks of the weight scales, elements; 0: no block scales."));
+  visit("scale_dtype", model.scale_dtype, json::Needed("Of one block scale."));
   visit("full_attention_layers", model.full_attention_layers,
         {.doc = "Layers whose attention has no window where the others have one, rising.", .min = 0, .max = kMaxCount});
   visit("learned_positions", model.learned_positions,
@@ -136,10 +123,9 @@ struct ProblemOptionsFile {
 
 template <class V>
 void VisitFields(V& visit, ProblemOptionsFile& options) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("fixed", options.fixed, field("Decision variables that are held, each as variable=value."));
+  visit("fixed", options.fixed, json::Needed("Decision variables that are held, each as variable=value."));
   visit("admitted_overlaps", options.admitted_overlaps,
-        field("Overlaps of compute and communication among which is chosen."));
+        json::Needed("Overlaps of compute and communication among which is chosen."));
 }
 
 struct ProblemFile {
@@ -151,11 +137,10 @@ struct ProblemFile {
 
 template <class V>
 void VisitFields(V& visit, ProblemFile& problem) {
-  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
-  visit("model", problem.model, field("The structure of the model, as read from its configuration."));
-  visit("cluster", problem.cluster, field("The cluster, as in a cluster file."));
-  visit("workload", problem.workload, field("The workload, as in a workload file."));
-  visit("options", problem.options, field("What was asked beyond the three."));
+  visit("model", problem.model, json::Needed("The structure of the model, as read from its configuration."));
+  visit("cluster", problem.cluster, json::Needed("The cluster, as in a cluster file."));
+  visit("workload", problem.workload, json::Needed("The workload, as in a workload file."));
+  visit("options", problem.options, json::Needed("What was asked beyond the three."));
 }
 
 inline ProblemFile MakeProblemFile(const Problem& problem) {

@@ -15,6 +15,13 @@ namespace shardscout {
 
 /// The largest count or size in a spec, so that a product of two fits an int64.
 inline constexpr double kMaxCount = 2147483648.0;
+/// A count that must be there, and one that may be 0.
+constexpr json::Field NeededCount(std::string_view doc) {
+  return {.doc = doc, .min = 1, .max = kMaxCount, .required = true};
+}
+constexpr json::Field NeededSize(std::string_view doc) {
+  return {.doc = doc, .min = 0, .max = kMaxCount, .required = true};
+}
 
 /// The least fraction and time, and (as 1) the least rate and memory, of a spec: what divides by them stays a number.
 inline constexpr double kLeastFraction = 1e-6;

@@ -60,7 +60,6 @@ void VisitFields(V& visit, ShardingFields& fields) {
 template <class V>
 void VisitFields(V& visit, Strategy& strategy) {
   const auto size = [](std::string_view doc) { return json::Field{.doc = doc, .min = 1, .required = true}; };
-  const auto choice = [](std::string_view doc) { return json::Field{.doc = doc, .required = true}; };
   visit("pipeline_parallel_size", strategy.pipeline_parallel_size, size("Pipeline stages (pp)."));
   visit("tensor_parallel_size", strategy.tensor_parallel_size, size("Ranks that share each operator (tp)."));
   visit("context_parallel_size", strategy.context_parallel_size,
@@ -73,12 +72,14 @@ void VisitFields(V& visit, Strategy& strategy) {
   visit("batch_size", strategy.batch_size, size("Concurrent requests of one data parallel rank."));
   visit("num_microbatches", strategy.num_microbatches,
         size("Parts of the batch that follow one another through the stages; divides batch_size."));
-  visit("residual_layout", strategy.residual_layout, choice("Layout of the residual stream over the tp ranks."));
-  visit("dense_ffn_group", strategy.dense_ffn_group, choice("Ranks that share a dense FFN: tp, or all of the stage."));
-  visit("expert_exchange", strategy.expert_exchange, choice("How tokens reach their experts and results come back."));
-  visit("overlap", strategy.overlap, choice("Overlap of compute and communication."));
+  visit("residual_layout", strategy.residual_layout, json::Needed("Layout of the residual stream over the tp ranks."));
+  visit("dense_ffn_group", strategy.dense_ffn_group,
+        json::Needed("Ranks that share a dense FFN: tp, or all of the stage."));
+  visit("expert_exchange", strategy.expert_exchange,
+        json::Needed("How tokens reach their experts and results come back."));
+  visit("overlap", strategy.overlap, json::Needed("Overlap of compute and communication."));
   ShardingFields shardings{strategy.shardings};
-  visit("shardings", shardings, choice("The axis along which each operator is split over its group."));
+  visit("shardings", shardings, json::Needed("The axis along which each operator is split over its group."));
 }
 
 nlohmann::ordered_json StrategyJson(const Strategy& strategy);

@@ -27,7 +27,7 @@ void AddDivisors(std::int64_t n, std::set<std::int64_t>& divisors) {
 double ScoreOf(const Problem& problem, const Evaluation& evaluation) {
   const ObjectiveValue found = ObjectiveOf(evaluation, problem.workload().objective, problem.workload().kind);
   if (found.value <= 0) return 0;
-  return found.larger_is_better ? found.value : 1 / found.value;
+  return found.TimesAsGoodAs(1);
 }
 
 Branching::Branching(const StrategySpace& space) : space_(space), problem_(space.problem()), maker_(space) {

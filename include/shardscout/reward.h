@@ -10,6 +10,8 @@ namespace shardscout {
 struct ObjectiveValue {
   double value = 0;
   bool larger_is_better = true;
+  /// 2: twice as much, or half of it where smaller is better. Both values > 0, of one objective.
+  double TimesAsGoodAs(double other) const { return larger_is_better ? value / other : other / value; }
 };
 
 /// kLatency: TTFT for prefill, TPOT for decode and serve.

@@ -70,6 +70,7 @@ class SearcherRegistry {
     std::vector<SettingDescription> settings;
     std::string only_evaluator = {};  ///< The one that it knows the inside of and can search with; "": any.
     bool seeded = true;               ///< Draws random numbers; false: every seed gives the same search.
+    bool WorksWith(std::string_view evaluator) const { return only_evaluator.empty() || only_evaluator == evaluator; }
   };
   void Register(std::string name, Entry entry);
   /// SpecError with the nearest name for an unknown one.
@@ -86,8 +87,5 @@ void RegisterBuiltinSearchers(SearcherRegistry& registry);
 
 /// ppo. Defined in shardscout::agents; the header is free of torch.
 void RegisterAgents(SearcherRegistry& registry);
-
-/// LibTorch's version, for provenance. Defined in shardscout::agents.
-std::string TorchVersion();
 
 }  // namespace shardscout

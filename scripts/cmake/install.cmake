@@ -20,6 +20,9 @@ install(TARGETS shardscout_all EXPORT shardscout_all_targets)
 install(EXPORT shardscout_all_targets NAMESPACE shardscout:: FILE shardscout-all-targets.cmake
         DESTINATION ${SHARDSCOUT_PACKAGE_DIR})
 install(TARGETS shardscout_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(SHARDSCOUT_HAVE_AGENTS)
+  install(TARGETS shardscout_agents_module LIBRARY DESTINATION lib/shardscout)
+endif()
 
 configure_package_config_file(scripts/cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake
                               INSTALL_DESTINATION ${SHARDSCOUT_PACKAGE_DIR})

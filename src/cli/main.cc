@@ -12,6 +12,7 @@
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
+#include "src/cli/load_agents.h"
 
 namespace shardscout::cli {
 namespace {
@@ -70,8 +71,8 @@ int Main(int argc, char** argv) {
   RegisterBuiltinEvaluators(context.evaluators);
   RegisterBuiltinExporters(context.exporters);
 #if SHARDSCOUT_HAVE_AGENTS
-  RegisterAgents(context.searchers);
-  context.build = "LibTorch " + TorchVersion();
+  RegisterAgentsFromModule(context.searchers);
+  context.build = std::string("LibTorch ") + SHARDSCOUT_TORCH_VERSION;
 #endif
 
   CLI::App app("Finds how to split a large language model over a cluster.", "shardscout");

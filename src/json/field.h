@@ -15,6 +15,9 @@ struct Field {
   bool required = false;                                    ///< ReadJson refuses an object without this key.
 };
 
+/// A field that must be there.
+constexpr Field Needed(std::string_view doc) { return {.doc = doc, .required = true}; }
+
 /// One row of an option table. `name` is the path that SetField takes; elements of a list are written "tiers[].size".
 struct FieldRow {
   std::string name;

@@ -84,7 +84,7 @@ class BadInputs : public testing::Test {
   /// One line with each of `parts`, exit code 2, nothing else.
   void ExpectRefused(Words words, const std::vector<std::string>& parts) const {
     const std::set<std::string> before = Files();
-    words.insert(words.begin(), SHARDSCOUT_PLAIN_CLI);
+    words.insert(words.begin(), SHARDSCOUT_CLI);
     const ProcessResult result = RunProcess(words);
     EXPECT_EQ(result.exit_code, 2) << result.err.substr(0, 400);
     EXPECT_EQ(result.signal, 0);
@@ -279,7 +279,7 @@ TEST_F(BadInputs, ValuesThatAreNotAllowed) {
 TEST_F(BadInputs, NamesOfFilesThatAreNoText) {
   const std::string path = Path("\xff.json");
   ExpectRefused({"check", path}, {"\\xff.json"});
-  const ProcessResult result = RunProcess({SHARDSCOUT_PLAIN_CLI, "check", "--json", path});
+  const ProcessResult result = RunProcess({SHARDSCOUT_CLI, "check", "--json", path});
   EXPECT_EQ(result.exit_code, 2) << result.err;
   EXPECT_FALSE(ordered_json::parse(result.out)["valid"]);
 }
@@ -314,7 +314,7 @@ TEST_F(BadInputs, StrategiesThatTheProblemDoesNotAdmit) {
 
 TEST_F(BadInputs, PlansThatWereChanged) {
   const ProcessResult search =
-      RunProcess({SHARDSCOUT_PLAIN_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w",
+      RunProcess({SHARDSCOUT_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w",
                   "decode-chat", "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
   ASSERT_EQ(search.exit_code, 0) << search.err;
   const std::string plan = ReadTextFile(Path("plan.json"));
@@ -392,7 +392,7 @@ TEST_F(BadInputs, FlagsAndOutputs) {
 
 TEST_F(BadInputs, AFullStandardOutput) {
   const ProcessResult result =
-      RunProcess({"/bin/sh", "-c", "exec \"$0\" check --print-schema plan > /dev/full", SHARDSCOUT_PLAIN_CLI});
+      RunProcess({"/bin/sh", "-c", "exec \"$0\" check --print-schema plan > /dev/full", SHARDSCOUT_CLI});
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_NE(result.err.find("standard output: cannot be written"), std::string::npos) << result.err;
 }

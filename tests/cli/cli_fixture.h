@@ -35,7 +35,7 @@ class Cli : public testing::Test {
 
   ProcessResult Run(Words words, const std::map<std::string, std::string>& environment = {},
                     const std::function<int()>& watch = nullptr) const {
-    words.insert(words.begin(), program_);
+    words.insert(words.begin(), SHARDSCOUT_CLI);
     return RunProcess(words, environment, watch);
   }
 
@@ -65,8 +65,6 @@ class Cli : public testing::Test {
   }
 
   std::filesystem::path folder_;
-  /// SHARDSCOUT_PLAIN_CLI starts faster where the agents are not needed.
-  std::string program_ = SHARDSCOUT_CLI;
 };
 
 }  // namespace shardscout::test

@@ -112,7 +112,6 @@ TEST_F(Cli, InterruptedWritesTheBestPlanSoFar) {
 }
 
 TEST_F(Cli, UserErrorsAreOneLineWithARemedy) {
-  program_ = SHARDSCOUT_PLAIN_CLI;
   ExpectUserError(Run({"search", "--model", "lama-3.1-8b", "--cluster", "h100-sxm", "--workload", "decode-chat"}),
                   "llama-3.1-8b");
   ExpectUserError(Run({"search", "--cluster", "h100-sxm", "--workload", "decode-chat"}), "--model");

@@ -63,7 +63,6 @@ TEST_F(RandomKills, TwentyKilledSearchesEndInTheUndisturbedPlan) {
   int kills = 0;
   for (const Killed& row : rows) {
     SCOPED_TRACE(row.searcher);
-    program_ = row.searcher == "ppo" ? SHARDSCOUT_CLI : SHARDSCOUT_PLAIN_CLI;
     ASSERT_EQ(Run(SearchBy(row, "whole.json")).exit_code, 0);
     const std::string plan = Read(Path("whole.json")), journal = Read(Path("whole.journal.jsonl"));
     const std::string broken_journal = Path("broken.journal.jsonl");

@@ -18,8 +18,6 @@ using nlohmann::json;
 
 class Llama405B : public Cli {
  protected:
-  Llama405B() { program_ = SHARDSCOUT_PLAIN_CLI; }
-
   static Words On32H100s(Words words) {
     words.insert(words.end(), {"--model", "llama-3.1-405b", "--weight-dtype", "bf16", "--cluster", "h100-sxm",
                                "--devices", "32", "--workload", "decode-chat"});
