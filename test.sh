@@ -51,6 +51,7 @@ if [ "$all" = yes ]; then
   cmake -S tests/consumer -B build-test/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
   cmake --build build-test/consumer
   build-test/consumer/consumer
-  "$prefix/bin/shardscout" --version
+  "$prefix/bin/shardscout" search --searcher ppo --budget 32 --model llama-3.1-8b --cluster h100-sxm --devices 8 \
+    --workload decode-chat --quiet
 fi
 run_tests test

@@ -31,13 +31,6 @@ double ScoreOf(const Problem& problem, const Evaluation& evaluation) {
 }
 
 Branching::Branching(const StrategySpace& space) : space_(space), problem_(space.problem()), maker_(space) {
-  std::set<std::int64_t> requests;
-  for (std::int64_t batch : Values(Variable::kBatchSize)) {
-    for (std::int64_t m : Values(Variable::kNumMicrobatches)) {
-      if (m <= batch && batch % m == 0) requests.insert(batch / m);
-    }
-  }
-  requests_.assign(requests.begin(), requests.end());
   for (std::int64_t ep : Values(Variable::kExpertParallelSize)) {
     for (std::int64_t etp : Values(Variable::kExpertTensorParallelSize)) meshes_.push_back({ep, etp});
   }
@@ -131,22 +124,12 @@ Expansion Branching::Expand(const Node& node, double at_least) const {
   return into;
 }
 
-std::int64_t Branching::SplittingRequests(std::int64_t tp, std::int64_t cp) const {
-  for (std::int64_t parts : {tp * cp, cp}) {
-    const auto splits =
-        std::find_if(requests_.begin(), requests_.end(), [&](std::int64_t r) { return r % parts == 0; });
-    if (splits != requests_.end()) return *splits;
-  }
-  return requests_.front();
-}
-
 std::shared_ptr<const WorkBound> Branching::WorkOf(std::int64_t tp) const {
-  return work_.Get({tp}, [&] { return WorkBound(maker_, tp, SplittingRequests(tp)); });
+  return work_.Get({tp}, [&] { return WorkBound(maker_, tp); });
 }
 
 std::shared_ptr<const MoeBound> Branching::MoeBoundOf(std::int64_t tp, Phase phase) const {
-  return moe_bounds_.Get({tp, static_cast<std::int64_t>(phase)},
-                         [&] { return MoeBound(maker_, tp, SplittingRequests(tp), phase, meshes_); });
+  return moe_bounds_.Get({tp, static_cast<std::int64_t>(phase)}, [&] { return MoeBound(maker_, tp, phase, meshes_); });
 }
 
 double Branching::RowsOf(const Shape& shape, Phase phase, std::int64_t pass_requests) const {
@@ -240,7 +223,7 @@ void Branching::ForEachRequests(const Node& node, const WorkBound& work, F f) co
   const auto moe_layers = static_cast<double>(SplitLayers(problem_.model(), 1).front().num_moe);
   bool reduces = false;  // Some mesh admits gather_reduce, which needs no tokens that split over tp.
   for (const ExpertMesh& mesh : meshes_) reduces = reduces || (mesh.Size() > 1 && mesh.Size() % tp == 0);
-  for (std::int64_t requests : requests_) {
+  for (std::int64_t requests : maker_.requests()) {
     const Shape shape{tp, node.shape.cp, requests};
     Node with = node;
     with.shape = shape;
@@ -284,7 +267,7 @@ void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into)
 
 void Branching::ExpandContext(const Node& node, double at_least, Expansion& into) const {
   const Shape& shape = node.shape;
-  const WorkBound work(maker_, shape.tp, shape.cp, SplittingRequests(shape.tp, shape.cp));
+  const WorkBound work(maker_, shape.tp, shape.cp);
   Node child = node;
   child.level = Level::kShape;
   ForEachRequests(node, work, [&](std::int64_t requests, double bound) {

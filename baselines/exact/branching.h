@@ -91,8 +91,6 @@ class Branching {
   void ExpandMesh(const Node& node, double at_least, Expansion& into) const;
   void ExpandPipeline(const Node& node, double at_least, Expansion& into) const;
 
-  /// Requests of a micro-batch that split over cp and tp; where none do, that split over cp; else any.
-  std::int64_t SplittingRequests(std::int64_t tp, std::int64_t cp = 1) const;
   std::shared_ptr<const WorkBound> WorkOf(std::int64_t tp) const;
   std::shared_ptr<const MoeBound> MoeBoundOf(std::int64_t tp, Phase phase) const;
   /// Tokens of a cell in a pass over so many requests.
@@ -130,7 +128,6 @@ class Branching {
   const StrategySpace& space_;
   const Problem& problem_;
   MenuMaker maker_;
-  std::vector<std::int64_t> requests_;  ///< Of a micro-batch and dp rank: batch / micro-batches, rising.
   std::vector<ExpertMesh> meshes_;
   std::vector<std::int64_t> ffn_parts_;               ///< Numbers of ranks over which a dense FFN may split.
   std::vector<std::vector<env::StageClass>> stages_;  ///< By pp.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 namespace shardscout::baselines::exact {
@@ -53,7 +54,26 @@ MenuMaker::MenuMaker(const StrategySpace& space)
     : space_(space),
       rules_(space.problem()),
       routed_only_(WithoutSharedExpert(space.problem().model()), space.problem().cluster(), space.problem().workload(),
-                   space.problem().options()) {}
+                   space.problem().options()) {
+  std::set<std::int64_t> requests;
+  for (std::int64_t batch : space.Values(static_cast<int>(Variable::kBatchSize))) {
+    for (std::int64_t m : space.Values(static_cast<int>(Variable::kNumMicrobatches))) {
+      if (m <= batch && batch % m == 0) requests.insert(batch / m);
+    }
+  }
+  requests_.assign(requests.begin(), requests.end());
+}
+
+std::int64_t MenuMaker::SplittingRequests(std::int64_t tp, std::int64_t cp) const {
+  // In decode cp splits requests too.
+  const bool decode = problem().workload().HasPhase(Phase::kDecode);
+  for (std::int64_t parts : {decode ? tp * cp : tp, decode ? cp : 1}) {
+    const auto splits =
+        std::find_if(requests_.begin(), requests_.end(), [&](std::int64_t r) { return r % parts == 0; });
+    if (splits != requests_.end()) return *splits;
+  }
+  return requests_.front();
+}
 
 Strategy MenuMaker::Base(const Shape& shape, const Setting& setting) const {
   Strategy s;

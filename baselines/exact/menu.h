@@ -102,6 +102,11 @@ class MenuMaker {
   std::vector<Sharding> Admitted(const Strategy& s, Operator op) const;
   std::vector<ExpertExchange> Exchanges(const Strategy& s) const;
 
+  /// Requests of a micro-batch and dp rank that some strategy has, rising.
+  const std::vector<std::int64_t>& requests() const { return requests_; }
+  /// Of those with tp and cp, one that splits as far as any does, and so admits all shardings that another one does.
+  std::int64_t SplittingRequests(std::int64_t tp, std::int64_t cp) const;
+
   const Problem& problem() const { return space_.problem(); }
   const StrategySpace& space() const { return space_; }
   const strategies::ShardingRules& rules() const { return rules_; }
@@ -115,6 +120,7 @@ class MenuMaker {
   const StrategySpace& space_;
   strategies::ShardingRules rules_;
   Problem routed_only_;  ///< The problem with no shared expert.
+  std::vector<std::int64_t> requests_;
 };
 
 /// Least of each field over the options; table_bytes the most (it is subtracted).

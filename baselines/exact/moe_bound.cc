@@ -9,12 +9,11 @@ bool MoeBound::Option::NoWorse(const Option& other) const {
          memory_s_per_row <= other.memory_s_per_row;
 }
 
-MoeBound::MoeBound(const MenuMaker& maker, std::int64_t tp, std::int64_t requests, Phase phase,
-                   const std::vector<ExpertMesh>& meshes) {
+MoeBound::MoeBound(const MenuMaker& maker, std::int64_t tp, Phase phase, const std::vector<ExpertMesh>& meshes) {
   env::SpanCache spans = LeastSpans(maker.problem().cluster());
   Strategy s;
   s.tensor_parallel_size = tp;
-  s.batch_size = requests;
+  s.batch_size = maker.SplittingRequests(tp, 1);
   for (const ExpertMesh& mesh : meshes) {
     s.expert_parallel_size = mesh.ep;
     s.expert_tensor_parallel_size = mesh.etp;

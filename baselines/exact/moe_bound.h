@@ -16,9 +16,7 @@ namespace shardscout::baselines::exact {
 /// the shared expert all but its FLOP.
 class MoeBound {
  public:
-  /// `requests`: of a micro-batch and dp rank, one that splits over tp if any does.
-  MoeBound(const MenuMaker& maker, std::int64_t tp, std::int64_t requests, Phase phase,
-           const std::vector<ExpertMesh>& meshes);
+  MoeBound(const MenuMaker& maker, std::int64_t tp, Phase phase, const std::vector<ExpertMesh>& meshes);
 
   /// Seconds that one layer takes at least with `rows` tokens a cell, on meshes[mesh]: the experts' kernels and the
   /// rest of it.

@@ -101,18 +101,18 @@ void WorkBound::AddLayers(const MenuMaker& maker, const Strategy& s, env::SpanCa
   AddBlocks(maker, s, BlockKind::kMoe, static_cast<double>(all.num_moe), spans);
 }
 
-WorkBound::WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t requests) {
+WorkBound::WorkBound(const MenuMaker& maker, std::int64_t tp) {
   Strategy s;
   s.tensor_parallel_size = tp;
-  s.batch_size = requests;
+  s.batch_size = maker.SplittingRequests(tp, 1);
   AddLayers(maker, s, nullptr);
 }
 
-WorkBound::WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t cp, std::int64_t requests) {
+WorkBound::WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t cp) {
   Strategy s;
   s.tensor_parallel_size = tp;
   s.context_parallel_size = cp;
-  s.batch_size = requests;
+  s.batch_size = maker.SplittingRequests(tp, cp);
   env::SpanCache spans = LeastSpans(maker.problem().cluster());
   AddLayers(maker, s, &spans);
 }

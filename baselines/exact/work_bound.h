@@ -18,11 +18,10 @@ namespace shardscout::baselines::exact {
 /// experts.
 class WorkBound {
  public:
-  /// Without any collectives, and so for every cp. `requests`: of a micro-batch and dp rank, a number that splits over
-  /// tp if any does.
-  WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t requests);
-  /// For one cp, the attention's collectives among it. `requests`: splits over cp, and over tp * cp if any does.
-  WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t cp, std::int64_t requests);
+  /// Without any collectives, and so for every cp.
+  WorkBound(const MenuMaker& maker, std::int64_t tp);
+  /// For one cp, the attention's collectives among it.
+  WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t cp);
 
   /// Seconds that the layers of the whole model take at least with `rows` tokens a cell (a dp and cp rank's).
   double LayerSeconds(Phase phase, double rows) const;

@@ -46,6 +46,35 @@ TEST(TaskLineTest, NoCollectiveIsQuickerThanItsLine) {
   EXPECT_GT(checked, 5000);
 }
 
+/// The requests for which lines are made: no member has a sharding that these do not have.
+TEST(MenuTest, TheSplittingRequestsAdmitWhatAnyRequestsDo) {
+  int checked = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    Rng rng(seed);
+    WorkloadSpec workload = testing::RandomWorkload(rng);
+    workload.max_batch_size = 1 + static_cast<std::int64_t>(rng.Below(12));
+    workload.batch_size.reset();
+    workload.concurrency.reset();
+    const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), workload);
+    const StrategySpace space(problem);
+    const MenuMaker maker(space);
+    for (int i = 0; i < 30; ++i) {
+      const Strategy s = space.Sample(rng);
+      Strategy reference = s;
+      reference.batch_size = maker.SplittingRequests(s.tensor_parallel_size, s.context_parallel_size);
+      reference.num_microbatches = 1;
+      for (Operator op : {Operator::kQkv, Operator::kAttention, Operator::kAttnOut, Operator::kRouter}) {
+        if (s.ShardingOf(op) == Sharding::kNone) continue;
+        ASSERT_TRUE(maker.rules().Admits(reference, op, s.ShardingOf(op)))
+            << "seed " << seed << ": " << ToString(op) << " of " << ToShortString(s);
+        ++checked;
+      }
+      ASSERT_TRUE(maker.rules().Residual(reference, s.residual_layout));
+    }
+  }
+  EXPECT_GT(checked, 3000);
+}
+
 /// Seconds of all layers of a strategy by the evaluator's prices: the MoE blocks apart.
 struct LayerTime {
   double moe_s = 0;
@@ -96,15 +125,14 @@ TEST(WorkBoundTest, NoStrategyIsQuicker) {
                                 ? static_cast<double>(PrefillRequests(problem, s) * PaddedInputTokens(problem, s)) / cp
                                 : static_cast<double>(requests) / cp;
         const LayerTime time = TimeOf(problem, s, phase);
-        // The strategy's own requests split as they do, and so admit what it is.
-        const WorkBound coarse(maker, tp, requests);
-        const WorkBound fine(maker, tp, s.context_parallel_size, requests);
+        const WorkBound coarse(maker, tp);
+        const WorkBound fine(maker, tp, s.context_parallel_size);
         EXPECT_LE(coarse.SecondsWithoutMoe(phase, rows), time.rest_s * kRounding);
         EXPECT_LE(fine.SecondsWithoutMoe(phase, rows), time.rest_s * kRounding);
         EXPECT_LE(coarse.LayerSeconds(phase, rows), (time.rest_s + time.moe_s) * kRounding);
         closest = std::max(closest, fine.SecondsWithoutMoe(phase, rows) / time.rest_s);
         if (moe_layers > 0) {
-          const MoeBound moe(maker, tp, requests, phase, {{s.expert_parallel_size, s.expert_tensor_parallel_size}});
+          const MoeBound moe(maker, tp, phase, {{s.expert_parallel_size, s.expert_tensor_parallel_size}});
           const double least_s = moe_layers * (moe.ExpertSeconds(0, rows) + moe.RestSeconds(0, rows));
           EXPECT_LE(least_s, time.moe_s * kRounding);
           closest_moe = std::max(closest_moe, least_s / time.moe_s);
