@@ -3,11 +3,13 @@
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
 
-  // Okabe and Ito's colours, which people with any kind of colour blindness tell apart on white; a searcher also has a
-  // dash pattern and a marker of its own, so that the page can be printed in grey.
-  const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9"];
+  // Okabe and Ito's colours, which people with any kind of colour blindness tell apart on white, and three more; a
+  // searcher also has a marker of its own, so that the page can be printed in grey.
+  const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#a0001c", "#7f7f7f",
+                   "#5b2a86"];
   const dashes = [[], [8, 4], [2, 3], [8, 3, 2, 3], [14, 4]];
-  const markers = ["circle", "rect", "triangle", "rectRot", "cross", "star", "crossRot"];
+  const markers = ["circle", "rect", "triangle", "rectRot", "cross", "star", "crossRot", "rectRounded",
+                   "dash", "line"];
   const names = data.overall.map((summary) => summary.searcher);
 
   Chart.defaults.animation = false;
