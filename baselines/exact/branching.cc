@@ -76,15 +76,17 @@ Strategy Branching::StrategyOf(const Node& node, std::int64_t dp) const {
 
 std::int64_t Branching::SmallestDp(const Node& node) const {
   const std::int64_t cell = node.shape.tp * node.shape.cp;
-  const bool tp_group = HasValue(Variable::kDenseFfnGroup, static_cast<std::int64_t>(DenseFfnGroup::kTp));
+  const auto has_group = [&](DenseFfnGroup group) {
+    return HasValue(Variable::kDenseFfnGroup, static_cast<std::int64_t>(group));
+  };
+  std::int64_t smallest = 0;
   for (std::int64_t dp : Values(Variable::kDataParallelSize)) {
     if (cell * dp > problem_.cluster().num_devices) return 0;
     if (cell * dp % node.mesh.Size() != 0) continue;
-    Strategy s = StrategyOf(node, dp);
-    if ((tp_group && maker_.rules().FfnGroup(s, DenseFfnGroup::kTp)) ||
-        (maker_.rules().FfnGroup(s, DenseFfnGroup::kStage) &&
-         HasValue(Variable::kDenseFfnGroup, static_cast<std::int64_t>(DenseFfnGroup::kStage)))) {
-      return dp;
+    if (smallest == 0) smallest = dp;
+    const Strategy s = StrategyOf(node, dp);
+    for (DenseFfnGroup group : {DenseFfnGroup::kTp, DenseFfnGroup::kStage}) {
+      if (has_group(group) && maker_.rules().FfnGroup(s, group)) return smallest;
     }
   }
   return 0;

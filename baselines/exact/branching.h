@@ -80,7 +80,8 @@ class Branching {
   std::span<const std::int64_t> Values(Variable variable) const { return space_.Values(static_cast<int>(variable)); }
   bool HasValue(Variable variable, std::int64_t value) const;
   Strategy StrategyOf(const Node& node, std::int64_t dp) const;
-  /// The smallest dp that goes with the node's mesh: of all, the one that leaves fewest devices idle. 0: none.
+  /// The smallest dp that fits the node's mesh, of which all others are multiples, so that none leaves fewer devices
+  /// idle; where the FFN's group does not admit it, it is a bound only. 0: no dp is admitted.
   std::int64_t SmallestDp(const Node& node) const;
   const std::vector<env::StageClass>& StagesOf(std::int64_t pp) const;
 

@@ -48,6 +48,12 @@ env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b) {
           .max_payload_bytes = std::min(a.max_payload_bytes, b.max_payload_bytes)};
 }
 
+double CellRows(const Problem& problem, const Strategy& s, Phase phase) {
+  const std::int64_t tokens = phase == Phase::kPrefill ? PrefillRequests(problem, s) * PaddedInputTokens(problem, s)
+                                                       : s.batch_size / s.num_microbatches;
+  return static_cast<double>(tokens) / static_cast<double>(s.context_parallel_size);
+}
+
 env::SpanCache LeastSpans(const ClusterSpec& cluster) { return {cluster, cluster.num_devices / 2 + 1}; }
 
 MenuMaker::MenuMaker(const StrategySpace& space)

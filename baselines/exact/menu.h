@@ -65,6 +65,9 @@ struct AttentionMenu {
   bool empty() const { return attention.empty() || embedding.empty() || head.empty(); }
 };
 
+/// Tokens of a cell (a dp and cp rank's) in one pass of a phase, padding included.
+double CellRows(const Problem& problem, const Strategy& strategy, Phase phase);
+
 /// Bounds for any number of devices in use: a strategy has as many instances as fit, and so uses more than half of
 /// them.
 env::SpanCache LeastSpans(const ClusterSpec& cluster);

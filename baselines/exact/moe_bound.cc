@@ -53,7 +53,7 @@ MoeBound::Option MoeBound::Price(const Problem& problem, const Strategy& s, Phas
                                  TaskLine& experts) {
   const DeviceSpec& device = problem.cluster().device;
   const Block block = LowerBlock(problem, s, phase, BlockKind::kMoe);
-  const double rows = block.values[static_cast<std::size_t>(block.input)].rows;
+  const double rows = CellRows(problem, s, phase);
   Option option;
   for (const Task& task : block.tasks) {
     // These depend on the residual layout.
@@ -61,7 +61,13 @@ MoeBound::Option MoeBound::Price(const Problem& problem, const Strategy& s, Phas
     const bool shared = task.op == Operator::kFfnUp || task.op == Operator::kFfnDown;
     if (shared && task.kind != TaskKind::kMatmul) continue;
     if (task.kind == TaskKind::kExpertMatmul) {
-      const TaskLine line = LineOfFlop(device, task, rows);
+      // Its FLOP are the fullest rank's, which are more a row the fewer the rows are: those of the mean rank are not.
+      const Value& out = block.values[static_cast<std::size_t>(task.output)];
+      const double pairs =
+          (out.ffn == FfnKind::kExpert ? out : block.values[static_cast<std::size_t>(task.input)]).rows;
+      Task mean = task;
+      mean.work.flop = 2 * pairs * task.work.k * task.work.n;
+      const TaskLine line = LineOfFlop(device, mean, rows);
       experts.compute_s_per_row += line.compute_s_per_row;
       experts.launch_s += line.launch_s;
       continue;

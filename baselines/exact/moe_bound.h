@@ -12,7 +12,8 @@
 
 namespace shardscout::baselines::exact {
 
-/// For one tp and phase. Left out, and so 0: what the experts' kernels read, reshards of the residual stream, and of
+/// For one tp and phase. Left out, and so 0: what the experts' kernels read and how much more the
+/// fullest rank has to do than the mean, reshards of the residual stream, and of
 /// the shared expert all but its FLOP.
 class MoeBound {
  public:

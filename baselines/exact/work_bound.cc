@@ -69,13 +69,14 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (!problem.workload().HasPhase(phase)) continue;
     Blocks blocks{.layers = layers, .moe = kind == BlockKind::kMoe, .options = {}};
-    const Block plain = LowerBlock(problem, base, phase, kind);
-    const double rows = plain.values[static_cast<std::size_t>(plain.input)].rows;
+    // In `serve` a pass takes more requests where they are split over tp: each option is divided by its own rows.
     if (!attention) {
-      blocks.options.push_back(LinesOfProducts(device, plain, kind, rows, base.tensor_parallel_size));
+      blocks.options.push_back(LinesOfProducts(device, LowerBlock(problem, base, phase, kind), kind,
+                                               CellRows(problem, base, phase), base.tensor_parallel_size));
     } else if (spans == nullptr) {
       ForEachAttention(maker, base, [&](const Strategy& s) {
-        blocks.options.push_back(LinesOfKernels(device, LowerBlock(problem, s, phase, kind), rows));
+        blocks.options.push_back(
+            LinesOfKernels(device, LowerBlock(problem, s, phase, kind), CellRows(problem, s, phase)));
       });
     } else {
       Strategy s = base;
@@ -83,7 +84,8 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
         s.residual_layout = static_cast<Layout>(layout);
         if (!maker.rules().Residual(s, s.residual_layout)) continue;
         ForEachAttention(maker, s, [&](const Strategy& with) {
-          blocks.options.push_back(LinesOfAll(problem.cluster(), LowerBlock(problem, with, phase, kind), rows, *spans));
+          blocks.options.push_back(LinesOfAll(problem.cluster(), LowerBlock(problem, with, phase, kind),
+                                              CellRows(problem, with, phase), *spans));
         });
       }
     }

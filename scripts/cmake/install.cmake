@@ -21,7 +21,7 @@ install(EXPORT shardscout_all_targets NAMESPACE shardscout:: FILE shardscout-all
         DESTINATION ${SHARDSCOUT_PACKAGE_DIR})
 install(TARGETS shardscout_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 if(SHARDSCOUT_HAVE_AGENTS)
-  install(TARGETS shardscout_agents_module LIBRARY DESTINATION lib/shardscout)
+  install(TARGETS shardscout_agents_module LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/shardscout)
 endif()
 
 configure_package_config_file(scripts/cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake

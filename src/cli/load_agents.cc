@@ -7,24 +7,32 @@
 
 #include "agents/ppo_entry.h"
 #include "shardscout/error.h"
+#include "shardscout/plan.h"
 
 namespace shardscout::cli {
 namespace {
 
 constexpr const char* kModule = "shardscout_agents.so";
 
-/// Never unloaded: LibTorch's threads stay.
+/// A function of the module, which is never unloaded: LibTorch's threads stay.
+template <class Function>
+Function* Find(void* module, const char* name) {
+  void* const symbol = module == nullptr ? nullptr : dlsym(module, name);
+  if (symbol != nullptr) return reinterpret_cast<Function*>(symbol);
+  const char* const reason = dlerror();
+  throw SpecError("the learning agents", "cannot be loaded (" + std::string(reason == nullptr ? "" : reason) +
+                                             "); install the program whole, with LibTorch, or choose another searcher");
+}
+
 SearcherRegistry LoadAgents() {
   void* const module = dlopen(kModule, RTLD_NOW | RTLD_LOCAL);
-  void* const symbol = module == nullptr ? nullptr : dlsym(module, "ShardscoutRegisterAgents");
-  if (symbol == nullptr) {
-    const char* const reason = dlerror();
-    throw SpecError("the learning agents",
-                    "cannot be loaded (" + std::string(reason == nullptr ? "" : reason) +
-                        "); install the program whole, with LibTorch, or choose another searcher");
+  const std::string version = Find<decltype(ShardscoutAgentsVersion)>(module, "ShardscoutAgentsVersion")();
+  if (version != Version()) {
+    throw SpecError("the learning agents", "found version " + version + " beside version " + std::string(Version()) +
+                                               " of the program; install it whole");
   }
   SearcherRegistry registry;
-  reinterpret_cast<decltype(&ShardscoutRegisterAgents)>(symbol)(registry);
+  Find<decltype(ShardscoutRegisterAgents)>(module, "ShardscoutRegisterAgents")(registry);
   return registry;
 }
 

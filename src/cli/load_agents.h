@@ -5,12 +5,13 @@
 
 #include "shardscout/searcher.h"
 
-/// Defined by the module. Its registry, searchers and errors are the program's, as the same compiler made both.
+/// Defined by the module, whose version has to be the program's: they share the registry, searchers and errors.
+extern "C" const char* ShardscoutAgentsVersion();
 extern "C" void ShardscoutRegisterAgents(shardscout::SearcherRegistry& registry);
 
 namespace shardscout::cli {
 
-/// Registers the agents; SpecError where one is made and the module cannot be loaded.
+/// Registers the agents; SpecError where one is made and the module cannot be loaded or is another version's.
 void RegisterAgentsFromModule(SearcherRegistry& registry);
 
 }  // namespace shardscout::cli

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <string>
 
 #include "baselines/exact/moe_bound.h"
@@ -98,11 +100,46 @@ LayerTime TimeOf(const Problem& problem, const Strategy& s, Phase phase) {
                     seconds(BlockKind::kWindowAttention, windows) + seconds(BlockKind::kDenseFfn, all.num_dense)};
 }
 
-TEST(WorkBoundTest, NoStrategyIsQuicker) {
+/// Shares of the prices that the bounds reach, at most.
+struct Closeness {
+  double rest = 0;
+  double moe = 0;
   int checked = 0;
-  double closest = 0;
-  double closest_moe = 0;
+};
+
+/// Holds the bounds against the prices of sampled strategies.
+void CheckBounds(const Problem& problem, const StrategySpace& space, int samples, Rng& rng, Closeness& closeness) {
+  const MenuMaker maker(space);
+  const auto moe_layers = static_cast<double>(SplitLayers(problem.model(), 1).front().num_moe);
+  for (int i = 0; i < samples; ++i) {
+    const Strategy s = space.Sample(rng);
+    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      if (!problem.workload().HasPhase(phase)) continue;
+      SCOPED_TRACE(ToShortString(s));
+      const double rows = CellRows(problem, s, phase);
+      const LayerTime time = TimeOf(problem, s, phase);
+      const WorkBound coarse(maker, s.tensor_parallel_size);
+      const WorkBound fine(maker, s.tensor_parallel_size, s.context_parallel_size);
+      EXPECT_LE(coarse.SecondsWithoutMoe(phase, rows), time.rest_s * kRounding);
+      EXPECT_LE(fine.SecondsWithoutMoe(phase, rows), time.rest_s * kRounding);
+      EXPECT_LE(coarse.LayerSeconds(phase, rows), (time.rest_s + time.moe_s) * kRounding);
+      closeness.rest = std::max(closeness.rest, fine.SecondsWithoutMoe(phase, rows) / time.rest_s);
+      if (moe_layers > 0) {
+        const MoeBound moe(maker, s.tensor_parallel_size, phase,
+                           {{s.expert_parallel_size, s.expert_tensor_parallel_size}});
+        const double least_s = moe_layers * (moe.ExpertSeconds(0, rows) + moe.RestSeconds(0, rows));
+        EXPECT_LE(least_s, time.moe_s * kRounding);
+        closeness.moe = std::max(closeness.moe, least_s / time.moe_s);
+      }
+      ++closeness.checked;
+    }
+  }
+}
+
+TEST(WorkBoundTest, NoStrategyIsQuicker) {
+  Closeness closeness;
   for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
     Rng rng(seed);
     const Problem problem = testing::RandomProblem(rng);
     std::optional<StrategySpace> space;
@@ -111,40 +148,44 @@ TEST(WorkBoundTest, NoStrategyIsQuicker) {
     } catch (const SpecError&) {
       continue;  // The random batch leaves nothing.
     }
-    const MenuMaker maker(*space);
-    const auto moe_layers = static_cast<double>(SplitLayers(problem.model(), 1).front().num_moe);
-    for (int i = 0; i < 20; ++i) {
-      const Strategy s = space->Sample(rng);
-      const std::int64_t requests = s.batch_size / s.num_microbatches;
-      for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
-        if (!problem.workload().HasPhase(phase)) continue;
-        SCOPED_TRACE("seed " + std::to_string(seed) + ", " + ToShortString(s));
-        const std::int64_t tp = s.tensor_parallel_size;
-        const auto cp = static_cast<double>(s.context_parallel_size);
-        const double rows = phase == Phase::kPrefill
-                                ? static_cast<double>(PrefillRequests(problem, s) * PaddedInputTokens(problem, s)) / cp
-                                : static_cast<double>(requests) / cp;
-        const LayerTime time = TimeOf(problem, s, phase);
-        const WorkBound coarse(maker, tp);
-        const WorkBound fine(maker, tp, s.context_parallel_size);
-        EXPECT_LE(coarse.SecondsWithoutMoe(phase, rows), time.rest_s * kRounding);
-        EXPECT_LE(fine.SecondsWithoutMoe(phase, rows), time.rest_s * kRounding);
-        EXPECT_LE(coarse.LayerSeconds(phase, rows), (time.rest_s + time.moe_s) * kRounding);
-        closest = std::max(closest, fine.SecondsWithoutMoe(phase, rows) / time.rest_s);
-        if (moe_layers > 0) {
-          const MoeBound moe(maker, tp, phase, {{s.expert_parallel_size, s.expert_tensor_parallel_size}});
-          const double least_s = moe_layers * (moe.ExpertSeconds(0, rows) + moe.RestSeconds(0, rows));
-          EXPECT_LE(least_s, time.moe_s * kRounding);
-          closest_moe = std::max(closest_moe, least_s / time.moe_s);
-        }
-        ++checked;
-      }
-    }
+    CheckBounds(problem, *space, 20, rng, closeness);
   }
-  EXPECT_GT(checked, 1500);
+  EXPECT_GT(closeness.checked, 1500);
   // Else the bounds bound nothing.
-  EXPECT_GT(closest, 0.7);
-  EXPECT_GT(closest_moe, 0.7);
+  EXPECT_GT(closeness.rest, 0.7);
+  EXPECT_GT(closeness.moe, 0.7);
+}
+
+/// Real models where compute is most of the time: passes of `serve` over tp requests, and a fullest expert rank that
+/// has more than the mean the fewer rows there are.
+TEST(WorkBoundTest, NoStrategyIsQuickerWhereComputeRules) {
+  struct Row {
+    const char* model;
+    std::int64_t devices;
+    const char* workload;
+    std::int64_t input_tokens;
+    std::int64_t batch;
+    std::map<std::string, std::string> fixed;
+  };
+  const Row rows[] = {
+      {"llama-3.1-8b", 3, "serve-chat", 32768, 12, {{"tensor_parallel_size", "3"}}},
+      {"qwen2.5-72b", 3, "serve-chat", 12288, 12, {{"tensor_parallel_size", "3"}}},
+      {"mixtral-8x22b", 8, "prefill-chat", 256, 64, {{"expert_parallel_size", "8"}, {"tensor_parallel_size", "1"}}},
+      {"dbrx", 8, "prefill-chat", 1024, 64, {{"expert_parallel_size", "8"}, {"tensor_parallel_size", "1"}}}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.model);
+    WorkloadSpec workload = LoadWorkload(row.workload);
+    workload.input_tokens = row.input_tokens;
+    workload.batch_size = row.batch;
+    ProblemOptions options;
+    options.fixed = row.fixed;
+    const Problem problem(LoadModel(row.model), LoadCluster("h100-sxm", row.devices), workload, options);
+    const StrategySpace space(problem);
+    Closeness closeness;
+    Rng rng(1);
+    CheckBounds(problem, space, 200, rng, closeness);
+    EXPECT_GT(closeness.rest, 0.8);
+  }
 }
 
 }  // namespace

@@ -209,6 +209,36 @@ TEST(ExactTest, TheOptimumGrowsWithTheCluster) {
   EXPECT_LE(optimum([](ClusterSpec& c) { c.device.kernel_launch_s *= 10; }), as_is);
 }
 
+/// Without the dense FFN's group tp the degrees that are admitted begin at two data parallel ranks, and three use more
+/// of three devices than two do.
+TEST(ExactTest, EqualsBruteForceWhereTheFfnSpansTheStage) {
+  int checked = 0;
+  for (std::int64_t devices : {3, 5, 9}) {
+    ProblemOptions options;
+    options.fixed = {{"dense_ffn_group", "stage"}, {"tensor_parallel_size", "1"}, {"context_parallel_size", "1"}};
+    for (std::int64_t scale : {1, 32}) {
+      ModelSpec model = testing::DenseModel();
+      model.hidden_size *= scale;
+      model.ffn_size *= scale;
+      const Problem problem(model, testing::SmallCluster(devices), testing::SmallWorkload(WorkloadKind::kDecode),
+                            options);
+      const StrategySpace space(problem);
+      const BruteForce all = EvaluateAll(space);
+      const Answer answer = SolveAll(space);
+      SCOPED_TRACE(Describe(problem));
+      ASSERT_TRUE(all.best && answer.best);
+      EXPECT_EQ(answer.best->score, all.best->score) << ToShortString(all.best->strategy);
+      ++checked;
+      // No bound of an unfinished search is below the optimum.
+      for (int batches : {0, 1, 2, 3}) {
+        int left = batches;
+        EXPECT_GE(Solve(space, 1, 1, [&](const auto&) { return left-- > 0; }).bound_score, all.best->score);
+      }
+    }
+  }
+  EXPECT_EQ(checked, 6);
+}
+
 struct Registries {
   Registries() {
     RegisterBuiltinSearchers(searchers);

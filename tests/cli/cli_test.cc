@@ -29,6 +29,21 @@ TEST_F(Cli, VersionAndHelp) {
   }
 }
 
+/// The program alone, without the module of the agents beside it.
+TEST_F(Cli, WithoutItsAgentsItSearchesOtherwise) {
+  std::filesystem::copy_file(SHARDSCOUT_CLI, Path("shardscout"));
+  const Words problem = {"--model",    "llama-3.1-8b", "--cluster", "h100-sxm", "--devices", "8",
+                         "--workload", "decode-chat",  "--budget",  "16",       "--quiet"};
+  const auto search = [&](const std::string& searcher) {
+    Words words = {Path("shardscout"), "search", "--searcher", searcher};
+    words.insert(words.end(), problem.begin(), problem.end());
+    return RunProcess(words);
+  };
+  EXPECT_EQ(search("random").exit_code, 0);
+  if (Run({"list", "searchers"}).out.find("ppo") == std::string::npos) GTEST_SKIP() << "built without agents";
+  ExpectUserError(search("ppo"), "learning agents");
+}
+
 TEST_F(Cli, ListsEverything) {
   const ProcessResult text = Run({"list"});
   EXPECT_EQ(text.exit_code, 0);
