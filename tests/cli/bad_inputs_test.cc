@@ -353,7 +353,7 @@ TEST_F(BadInputs, FlagsAndOutputs) {
       {{"--devices", "-8"}, "--devices"},
       {{"--devices", "1e9"}, "--devices"},
       {{"--devices", "99999999999"}, "--devices"},
-      {{"--devices", "1048577"}, "1 to 1048576"},
+      {{"--devices", "1048577"}, "1048576"},
       {{"--memory-fraction", "2"}, "--memory-fraction"},
       {{"--memory-fraction", "nan"}, "--memory-fraction"},
       {{"--ttft", "-1s"}, "--ttft"},
