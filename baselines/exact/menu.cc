@@ -34,6 +34,12 @@ void AddToFront(std::vector<Option>& front, const Option& option) {
   front.push_back(option);
 }
 
+using Operators = std::span<const Operator>;
+constexpr Operators kNoOperators;
+
+/// Those of the shared expert that are split: over one rank nothing is, whatever the dense layers are.
+Operators SharedOperators(const Shape& shape) { return shape.tp > 1 ? Operators(kFfnOperators) : kNoOperators; }
+
 void Add(env::BlockCost& sum, const Task& task, Phase phase, double time_s) {
   if (task.kind != TaskKind::kCollective) sum.time_s[static_cast<std::size_t>(phase)] += time_s;
 }
@@ -108,6 +114,18 @@ std::vector<ExpertExchange> MenuMaker::Exchanges(const Strategy& s) const {
     if (rules_.Exchange(s, exchange)) admitted.push_back(exchange);
   }
   return admitted;
+}
+
+void MenuMaker::ForEachSharding(Strategy s, std::span<const Operator> operators,
+                                const std::function<void(const Strategy&)>& f) const {
+  if (operators.empty()) {
+    f(s);
+    return;
+  }
+  for (Sharding sharding : Admitted(s, operators.front())) {
+    s.SetSharding(operators.front(), sharding);
+    ForEachSharding(s, operators.subspan(1), f);
+  }
 }
 
 env::BlockCost MenuMaker::Price(const Problem& problem, const Strategy& s, BlockKind kind,
@@ -199,18 +217,16 @@ std::vector<DenseOption> MenuMaker::Dense(const Shape& shape, const Setting& set
   const bool dense = problem().model().HasDense();
   // With a shared expert its sharding is this one too, so that none may be left out here.
   const bool shared = problem().model().HasSharedExpert();
-  for (Sharding up : Admitted(s, Operator::kFfnUp)) {
-    s.SetSharding(Operator::kFfnUp, up);
-    for (Sharding down : Admitted(s, Operator::kFfnDown)) {
-      s.SetSharding(Operator::kFfnDown, down);
-      const DenseOption option{up, down, dense ? Price(problem(), s, BlockKind::kDenseFfn, spans) : env::BlockCost()};
-      if (shared) {
-        options.push_back(option);
-      } else {
-        AddToFront(options, option);
-      }
+  ForEachSharding(s, kFfnOperators, [&](const Strategy& with) {
+    const DenseOption option{.up = with.ShardingOf(Operator::kFfnUp),
+                             .down = with.ShardingOf(Operator::kFfnDown),
+                             .cost = dense ? Price(problem(), with, BlockKind::kDenseFfn, spans) : env::BlockCost()};
+    if (shared) {
+      options.push_back(option);
+    } else {
+      AddToFront(options, option);
     }
-  }
+  });
   return options;
 }
 
@@ -219,40 +235,23 @@ std::vector<MoeOption> MenuMaker::ListMoe(const Problem& priced, bool with_share
   Strategy s = Base(shape, setting);
   s.expert_parallel_size = mesh.ep;
   s.expert_tensor_parallel_size = mesh.etp;
-  std::vector<Sharding> ups = {Sharding::kNone};
-  std::vector<Sharding> downs = {Sharding::kNone};
-  if (with_shared && shape.tp > 1) {  // Over one rank nothing is split, whatever the dense layers are.
-    ups = Admitted(s, Operator::kFfnUp);
-    downs = Admitted(s, Operator::kFfnDown);
-  }
   std::vector<MoeOption> all;
-  for (Sharding up : ups) {
-    s.SetSharding(Operator::kFfnUp, up);
-    for (Sharding down : downs) {
-      s.SetSharding(Operator::kFfnDown, down);
-      std::vector<MoeOption> front;
-      for (ExpertExchange exchange : Exchanges(s)) {
-        s.expert_exchange = exchange;
-        for (Sharding router : Admitted(s, Operator::kRouter)) {
-          s.SetSharding(Operator::kRouter, router);
-          for (Sharding expert_up : Admitted(s, Operator::kExpertUp)) {
-            s.SetSharding(Operator::kExpertUp, expert_up);
-            for (Sharding expert_down : Admitted(s, Operator::kExpertDown)) {
-              s.SetSharding(Operator::kExpertDown, expert_down);
-              AddToFront(front, MoeOption{.exchange = s.expert_exchange,
-                                          .router = router,
-                                          .expert_up = expert_up,
-                                          .expert_down = expert_down,
-                                          .ffn_up = up,
-                                          .ffn_down = down,
-                                          .cost = Price(priced, s, BlockKind::kMoe, spans)});
-            }
-          }
-        }
-      }
-      all.insert(all.end(), front.begin(), front.end());
+  ForEachSharding(s, with_shared ? SharedOperators(shape) : kNoOperators, [&](Strategy with) {
+    std::vector<MoeOption> front;
+    for (ExpertExchange exchange : Exchanges(with)) {
+      with.expert_exchange = exchange;
+      ForEachSharding(with, kMoeOperators, [&](const Strategy& option) {
+        AddToFront(front, MoeOption{.exchange = exchange,
+                                    .router = option.ShardingOf(Operator::kRouter),
+                                    .expert_up = option.ShardingOf(Operator::kExpertUp),
+                                    .expert_down = option.ShardingOf(Operator::kExpertDown),
+                                    .ffn_up = option.ShardingOf(Operator::kFfnUp),
+                                    .ffn_down = option.ShardingOf(Operator::kFfnDown),
+                                    .cost = Price(priced, option, BlockKind::kMoe, spans)});
+      });
     }
-  }
+    all.insert(all.end(), front.begin(), front.end());
+  });
   return all;
 }
 
@@ -271,45 +270,35 @@ double MenuMaker::DecodeExpertSeconds(const Shape& shape, const ExpertMesh& mesh
   s.expert_parallel_size = mesh.ep;
   s.expert_tensor_parallel_size = mesh.etp;
   double least = std::numeric_limits<double>::infinity();
-  for (Sharding expert_up : Admitted(s, Operator::kExpertUp)) {
-    s.SetSharding(Operator::kExpertUp, expert_up);
-    for (Sharding expert_down : Admitted(s, Operator::kExpertDown)) {
-      s.SetSharding(Operator::kExpertDown, expert_down);
-      double seconds = 0;
-      for (const Task& task : LowerBlock(routed_only_, s, Phase::kDecode, BlockKind::kMoe).tasks) {
-        if (task.kind == TaskKind::kExpertMatmul) seconds += OperatorTime(problem().cluster().device, task);
-      }
-      least = std::min(least, seconds);
+  ForEachSharding(s, kExpertOperators, [&](const Strategy& with) {
+    double seconds = 0;
+    for (const Task& task : LowerBlock(routed_only_, with, Phase::kDecode, BlockKind::kMoe).tasks) {
+      if (task.kind == TaskKind::kExpertMatmul) seconds += OperatorTime(problem().cluster().device, task);
     }
-  }
+    least = std::min(least, seconds);
+  });
   return least;
 }
 
 env::BlockCost MenuMaker::SharedPart(const Shape& shape, const Setting& setting, env::SpanCache& spans) const {
   if (!problem().model().HasSharedExpert()) return {};
   // The shared expert's kernels know nothing of the expert mesh.
-  Strategy s = Base(shape, setting);
   env::BlockCost least = kNothingYet;
-  const bool alone = shape.tp == 1;
-  for (Sharding up : alone ? std::vector{Sharding::kNone} : Admitted(s, Operator::kFfnUp)) {
-    s.SetSharding(Operator::kFfnUp, up);
-    for (Sharding down : alone ? std::vector{Sharding::kNone} : Admitted(s, Operator::kFfnDown)) {
-      s.SetSharding(Operator::kFfnDown, down);
-      env::BlockCost cost;
-      for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
-        if (!problem().workload().HasPhase(phase)) continue;
-        const Block block = LowerBlock(problem(), s, phase, BlockKind::kMoe);
-        for (const Task& task : block.tasks) {
-          if (task.ffn != FfnKind::kShared) continue;
-          Add(cost, task, phase, env::TaskTime(problem().cluster(), task, spans));
-        }
-        double bytes = 0;
-        for (const Weight& weight : block.weights) bytes += weight.ffn == FfnKind::kShared ? weight.bytes : 0;
-        cost.weight_bytes = std::max(cost.weight_bytes, bytes);
+  ForEachSharding(Base(shape, setting), SharedOperators(shape), [&](const Strategy& s) {
+    env::BlockCost cost;
+    for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      if (!problem().workload().HasPhase(phase)) continue;
+      const Block block = LowerBlock(problem(), s, phase, BlockKind::kMoe);
+      for (const Task& task : block.tasks) {
+        if (task.ffn != FfnKind::kShared) continue;
+        Add(cost, task, phase, env::TaskTime(problem().cluster(), task, spans));
       }
-      least = Least(least, cost);
+      double bytes = 0;
+      for (const Weight& weight : block.weights) bytes += weight.ffn == FfnKind::kShared ? weight.bytes : 0;
+      cost.weight_bytes = std::max(cost.weight_bytes, bytes);
     }
-  }
+    least = Least(least, cost);
+  });
   return least;
 }
 
@@ -339,7 +328,7 @@ bool MenuMaker::StageSplits(const Shape& shape, std::int64_t dp) const {
   Strategy s = Base(shape, {});
   s.data_parallel_size = dp;
   s.dense_ffn_group = DenseFfnGroup::kStage;
-  for (Operator op : {Operator::kFfnUp, Operator::kFfnDown}) {
+  for (Operator op : kFfnOperators) {
     for (Sharding sharding : Admitted(s, op)) {
       if (sharding != Sharding::kNone) return true;
     }

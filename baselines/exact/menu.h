@@ -5,7 +5,9 @@
 // without those that another one equals or beats in every respect that an objective or a limit looks at.
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "env/analytical/block_cost.h"
@@ -72,6 +74,12 @@ double CellRows(const Problem& problem, const Strategy& strategy, Phase phase);
 /// them.
 env::SpanCache LeastSpans(const ClusterSpec& cluster);
 
+/// Operators that are sharded together, for MenuMaker::ForEachSharding.
+inline constexpr Operator kAttentionOperators[] = {Operator::kQkv, Operator::kAttention, Operator::kAttnOut};
+inline constexpr Operator kFfnOperators[] = {Operator::kFfnUp, Operator::kFfnDown};
+inline constexpr Operator kExpertOperators[] = {Operator::kExpertUp, Operator::kExpertDown};
+inline constexpr Operator kMoeOperators[] = {Operator::kRouter, Operator::kExpertUp, Operator::kExpertDown};
+
 /// Lists and prices options. Pure; `spans` says where groups lie (and is not thread safe).
 class MenuMaker {
  public:
@@ -104,6 +112,9 @@ class MenuMaker {
   /// What the rules admit.
   std::vector<Sharding> Admitted(const Strategy& s, Operator op) const;
   std::vector<ExpertExchange> Exchanges(const Strategy& s) const;
+  /// Calls f with `s` under each combination of the operators' admitted shardings, those of the last operator fastest.
+  void ForEachSharding(Strategy s, std::span<const Operator> operators,
+                       const std::function<void(const Strategy&)>& f) const;
 
   /// Requests of a micro-batch and dp rank that some strategy has, rising.
   const std::vector<std::int64_t>& requests() const { return requests_; }

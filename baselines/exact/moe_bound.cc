@@ -5,8 +5,8 @@
 namespace shardscout::baselines::exact {
 
 bool MoeBound::Option::NoWorse(const Option& other) const {
-  return any_s <= other.any_s && any_s_per_row <= other.any_s_per_row && memory_s <= other.memory_s &&
-         memory_s_per_row <= other.memory_s_per_row;
+  return steepest.s <= other.steepest.s && steepest.s_per_row <= other.steepest.s_per_row &&
+         memory.s <= other.memory.s && memory.s_per_row <= other.memory.s_per_row;
 }
 
 MoeBound::MoeBound(const MenuMaker& maker, std::int64_t tp, Phase phase, const std::vector<ExpertMesh>& meshes) {
@@ -27,22 +27,15 @@ void MoeBound::AddMesh(const MenuMaker& maker, Strategy s, Phase phase, env::Spa
                    .launch_s = std::numeric_limits<double>::infinity()};
   for (ExpertExchange exchange : maker.Exchanges(s)) {
     s.expert_exchange = exchange;
-    for (Sharding router : maker.Admitted(s, Operator::kRouter)) {
-      s.SetSharding(Operator::kRouter, router);
-      for (Sharding up : maker.Admitted(s, Operator::kExpertUp)) {
-        s.SetSharding(Operator::kExpertUp, up);
-        for (Sharding down : maker.Admitted(s, Operator::kExpertDown)) {
-          s.SetSharding(Operator::kExpertDown, down);
-          TaskLine products;
-          const Option option = Price(maker.problem(), s, phase, spans, products);
-          experts.compute_s_per_row = std::min(experts.compute_s_per_row, products.compute_s_per_row);
-          experts.launch_s = std::min(experts.launch_s, products.launch_s);
-          if (std::any_of(front.begin(), front.end(), [&](const Option& o) { return o.NoWorse(option); })) continue;
-          std::erase_if(front, [&](const Option& o) { return option.NoWorse(o); });
-          front.push_back(option);
-        }
-      }
-    }
+    maker.ForEachSharding(s, kMoeOperators, [&](const Strategy& with) {
+      TaskLine products;
+      const Option option = Price(maker.problem(), with, phase, spans, products);
+      experts.compute_s_per_row = std::min(experts.compute_s_per_row, products.compute_s_per_row);
+      experts.launch_s = std::min(experts.launch_s, products.launch_s);
+      if (std::any_of(front.begin(), front.end(), [&](const Option& o) { return o.NoWorse(option); })) return;
+      std::erase_if(front, [&](const Option& o) { return option.NoWorse(o); });
+      front.push_back(option);
+    });
   }
   experts_.push_back(experts);
   options_.push_back(std::move(front));
@@ -75,7 +68,7 @@ MoeBound::Option MoeBound::Price(const Problem& problem, const Strategy& s, Phas
     TaskLine line;
     if (task.kind == TaskKind::kCollective) {
       line = LineOfCollective(problem.cluster(), task, rows, spans);
-      option.any_s += line.memory_s;
+      option.steepest.s += line.memory_s;
     } else if (shared) {
       line = LineOfFlop(device, task, rows);
       // Split over tp, however it may be, a rank does a tp-th of this.
@@ -83,19 +76,17 @@ MoeBound::Option MoeBound::Price(const Problem& problem, const Strategy& s, Phas
     } else {
       line = LineOfKernel(device, task, rows);
     }
-    option.any_s += line.launch_s;
-    option.any_s_per_row += std::max(line.compute_s_per_row, line.memory_s_per_row);
-    option.memory_s += line.launch_s + line.memory_s;
-    option.memory_s_per_row += line.memory_s_per_row;
+    option.steepest.s += line.launch_s;
+    option.steepest.s_per_row += std::max(line.compute_s_per_row, line.memory_s_per_row);
+    option.memory.s += line.launch_s + line.memory_s;
+    option.memory.s_per_row += line.memory_s_per_row;
   }
   return option;
 }
 
 double MoeBound::RestSeconds(std::size_t mesh, double rows) const {
   double least = std::numeric_limits<double>::infinity();
-  for (const Option& o : options_[mesh]) {
-    least = std::min(least, std::max(o.any_s + o.any_s_per_row * rows, o.memory_s + o.memory_s_per_row * rows));
-  }
+  for (const Option& o : options_[mesh]) least = std::min(least, std::max(o.steepest.At(rows), o.memory.At(rows)));
   return least;
 }
 

@@ -12,9 +12,8 @@
 
 namespace shardscout::baselines::exact {
 
-/// For one tp and phase. Left out, and so 0: what the experts' kernels read and how much more the
-/// fullest rank has to do than the mean, reshards of the residual stream, and of
-/// the shared expert all but its FLOP.
+/// For one tp and phase. Left out, and so 0: what the experts' kernels read and how much more the fullest rank has to
+/// do than the mean, reshards of the residual stream, and of the shared expert all but its FLOP.
 class MoeBound {
  public:
   MoeBound(const MenuMaker& maker, std::int64_t tp, Phase phase, const std::vector<ExpertMesh>& meshes);
@@ -25,10 +24,14 @@ class MoeBound {
   double RestSeconds(std::size_t mesh, double rows) const;
 
  private:
-  /// Of an option's sum of lines: where all its tasks are bound by whichever is more a row, and by bytes and latency.
+  struct Line {
+    double s = 0, s_per_row = 0;
+    double At(double rows) const { return s + s_per_row * rows; }
+  };
+  /// Two lines that an option's time is never below.
   struct Option {
-    double any_s = 0, any_s_per_row = 0;
-    double memory_s = 0, memory_s_per_row = 0;
+    Line steepest;  ///< Each kernel's larger rate a row, of FLOP or bytes, and no bytes that all rows share.
+    Line memory;    ///< Each kernel bound by its bytes.
     bool NoWorse(const Option& other) const;
   };
   void AddMesh(const MenuMaker& maker, Strategy s, Phase phase, env::SpanCache& spans);

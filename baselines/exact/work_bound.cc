@@ -4,23 +4,7 @@
 #include <limits>
 
 namespace shardscout::baselines::exact {
-
 namespace {
-
-/// Calls f for each sharding of attention that the rules admit.
-template <class F>
-void ForEachAttention(const MenuMaker& maker, Strategy s, F f) {
-  for (Sharding qkv : maker.Admitted(s, Operator::kQkv)) {
-    s.SetSharding(Operator::kQkv, qkv);
-    for (Sharding core : maker.Admitted(s, Operator::kAttention)) {
-      s.SetSharding(Operator::kAttention, core);
-      for (Sharding out : maker.Admitted(s, Operator::kAttnOut)) {
-        s.SetSharding(Operator::kAttnOut, out);
-        f(s);
-      }
-    }
-  }
-}
 
 /// All tasks of a block whose residual layout is known.
 std::vector<TaskLine> LinesOfAll(const ClusterSpec& cluster, const Block& block, double rows, env::SpanCache& spans) {
@@ -74,7 +58,7 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
       blocks.options.push_back(LinesOfProducts(device, LowerBlock(problem, base, phase, kind), kind,
                                                CellRows(problem, base, phase), base.tensor_parallel_size));
     } else if (spans == nullptr) {
-      ForEachAttention(maker, base, [&](const Strategy& s) {
+      maker.ForEachSharding(base, kAttentionOperators, [&](const Strategy& s) {
         blocks.options.push_back(
             LinesOfKernels(device, LowerBlock(problem, s, phase, kind), CellRows(problem, s, phase)));
       });
@@ -83,7 +67,7 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
       for (std::int64_t layout : maker.space().Values(static_cast<int>(Variable::kResidualLayout))) {
         s.residual_layout = static_cast<Layout>(layout);
         if (!maker.rules().Residual(s, s.residual_layout)) continue;
-        ForEachAttention(maker, s, [&](const Strategy& with) {
+        maker.ForEachSharding(s, kAttentionOperators, [&](const Strategy& with) {
           blocks.options.push_back(LinesOfAll(problem.cluster(), LowerBlock(problem, with, phase, kind),
                                               CellRows(problem, with, phase), *spans));
         });

@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "shardscout/error.h"
+#include "src/choices.h"
 #include "src/spec_fields.h"
 
 namespace shardscout::cli {
+
 std::optional<double> ParseTarget(std::string_view text, const std::string& flag) {
   if (text == "none") return std::nullopt;
   const std::string place = flag + " " + std::string(text);
@@ -29,16 +31,12 @@ std::optional<double> ParseTarget(std::string_view text, const std::string& flag
 
 Objective ParseObjective(const std::string& text) {
   std::vector<std::string> names;
-  std::string listed;
   for (const Objective objective : {Objective::kThroughputPerDevice, Objective::kLatency,
                                     Objective::kCostPerMillionTokens, Objective::kEnergyPerToken}) {
     if (text == ToString(objective)) return objective;
     names.emplace_back(ToString(objective));
-    listed += (listed.empty() ? "" : ", ") + names.back();
   }
-  const std::string nearest = NearestName(text, names);
-  throw SpecError("--objective " + text,
-                  "expected one of " + listed + (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?"));
+  throw SpecError("--objective " + text, "expected one of " + internal::Choices(text, names));
 }
 
 std::pair<std::string, std::string> ParseFix(const std::string& text) {
