@@ -1,7 +1,6 @@
 #include "baselines/annealing.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

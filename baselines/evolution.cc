@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -31,14 +30,14 @@ class Evolution final : public Searcher {
     std::deque<Scored> population(environment.start().begin(), environment.start().end());
     while (std::cmp_less(population.size(), config_.population_size)) {
       const std::int64_t missing = config_.population_size - static_cast<std::int64_t>(population.size());
-      for (Scored& scored : environment.Evaluate(FreshSamples(environment, rng, missing, kDrawsPerSample))) {
-        population.push_back(std::move(scored));
+      for (const Scored& scored : environment.Evaluate(FreshSamples(environment, rng, missing, kDrawsPerSample))) {
+        population.push_back(scored);
       }
       if (environment.ended() != EndReason::kNone) return SearchStatus::kFinished;
     }
     while (environment.ended() == EndReason::kNone) {
-      for (Scored& child : environment.Evaluate(Children(environment, population, rng))) {
-        population.push_back(std::move(child));
+      for (const Scored& child : environment.Evaluate(Children(environment, population, rng))) {
+        population.push_back(child);
         population.pop_front();
       }
     }

@@ -1,6 +1,5 @@
 #include "baselines/exact.h"
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

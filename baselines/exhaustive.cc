@@ -1,7 +1,6 @@
 #include "baselines/exhaustive.h"
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>

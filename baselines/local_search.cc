@@ -4,13 +4,11 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "baselines/fresh_samples.h"
@@ -91,7 +89,7 @@ class LocalSearch final : public Searcher {
     const auto size = static_cast<std::size_t>(config_.minibatch_size);
     for (std::size_t i = 0; i < screened.size(); i += size) {
       const auto batch = std::span(screened).subspan(i, std::min(size, screened.size() - i));
-      for (Scored& scored : environment.Evaluate(batch)) points.push_back(std::move(scored));
+      for (const Scored& scored : environment.Evaluate(batch)) points.push_back(scored);
     }
   }
 
@@ -105,9 +103,9 @@ class LocalSearch final : public Searcher {
       ++without_gain;
       const std::vector<Strategy> moves = Moves(environment.space(), state.strategy, groups[i]);
       if (moves.empty()) continue;
-      for (Scored& scored : environment.Evaluate(moves)) {
+      for (const Scored& scored : environment.Evaluate(moves)) {
         if (scored.reward <= state.reward) continue;
-        state = std::move(scored);
+        state = scored;
         without_gain = 0;
       }
       if (environment.ended() != EndReason::kNone) break;
@@ -119,7 +117,7 @@ class LocalSearch final : public Searcher {
     if (environment.ended() != EndReason::kNone) return;
     Strategy moved = environment.best()->strategy;
     for (std::int64_t i = 0; i < config_.kick_steps; ++i) moved = environment.space().Neighbour(moved, rng);
-    if (std::optional<Scored> scored = environment.Evaluate(moved)) Descend(environment, *std::move(scored), rng);
+    if (const std::optional<Scored> scored = environment.Evaluate(moved)) Descend(environment, *scored, rng);
   }
 
   const LocalSearchConfig config_;

@@ -1,7 +1,6 @@
 #include "baselines/megatron_tuned.h"
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,6 +1,5 @@
 #include "baselines/random_search.h"
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 

@@ -1,6 +1,5 @@
 #include "baselines/random_walk.h"
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,4 +1,3 @@
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
@@ -24,9 +23,9 @@ struct Traits {
 };
 
 template <class Config>
-void Add(SearcherRegistry& registry, std::string name, std::string description,
+void Add(SearcherRegistry& registry, const std::string& name, std::string description,
          std::unique_ptr<Searcher> (*make)(const Config&), const Traits& traits = {}) {
-  registry.Register(std::move(name),
+  registry.Register(name,
                     {std::move(description),
                      [make](const SearcherSettings& settings) { return make(env::ReadSettings<Config>(settings)); },
                      env::DescribeSettings<Config>(), traits.only_evaluator, traits.seeded});

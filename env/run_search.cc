@@ -61,6 +61,7 @@ void CheckRequest(const SearchRequest& request) {
 Plan MakePlan(const Problem& problem, const SearchRequest& request, const StrategySpace& space, const Scored& winner,
               const EvaluatorRegistry& evaluators) {
   const std::unique_ptr<Evaluator> judge = evaluators.Make(request.evaluator, problem);
+  // NOLINTNEXTLINE(readability-container-size-empty): a check prints what it compares.
   SHARDSCOUT_CHECK_OP(space.WhyNot(winner.strategy), ==, "");
   SHARDSCOUT_CHECK(judge->Evaluate(winner.strategy) == winner.evaluation);
   Plan plan;

@@ -100,9 +100,10 @@ struct SearchEnvironment::Impl {
   }
 
   Evaluation EvaluateOne(const Strategy& strategy) const {
+    // NOLINTNEXTLINE(readability-container-size-empty): a check prints what it compares.
     SHARDSCOUT_CHECK_OP(space.WhyNot(strategy), ==, "");
     if (options.journal != nullptr) {
-      if (std::optional<Evaluation> paid = options.journal->Find(strategy)) return *std::move(paid);
+      if (const std::optional<Evaluation> paid = options.journal->Find(strategy)) return *paid;
     }
     Evaluation evaluation = evaluator.Evaluate(strategy);
     FiniteCheck check;
@@ -141,7 +142,7 @@ struct SearchEnvironment::Impl {
     ++charged;
     if (scored.evaluation.Feasible()) ++feasible;
     known.emplace(scored.strategy, Known{scored.evaluation, scored.reward});
-    if (!best || Better(scored, *best)) best = std::move(scored);
+    if (!best || Better(scored, *best)) best = scored;
     best_so_far.push_back(best->reward);
   }
 
@@ -210,7 +211,7 @@ std::vector<Scored> SearchEnvironment::Evaluate(std::span<const Strategy> batch)
 std::optional<Scored> SearchEnvironment::Evaluate(const Strategy& strategy) {
   std::vector<Scored> answer = Evaluate(std::span(&strategy, 1));
   if (answer.empty()) return std::nullopt;
-  return std::move(answer.front());
+  return answer.front();
 }
 
 bool SearchEnvironment::Known(const Strategy& strategy) const { return impl_->known.contains(strategy); }

@@ -1,8 +1,8 @@
 #pragma once
 
 // From SearcherSettings to a searcher's configuration struct (one with VisitFields, see src/json/fields.h) and back.
-// The includer includes <nlohmann/json.hpp> first.
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,7 +1,5 @@
 #include "src/choices.h"
 
-#include <utility>
-
 namespace shardscout::internal {
 
 std::string JoinNames(const std::vector<std::string>& names, std::string_view separator) {
@@ -19,12 +17,11 @@ std::string Choices(std::string_view word, const std::vector<std::string>& names
   return JoinNames(names, ", ") + (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?");
 }
 
-SpecError UnknownName(std::string place, std::string_view name, std::string_view kind,
+SpecError UnknownName(const std::string& place, std::string_view name, std::string_view kind,
                       const std::vector<std::string>& names) {
   constexpr std::size_t kMaxName = 60;
   const std::string shown = std::string(name.substr(0, kMaxName)) + (name.size() > kMaxName ? "..." : "");
-  return SpecError(std::move(place),
-                   "\"" + shown + "\" is not " + std::string(kind) + "; expected " + Choices(name, names));
+  return SpecError(place, "\"" + shown + "\" is not " + std::string(kind) + "; expected " + Choices(name, names));
 }
 
 }  // namespace shardscout::internal

@@ -15,7 +15,7 @@ std::string Choices(std::string_view word, const std::vector<std::string>& names
 
 /// What to throw for a name that a registry does not hold: `"anealing" is not a searcher; expected ...`. `kind` comes
 /// with its article.
-SpecError UnknownName(std::string place, std::string_view name, std::string_view kind,
+SpecError UnknownName(const std::string& place, std::string_view name, std::string_view kind,
                       const std::vector<std::string>& names);
 
 }  // namespace shardscout::internal

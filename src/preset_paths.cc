@@ -32,7 +32,7 @@ fs::path ConfigsDirectory() {
     return configured;
   }
   std::error_code error;
-  if (const fs::path source = SHARDSCOUT_SOURCE_CONFIGS; fs::is_directory(source, error)) return source;
+  if (fs::is_directory(SHARDSCOUT_SOURCE_CONFIGS, error)) return SHARDSCOUT_SOURCE_CONFIGS;
   return InstalledConfigs();
 }
 

@@ -98,6 +98,7 @@ Strategy StrategySpace::Neighbour(const Strategy& strategy, Rng& rng) const {
         below.insert(below.end(), above.begin(), above.end());
         if (v < kNumDegrees) {
           std::vector<double> weights;
+          weights.reserve(below.size());
           for (std::int64_t value : below) weights.push_back(1.0 / static_cast<double>(value));
           SetVariable(wanted, v, below[rng.Choice(weights)]);
         } else {

@@ -360,7 +360,10 @@ void Branching::ExpandPipeline(const Node& node, double at_least, Expansion& int
   const std::int64_t devices = problem_.cluster().num_devices;
   const std::int64_t cell = node.shape.tp * node.shape.cp;
   const std::int64_t least_dp = SmallestDp(node);
-  const auto busy = [&](std::int64_t dp) { return static_cast<double>(dp * (devices / (cell * dp * node.pp))); };
+  const auto busy = [&](std::int64_t dp) {
+    const std::int64_t instances = devices / (cell * dp * node.pp);
+    return static_cast<double>(dp * instances);
+  };
   const bool by_devices = problem_.workload().objective != Objective::kLatency;
   const std::optional<std::int64_t>& concurrency = problem_.workload().concurrency;
   double best = at_least;

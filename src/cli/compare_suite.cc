@@ -36,7 +36,7 @@ std::string Score(double score) {
 }
 
 std::string MakeFolder(const SuiteArguments& arguments, const SearchArguments& search) {
-  const std::string folder =
+  std::string folder =
       search.out.empty() ? "out/compare-" + fs::path(arguments.suite).stem().string() : search.out;
   std::error_code error;
   fs::create_directories(folder, error);

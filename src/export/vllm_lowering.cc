@@ -174,7 +174,7 @@ VllmLowering LowerForVllm(const Problem& problem, const Strategy& strategy) {
 }
 
 VllmLowering LowerFeasiblyForVllm(const Problem& problem, const Strategy& strategy, const Reevaluate& reevaluate) {
-  const VllmLowering whole = LowerForVllm(problem, strategy);
+  VllmLowering whole = LowerForVllm(problem, strategy);
   if (whole.lowered == strategy || !reevaluate || reevaluate(whole.lowered).Feasible()) return whole;
   const StrategySpace space(problem);
   const std::span<const std::int64_t> batches = space.Values(static_cast<int>(Variable::kBatchSize));
