@@ -83,6 +83,8 @@ template <class V>
 void VisitFields(V& visit, DeviceSpec& device) {
   PeakFlopFields peaks{device.peak_flop_per_s};
   visit("name", device.name, {.doc = "The device as its vendor calls it.", .required = true});
+  visit("measured_as", device.measured_as,
+        {.doc = "What tables of measurements call the device, as in gemm_h100_sxm.csv; empty: there are none."});
   visit("peak_flop_per_s", peaks,
         {.doc = "Dense peak FLOP/s by the type of the inputs; bf16, fp16 or fp32 is needed.", .required = true});
   visit("hbm_bytes", device.hbm_bytes,

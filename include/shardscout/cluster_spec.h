@@ -31,6 +31,8 @@ struct DeviceEfficiency {
 /// One accelerator.
 struct DeviceSpec {
   std::string name;
+  /// What tables of measurements call the device ("h100_sxm" of gemm_h100_sxm.csv); empty: there are none of it.
+  std::string measured_as;
   /// Dense peak FLOP/s by the inputs' type; 0 where the device has no such units, then the next wider type is used.
   std::array<double, kNumDTypes> peak_flop_per_s{};
   double hbm_bytes = 0;

@@ -46,5 +46,6 @@ void AddExplainCommand(CLI::App& app, Context& context);
 void AddExportCommand(CLI::App& app, Context& context);
 void AddListCommand(CLI::App& app, Context& context);
 void AddCheckCommand(CLI::App& app, Context& context);
+void AddCalibrateCommand(CLI::App& app, Context& context);
 
 }  // namespace shardscout::cli

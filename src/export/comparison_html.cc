@@ -1,5 +1,3 @@
-#include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -8,56 +6,14 @@
 #include "shardscout/error.h"
 #include "src/export/comparison_json.h"
 #include "src/export/embedded_text.h"
+#include "src/export/html_page.h"
 
 namespace shardscout {
 namespace {
 
-std::string Escaped(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
-/// JSON that cannot end the script element that holds it: no "<" is left.
-std::string ForScript(const Comparison& comparison) {
-  const std::string json = exporters::ComparisonDocument(comparison, true)
-                               .dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::ordered_json::error_handler_t::replace);
-  std::string safe;
-  for (const char c : json) {
-    if (c == '<') {
-      safe += "\\u003c";
-    } else {
-      safe += c;
-    }
-  }
-  return safe;
-}
-
-std::string Formatted(const char* format, double value) {
-  std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), format, value);
-  return buffer.data();
-}
+using exporters::ChartElement;
+using exporters::Escaped;
+using exporters::Formatted;
 
 std::string Score(double score) { return Formatted("%.4f", score); }
 std::string Percent(double share) { return Formatted("%.1f&nbsp;%%", 100 * share); }
@@ -82,11 +38,6 @@ std::string TableOf(const std::vector<SearcherSummary>& searchers) {
       "<th>time a run</th></tr></thead><tbody>\n";
   for (const SearcherSummary& summary : searchers) table += Row(summary);
   return table + "</tbody></table></div>\n";
-}
-
-std::string Chart(const std::string& id, const std::string& label) {
-  return "<div class=\"chart\"><canvas id=\"" + id + "\" role=\"img\" aria-label=\"" + Escaped(label) +
-         "\"></canvas></div>\n";
 }
 
 std::string ReferenceText(const Reference& reference) {
@@ -118,7 +69,7 @@ std::string SectionOf(const ProblemSummary& problem, std::size_t index) {
                         Escaped(problem.objective) + ". " + ReferenceText(problem.reference) + "</p>\n";
   if (!problem.searchers.empty()) {
     section += TableOf(problem.searchers) +
-               Chart("problem-" + std::to_string(index), "Convergence of each searcher on " + problem.name);
+               ChartElement("problem-" + std::to_string(index), "Convergence of each searcher on " + problem.name);
   }
   return section + "</section>\n";
 }
@@ -145,26 +96,13 @@ std::string Introduction(const Comparison& comparison) {
 
 }  // namespace
 
-bool HaveCharts() { return !exporters::ChartJs().empty(); }
-
 std::string ComparisonHtml(const Comparison& comparison) {
-  SHARDSCOUT_CHECK(HaveCharts());
-  const std::string title = "Searchers compared: " + Escaped(comparison.name);
-  std::string page =
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
-      "style-src "
-      "'unsafe-inline'\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>" +
-      title + "</title>\n<style>\n";
-  page.append(exporters::ComparisonPageCss()).append("</style>\n</head>\n<body>\n<h1>" + title + "</h1>\n");
-  page += Introduction(comparison);
-  page += "<section>\n<h2>All problems</h2>\n" + TableOf(comparison.overall) +
-          Chart("profile", "Performance profile of each searcher over all problems") + "</section>\n";
-  for (std::size_t i = 0; i < comparison.problems.size(); ++i) page += SectionOf(comparison.problems[i], i);
-  page += "<script type=\"application/json\" id=\"data\">" + ForScript(comparison) + "</script>\n<script>\n";
-  page.append(exporters::ChartJs()).append("\n</script>\n<script>\n");
-  page.append(exporters::ComparisonPageJs()).append("</script>\n</body>\n</html>\n");
-  return page;
+  std::string body = Introduction(comparison);
+  body += "<section>\n<h2>All problems</h2>\n" + TableOf(comparison.overall) +
+          ChartElement("profile", "Performance profile of each searcher over all problems") + "</section>\n";
+  for (std::size_t i = 0; i < comparison.problems.size(); ++i) body += SectionOf(comparison.problems[i], i);
+  return exporters::HtmlPage("Searchers compared: " + comparison.name, body,
+                             exporters::ComparisonDocument(comparison, true), exporters::ComparisonPageJs());
 }
 
 }  // namespace shardscout

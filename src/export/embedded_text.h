@@ -9,7 +9,8 @@ namespace shardscout::exporters {
 /// Chart.js with its licence, "" where the machine that built had none.
 std::string_view ChartJs();
 
-std::string_view ComparisonPageCss();
+std::string_view PageCss();
 std::string_view ComparisonPageJs();
+std::string_view CalibrationPageJs();
 
 }  // namespace shardscout::exporters

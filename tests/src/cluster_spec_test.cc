@@ -104,7 +104,7 @@ TEST(DeviceSpecTest, PeakFallsBackToWiderTypes) {
 
 TEST(ParseClusterTest, RefusesUnknownAndMissingKeys) {
   EXPECT_THAT(ErrorAt("/device/hbm_bites", With(H100(), "/device/hbm_bites", 1)),
-              HasSubstr("unknown key, expected one of name, peak_flop_per_s, hbm_bytes, "));
+              HasSubstr("unknown key, expected one of name, measured_as, peak_flop_per_s, hbm_bytes, "));
   EXPECT_THAT(ErrorAt("/device/hbm_bites", With(H100(), "/device/hbm_bites", 1)), HasSubstr("mean \"hbm_bytes\"?"));
   EXPECT_THAT(ErrorAt("/device/peak_flop_per_s/bfloat16", With(H100(), "/device/peak_flop_per_s/bfloat16", 1)),
               HasSubstr("expected one of fp32, bf16, fp16, fp8, int8, int4, mxfp4"));

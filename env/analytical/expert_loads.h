@@ -1,0 +1,48 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+namespace shardscout::internal {
+
+/// How many tokens the experts of one rank get: experts in classes of equal load, few enough to work with quickly.
+struct ExpertLoads {
+  struct Class {
+    double experts = 0;
+    double rows = 0;  ///< Tokens of each of them.
+  };
+  std::array<Class, 16> classes;
+  std::size_t num_classes = 0;
+  double distinct = 0;  ///< Experts that get any token.
+  double rows = 0;      ///< (token, expert of the rank) pairs.
+
+  void Add(double experts, double rows_each);
+  /// Tiles of `tile_rows` tokens.
+  double Tiles(double tile_rows) const;
+};
+
+/// Where tokens go: `tokens` of them to `topk` of `experts` each; the rank holds experts / ranks.
+struct Routing {
+  double tokens = 1, topk = 1, experts = 1, ranks = 1;
+  double LocalExperts() const { return experts / ranks; }
+};
+
+/// Dealt out in turn, as AIConfigurator's "balanced" tables are: token t takes every s-th expert from t mod s on, s =
+/// ceil(experts / topk). All pairs are counted where topk divides the experts; else up to a token's last ones.
+ExpertLoads DealtLoads(const Routing& routing);
+
+/// Independent and even: in expectation of the mean rank, experts hit and their mean load; in three classes, the middle
+/// half at the mean and the others 1.5 standard deviations off.
+ExpertLoads EvenLoads(const Routing& routing);
+
+/// The busiest rank's, where experts' popularity is drawn from a truncated power law with `exponent` (1 excluded), as
+/// in AIConfigurator's "power_law" tables: on [1, 0.8 tokens] where there are more pairs than experts, else on [0.01,
+/// 2]. A closed form fitted to simulations of that sampling: rows within 3 % in the median.
+///
+///   x_j     16 midpoint quantiles of the law; c_j = round(min(tokens, x_j pairs / (experts mean x)))
+///   rows    = pairs / ranks + 0.6 log2(ranks)^(0.95 + 0.12 n^-0.8) sqrt(n (1 - 1 / ranks)) sd(c),   n local experts:
+///           the largest of `ranks` sums of n draws
+///   shape   the quantiles at v^(1 / kappa), kappa = 1 + (ranks - 1) / n^1.2, scaled to the rows, at most `tokens` each
+ExpertLoads PowerLawLoads(const Routing& routing, double exponent);
+
+}  // namespace shardscout::internal

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "env/analytical/device_rates.h"
+#include "shardscout/device_curves.h"
+
+/// Time of absorbed multi-latent attention of one new token a request on its cache of latents, on one device: FlashMLA.
+///
+///   n       = ceil(length / 64) blocks of a request's tokens; parts = floor(U / ceil(heads / 64)) workers, each given
+///             the same payload of ceil(requests (n + 5) / parts) + 5 blocks (a request begun costs 5)
+///   whole   = requests that a worker does whole, left = what is left of its payload for a part of one
+///   pieces  = whole + (left > 5), blocks = whole n + max(0, left - 5)
+///   time    = launch_s + ||blocks step_s, cache bytes / (hbm_fraction bandwidth)|, FLOP / (peak_fraction peak)|
+///             + max(1, pieces) (piece_s + piece_rows_s min(heads, 64) / 64) + max(1, whole) mask_s (n - length / 64)
+///             + (whole < 1 or left > 5, n > 1: split_s + split_traffic summands' bytes / bandwidth)
+///             + row_traffic bytes of queries and outputs / bandwidth,         |a, b| = (a^3 + b^3)^(1/3)
+///
+/// Monotone in bandwidth, peak and every time. Never below FLOP / (peak_fraction peak) nor below the cache's bytes /
+/// (hbm_fraction bandwidth).
+///
+/// Source: FlashMLA's tile scheduler; parameters fitted.
+namespace shardscout::internal {
+
+struct MlaDecodeShape {
+  double requests = 1, heads = 1;
+  double length = 1;  ///< Of the cache, with the new token.
+  double latent = 512, rope = 64;
+  double element_bytes = 2;  ///< Of the cache.
+};
+
+/// Seconds. `rates.peak_flop_per_s` is that of the cache's type.
+double MlaDecodeTime(const MlaDecodeCurve& curve, const DeviceRates& rates, const MlaDecodeShape& shape);
+
+/// The larger of FLOP / peak and bytes / bandwidth.
+double MlaDecodeRoofline(const DeviceRates& rates, const MlaDecodeShape& shape);
+
+}  // namespace shardscout::internal

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+
+#include "env/analytical/device_rates.h"
+#include "env/analytical/expert_loads.h"
+#include "shardscout/device_curves.h"
+
+/// Time of the experts of one rank: a fused layer of two grouped products with what lies around them.
+///
+///   up     = permute + product(columns of gate and up, hidden) + activation
+///   down   = product(hidden, inter) + weighted sum
+///   fixed  = launch_s + (tokens >= 256: large_launch_s) + (topk > 16: wide_routing_s) + experts expert_s
+///            + tokens topk pair_s
+///   time   = fixed + up + down
+///
+///   product(N, K), tiles of tm tokens and tw columns on U units:
+///     waves   = max(1, tiles(tm) ceil(N / tw) / U + 1/2), tiles(tm) = sum over experts of ceil(rows / tm)
+///     step    = max(2 tm tw U / (peak_fraction peak), (tm activation bytes + tw weight bytes) / feed_bytes_per_s)
+///     compute = waves (tile_s + K step) + local experts scan_s
+///     memory  = (distinct N K weight bytes + rows (K activation bytes + 2 N)) / (hbm_fraction bandwidth)
+///     time    = (compute^p + memory^p)^(1/p)
+///   permute, activation, weighted sum: their bytes at a share of the bandwidth of their own; with block scales also
+///     rows (hidden + inter) / (U quantise_elements_per_s)
+///
+/// Tiles. kLibrary (bf16 and fp8 per tensor): of {16, 32, 64, 128, 256} x 128 and {64, 128} x 256 the one with the
+/// least ceil(tiles ceil(N / tw) / U) (24 + tm) tw, at the number of tokens that the library's tuner saw (the last
+/// power of two, at most 8192) under even routing. kBlockScaled: 16, 32, 64 or 128 x 128 by the mean rows of an expert.
+/// kTriton (mxfp4 weights): the power of two that holds the pairs of a local expert, 16 to 128, x 128.
+///
+/// Monotone in peak, bandwidth and every time; tiles are chosen by shapes and units only. Never below the FLOP of the
+/// rows in the loads' classes / (peak_fraction peak), nor below the products' bytes / (hbm_fraction bandwidth).
+///
+/// Source: structure from AIConfigurator's collector and its tables; parameters fitted.
+namespace shardscout::internal {
+
+enum class MoeKernel : std::uint8_t { kLibrary, kBlockScaled, kTriton };
+
+struct MoeShape {
+  Routing routing;
+  double hidden = 1;
+  double inter = 1;  ///< Of the rank's part of an expert.
+  bool gated = true;
+  double weight_bytes = 2;      ///< Of a weight, scales included.
+  double activation_bytes = 2;  ///< Of an activation inside the products.
+  MoeKernel kernel = MoeKernel::kLibrary;
+};
+
+/// Seconds. `rates.peak_flop_per_s` is that of the type that the products compute in.
+double MoeTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads);
+
+/// The larger of FLOP / peak and bytes / bandwidth.
+double MoeRoofline(const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads);
+
+}  // namespace shardscout::internal

@@ -1,0 +1,86 @@
+#include "env/calibration/calibrate_gemm.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <string_view>
+
+#include "env/analytical/gemm_time.h"
+#include "env/calibration/curve_parameters.h"
+#include "env/calibration/table_columns.h"
+
+namespace shardscout::env {
+namespace {
+
+constexpr double kOutputBytes = 2;  // bf16
+
+/// How a kind of product works, and where its fit starts.
+struct Kind {
+  std::string_view name;
+  DType peak = DType::kBf16;
+  double input_bytes = 2;       ///< Of an element inside the kernel.
+  double weight_bytes = 2;      ///< Of one weight in memory.
+  double activation_bytes = 2;  ///< Of one activation in memory.
+  bool block_scaled = false;
+  bool quantises = false;  ///< Its activations, within the measured time.
+};
+constexpr std::array<Kind, 6> kKinds = {{
+    {"bfloat16"},
+    {"fp8", DType::kFp8, 1, 1, 2, false, true},
+    {"fp8_block", DType::kFp8, 1, 1, 2, true, true},
+    {"sq", DType::kInt8, 1, 1, 1},
+    {"int8_wo", DType::kBf16, 2, 1},
+    {"int4_wo", DType::kBf16, 2, 0.5},
+}};
+
+GemmCurve StartOf(const Kind& kind) {
+  GemmCurve curve;
+  if (kind.quantises) {
+    curve.quantise_s = 2e-6;
+    curve.quantise_elements_per_s = 5e9;
+  }
+  if (kind.block_scaled) {
+    curve.missing_row_s = 1e-11;
+    curve.split_s = 0;
+  }
+  return curve;
+}
+
+}  // namespace
+
+std::vector<FittedCurve> CalibrateGemm(const MeasurementTable& table, const DeviceSpec& device) {
+  const std::size_t type = table.Column("gemm_dtype"), m = table.Column("m"), n = table.Column("n"),
+                    k = table.Column("k"), latency = table.Column("latency_ms");
+  std::map<std::string, std::vector<std::size_t>> rows_by_type;
+  for (std::size_t row = 0; row < table.num_rows(); ++row) rows_by_type[table.Text(row, type)].push_back(row);
+
+  std::vector<FittedCurve> curves;
+  for (const auto& [name, rows] : rows_by_type) {
+    const std::string place = table.path() + ": " + name;
+    const Kind& kind = KindOf(kKinds, name, place, "a kind of matrix product");
+    const internal::DeviceRates rates = RatesOf(device, kind.peak);
+    Measurements<internal::GemmShape> measurements;
+    for (const std::size_t row : rows) {
+      internal::GemmShape shape{.m = table.Number(row, m, 1),
+                                .n = table.Number(row, n, 1),
+                                .k = table.Number(row, k, 1),
+                                .input_bytes = kind.input_bytes,
+                                .block_scaled = kind.block_scaled};
+      shape.bytes = kind.activation_bytes * shape.m * shape.k + kind.weight_bytes * shape.n * shape.k +
+                    kOutputBytes * shape.m * shape.n;
+      const double flop = 2 * shape.m * shape.n * shape.k;
+      measurements.shapes.push_back(shape);
+      measurements.rows.push_back(
+          {.shape = ShapeKey({shape.n, shape.k}),
+           .measured_s = Seconds(table, row, latency),
+           .roofline_s = std::max(flop / rates.peak_flop_per_s, shape.bytes / rates.hbm_bytes_per_s)});
+    }
+    curves.push_back(FitMeasurements(StartOf(kind), measurements, name, place,
+                                     [&](const GemmCurve& curve, const internal::GemmShape& shape) {
+                                       return internal::GemmTime(curve, rates, shape);
+                                     }));
+  }
+  return curves;
+}
+
+}  // namespace shardscout::env
