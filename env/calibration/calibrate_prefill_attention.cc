@@ -84,6 +84,7 @@ std::vector<FittedCurve> CalibratePrefillAttention(const MeasurementTable& table
         by_type[type]);
   }
   std::vector<FittedCurve> curves;
+  curves.reserve(by_type.size());
   for (const auto& [type, measurements] : by_type) {
     curves.push_back(Fit(StartOf(device), measurements, type, table.path() + ": " + type, rates_of.at(type)));
   }

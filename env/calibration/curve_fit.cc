@@ -164,6 +164,7 @@ std::vector<int> FoldsOf(const std::vector<FitRow>& rows, int num_folds) {
   int next = 0;
   for (auto& [shape, fold] : fold_of_shape) fold = next++ % num_folds;
   std::vector<int> folds;
+  folds.reserve(rows.size());
   for (const FitRow& row : rows) folds.push_back(fold_of_shape.at(Mixed(row.shape)));
   return folds;
 }

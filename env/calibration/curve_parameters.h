@@ -126,6 +126,7 @@ const typename Kinds::value_type& KindOf(const Kinds& kinds, const std::string& 
   const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const auto& kind) { return kind.name == name; });
   if (found != kinds.end()) return *found;
   std::vector<std::string> names;
+  names.reserve(kinds.size());
   for (const auto& kind : kinds) names.emplace_back(kind.name);
   throw internal::UnknownName(place, name, what, names);
 }
