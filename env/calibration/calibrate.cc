@@ -1,5 +1,7 @@
 #include <array>
 #include <filesystem>
+#include <map>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -65,6 +67,15 @@ std::string FindLayerTable(const fs::path& folder, const std::string& device) {
 std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<ClusterSpec>& clusters,
                                    const std::function<void(const std::string& path)>& on_table) {
   const fs::path operators = fs::path(folder) / "operators", collectives = fs::path(folder) / "collectives";
+  const auto read = [&](const std::string& path) {
+    if (on_table) on_table(path);
+    return env::MeasurementTable::Read(path);
+  };
+  std::map<std::string, env::MeasurementTable> shared;  // By path: the tables that hold all devices.
+  const auto read_once = [&](const std::string& path) -> const env::MeasurementTable& {
+    const auto known = shared.find(path);
+    return known != shared.end() ? known->second : shared.emplace(path, read(path)).first->second;
+  };
   std::vector<FittedCurve> curves;
   for (const ClusterSpec& cluster : clusters) {
     const auto add = [&](const char* family, std::vector<FittedCurve> fitted) {
@@ -74,21 +85,17 @@ std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<
         curves.push_back(std::move(curve));
       }
     };
-    const auto table = [&](const std::string& path) {
-      if (on_table) on_table(path);
-      return env::MeasurementTable::Read(path);
-    };
     for (const Family& family : kFamilies) {
       const std::string path = FindTable(operators, std::string(family.table) + "_" + cluster.device.measured_as);
-      if (!path.empty()) add(family.name, family.calibrate(table(path), cluster.device));
+      if (!path.empty()) add(family.name, family.calibrate(read(path), cluster.device));
     }
     const std::string layer_path = FindLayerTable(operators, cluster.device.measured_as);
-    if (!layer_path.empty()) add("stream", env::CalibrateStream(table(layer_path), cluster.device));
+    if (!layer_path.empty()) add("stream", env::CalibrateStream(read(layer_path), cluster.device));
     const std::string deep_ep_path = FindTable(collectives, "deepep_normal");
-    if (!deep_ep_path.empty()) add("deep_ep", env::CalibrateDeepEp(table(deep_ep_path), cluster));
+    if (!deep_ep_path.empty()) add("deep_ep", env::CalibrateDeepEp(read_once(deep_ep_path), cluster));
     const std::string low_latency_path = FindTable(collectives, "deepep_ll");
     if (!low_latency_path.empty()) {
-      add("deep_ep_low_latency", env::CalibrateDeepEpLowLatency(table(low_latency_path), cluster));
+      add("deep_ep_low_latency", env::CalibrateDeepEpLowLatency(read_once(low_latency_path), cluster));
     }
     const std::string nccl_path = FindTable(collectives, "nccl_collectives");
     const std::string engine_path = FindTable(collectives, "custom_allreduce");
@@ -96,10 +103,10 @@ std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<
       if (engine_path.empty()) continue;
       throw SpecError(engine_path, "needs nccl_collectives.csv beside it, which says what larger messages take");
     }
-    std::vector<FittedCurve> nccl = env::CalibrateCollectives(table(nccl_path), cluster);
+    std::vector<FittedCurve> nccl = env::CalibrateCollectives(read_once(nccl_path), cluster);
     if (!nccl.empty() && !engine_path.empty()) {
       const auto curve = env::CurveOf<FabricCollectiveCurve>(nccl.front());
-      add("engine_all_reduce", env::CalibrateEngineAllReduce(table(engine_path), cluster, curve));
+      add("engine_all_reduce", env::CalibrateEngineAllReduce(read_once(engine_path), cluster, curve));
     }
     add("collectives", std::move(nccl));
   }

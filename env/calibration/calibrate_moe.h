@@ -14,8 +14,7 @@ namespace shardscout::env {
 /// "_nongated"). inter_size and num_experts are the model's. A shape is all but the tokens and the distribution.
 ///
 /// AIConfigurator's collector keeps the tuned kernels of a shape in a file that it finds by type, hidden size,
-/// inter_size / tp and experts / ep, the last by prefix: shapes that share these may have been measured with another
-/// one's kernels, three to six times slower, and which of them is lost differs between devices. Such rows of bfloat16
+/// inter_size / tp and experts / ep, the last by prefix: shapes that share these may have been measured with another one's kernels, which are often several times slower, and which of them is lost differs between devices. Such rows of bfloat16
 /// and fp8 (which are tuned) are not fitted to, and are reported as a type of their own, "TYPE/shared_tuning".
 std::vector<FittedCurve> CalibrateMoe(const MeasurementTable& table, const DeviceSpec& device);
 

@@ -35,7 +35,7 @@ struct FittedCurve {
 /// Fits every table of `folder`/operators that belongs to the device of one of the clusters (FAMILY_DEVICE.csv, or
 /// .csv.gz), and its rows in `folder`/collectives, over the cluster's innermost tier. In the order of the clusters,
 /// then of families. A SpecError where there is nothing for any of them, and for a table that is not as documented.
-/// Deterministic; takes seconds a table. `on_table`, where given, is called before each.
+/// Deterministic; takes seconds a table. `on_table`, where given, is called before a table is read.
 std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<ClusterSpec>& clusters,
                                    const std::function<void(const std::string& path)>& on_table = nullptr);
 

@@ -87,7 +87,7 @@ int Run(const Arguments& arguments, const Context& context) {
     if (!path.empty()) CheckCanWrite(path);
   }
   const std::vector<FittedCurve> curves =
-      Calibrate(arguments.data, Clusters(arguments), [](const std::string& path) { spdlog::info("fitting {}", path); });
+      Calibrate(arguments.data, Clusters(arguments), [](const std::string& path) { spdlog::info("reading {}", path); });
   if (!arguments.csv.empty()) WriteFileAtomically(arguments.csv, CalibrationCsv(curves));
   if (!arguments.html.empty()) WriteFileAtomically(arguments.html, CalibrationHtml(curves));
   if (context.json) {
