@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "env/analytical/decode_attention_time.h"
@@ -92,7 +94,13 @@ TEST(FamiliesTest, PrefillAttention) {
       }
     }
   }
-  ExpectPredicted(CalibratePrefillAttention(csv.Table(), H100().device), {"bfloat16/bfloat16", "bfloat16/fp8"});
+  const std::vector<FittedCurve> curves = CalibratePrefillAttention(csv.Table(), H100().device);
+  ExpectPredicted(curves, {"bfloat16/bfloat16", "bfloat16/fp8"});
+  for (const FittedCurve& curve : curves) {
+    const std::map<std::string, double> fitted(curve.parameters.begin(), curve.parameters.end());
+    EXPECT_NEAR(fitted.at("peak_fraction") / truth.peak_fraction, 1, 0.05) << curve.type;
+    EXPECT_NEAR(fitted.at("cache_weight") / truth.cache_weight, 1, 0.05) << "other bytes of the cache: " << curve.type;
+  }
 }
 
 TEST(FamiliesTest, DecodeAttention) {
