@@ -8,7 +8,7 @@ if [ $# -ne 1 ]; then
 fi
 program=$(realpath "$1")
 cd "$(dirname "$0")/.."
-if ! "$program" list searchers | grep -q '^ppo '; then
+if ! "$program" list searchers | grep '^ppo ' >/dev/null; then
   echo "$program is built without the agents: the schema of search files would lack ppo" >&2
   exit 2
 fi

@@ -3,9 +3,11 @@
 #include <array>
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
+#include "src/embedded_text.h"
 #include "src/json/json_text.h"
 #include "src/spec_fields.h"
 
@@ -70,7 +72,15 @@ void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) 
 }
 
 ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
-  ClusterSpec cluster = json::ReadJson<ClusterSpec>(json::ParseText(text, place), place);
+  const nlohmann::json document = json::ParseText(text, place);
+  // Read twice: what the curves are by default follows from the rest of the device.
+  ClusterSpec cluster = json::ReadJson<ClusterSpec>(document, place);
+  internal::CheckCluster(cluster, place);
+  const std::string_view reference = internal::ReferenceCluster();
+  const DeviceSpec measured = json::ReadJson<ClusterSpec>(json::ParseText(reference, "h100-sxm"), "h100-sxm").device;
+  ClusterSpec defaults;
+  defaults.device.curves = ScaledCurves(measured, cluster.device);
+  cluster = json::ReadJson<ClusterSpec>(document, place, std::move(defaults));
   if (num_devices) {
     if (*num_devices < 1 || *num_devices > kMaxDevices) {
       throw SpecError("--devices", "found " + std::to_string(*num_devices) + ", expected an integer in [1, " +

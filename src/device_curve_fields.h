@@ -5,9 +5,11 @@
 
 #include "shardscout/device_curves.h"
 #include "src/json/field.h"
-#include "src/spec_fields.h"
 
 namespace shardscout {
+
+/// The least fraction of a spec: what divides by one stays a number.
+inline constexpr double kLeastFraction = 1e-6;
 
 constexpr json::Field CurveShare(std::string_view doc) { return {.doc = doc, .min = kLeastFraction, .max = 1}; }
 constexpr json::Field OptionalShare(std::string_view doc) { return {.doc = doc, .min = 0, .max = 1}; }
@@ -198,6 +200,8 @@ void VisitFields(V& visit, EngineAllReduceCurve& curve) {
         CurveTime("Where ranks add a part each and gather, seconds; 0: no such kernel."));
   visit("two_shot_peer_s", curve.two_shot_peer_s, CurveTime("Of each peer, seconds."));
   visit("two_shot_link_fraction", curve.two_shot_link_fraction, OptionalShare("Of the link's bandwidth."));
+  visit("buffer_bytes", curve.buffer_bytes,
+        {.doc = "Of the engine's buffers, bytes: larger messages are NCCL's.", .min = 0, .max = 1e15});
   visit("host_s", curve.host_s, CurveTime("Of a launch outside a replayed graph, at least, seconds; 0: replayed."));
   visit("copy_link_ratio", curve.copy_link_ratio,
         {.doc = "The link's bandwidths at which it copies into its buffers and out; 0: no copies.",
@@ -247,6 +251,38 @@ template <class V>
 void VisitFields(V& visit, StreamCurve& curve) {
   visit("launch_s", curve.launch_s, CurveTime("Of the kernel, seconds."));
   visit("hbm_fraction", curve.hbm_fraction, CurveShare("Fraction of the memory bandwidth."));
+}
+
+template <class V>
+void VisitFields(V& visit, DeviceCurves& curves) {
+  visit("source", curves.source, {.doc = "What they were fitted to."});
+  visit("gemm_bf16", curves.gemm_bf16, {.doc = "Matrix products in bf16, fp16 and fp32."});
+  visit("gemm_fp8", curves.gemm_fp8, {.doc = "In fp8, one scale a matrix."});
+  visit("gemm_fp8_block", curves.gemm_fp8_block, {.doc = "In fp8, scales of blocks."});
+  visit("gemm_int8", curves.gemm_int8, {.doc = "In int8, weights and activations."});
+  visit("gemm_int8_weights", curves.gemm_int8_weights, {.doc = "In bf16, weights in int8 or fp8."});
+  visit("gemm_int4_weights", curves.gemm_int4_weights, {.doc = "In bf16, weights in 4 bits."});
+  visit("prefill_bf16", curves.prefill_bf16, {.doc = "Attention of whole sequences."});
+  visit("prefill_fp8_cache", curves.prefill_fp8_cache, {.doc = "With an fp8 cache."});
+  visit("mla_prefill_bf16", curves.mla_prefill_bf16, {.doc = "Of heads that multi-latent attention projects up."});
+  visit("mla_prefill_fp8_cache", curves.mla_prefill_fp8_cache, {.doc = "With an fp8 cache."});
+  visit("head_decode_bf16", curves.head_decode_bf16,
+        {.doc = "Attention of one new token a request, a tile for each query head."});
+  visit("head_decode_fp8_cache", curves.head_decode_fp8_cache, {.doc = "With an fp8 cache."});
+  visit("group_decode", curves.group_decode, {.doc = "A tile for each KV head."});
+  visit("group_decode_fp8_cache", curves.group_decode_fp8_cache, {.doc = "With an fp8 cache and matrix units for it."});
+  visit("mla_decode_bf16", curves.mla_decode_bf16,
+        {.doc = "Absorbed multi-latent attention of one new token a request."});
+  visit("mla_decode_fp8_cache", curves.mla_decode_fp8_cache, {.doc = "With an fp8 cache."});
+  visit("experts_bf16", curves.experts_bf16, {.doc = "The experts of a mixture in bf16."});
+  visit("experts_fp8", curves.experts_fp8, {.doc = "In fp8 or int8, one scale a matrix."});
+  visit("experts_fp8_block", curves.experts_fp8_block, {.doc = "In fp8, scales of blocks."});
+  visit("experts_4bit_weights", curves.experts_4bit_weights, {.doc = "In bf16, weights in 4 bits."});
+  visit("norm", curves.norm, {.doc = "Norms."});
+  visit("rotary", curves.rotary, {.doc = "Rotary embedding with a norm of heads or latents."});
+  visit("activation", curves.activation, {.doc = "Activations, and what else works element by element."});
+  visit("add", curves.add, {.doc = "Additions."});
+  visit("embedding", curves.embedding, {.doc = "Look-up of embeddings."});
 }
 
 }  // namespace shardscout

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
+#include "src/json/format.h"
 #include "src/json/json_text.h"
 #include "src/plan_fields.h"
 
@@ -13,45 +13,6 @@ namespace shardscout {
 namespace {
 
 using nlohmann::ordered_json;
-
-// ---- Text: nested values on their own lines, flat lists and table rows on one ----
-
-bool IsFlat(const ordered_json& value) {
-  return std::none_of(value.begin(), value.end(), [](const ordered_json& element) { return element.is_structured(); });
-}
-
-void WriteScalar(const ordered_json& value, std::string& out) {
-  if (!value.is_number_float()) {
-    out += value.dump();
-    return;
-  }
-  char buffer[32];
-  const auto [end, error] = std::to_chars(std::begin(buffer), std::end(buffer), value.get<double>());
-  SHARDSCOUT_CHECK(error == std::errc());
-  out.append(std::begin(buffer), end);
-}
-
-/// `in_list`: an object that is an element of a list is a row of a table, and stays on one line if it is flat.
-void WriteText(const ordered_json& value, std::size_t indent, bool in_list, std::string& out) {
-  if (!value.is_structured()) {
-    WriteScalar(value, out);
-    return;
-  }
-  const bool is_object = value.is_object();
-  const bool one_line = value.empty() || (IsFlat(value) && (in_list || !is_object));
-  const std::string line = one_line ? std::string(" ") : "\n" + std::string(indent + 2, ' ');
-  out += is_object ? '{' : '[';
-  bool first = true;
-  for (const auto& item : value.items()) {
-    if (!first) out += ',';
-    if (!first || !one_line) out += line;
-    first = false;
-    if (is_object) out += ordered_json(item.key()).dump() + ": ";
-    WriteText(item.value(), indent + 2, !is_object, out);
-  }
-  if (!one_line) out += "\n" + std::string(indent, ' ');
-  out += is_object ? '}' : ']';
-}
 
 // ---- Tables ----
 
@@ -141,9 +102,7 @@ std::string ToJson(const Plan& plan) {
   out["certificate"] = plan.certificate ? json::WriteJson(*plan.certificate) : ordered_json(nullptr);
   out["search"] = json::WriteJson(plan.search);
   out["search"]["configuration"] = ordered_json::parse(plan.search.configuration_json);
-  std::string text;
-  WriteText(out, 0, false, text);
-  return text + "\n";
+  return json::FormatDocument(out) + "\n";
 }
 
 std::string ToJson(const Breakdown& breakdown, int indent) { return json::WriteJson(breakdown).dump(indent); }

@@ -9,6 +9,7 @@
 
 #include "shardscout/cluster_spec.h"
 #include "shardscout/workload_spec.h"
+#include "src/device_curve_fields.h"
 #include "src/json/fields.h"
 
 namespace shardscout {
@@ -23,8 +24,7 @@ constexpr json::Field NeededSize(std::string_view doc) {
   return {.doc = doc, .min = 0, .max = kMaxCount, .required = true};
 }
 
-/// The least fraction and time, and (as 1) the least rate and memory, of a spec: what divides by them stays a number.
-inline constexpr double kLeastFraction = 1e-6;
+/// The least time, and (as 1) the least rate and memory, of a spec: what divides by them stays a number.
 inline constexpr double kLeastSeconds = 1e-9;
 inline constexpr double kMostSeconds = 1e9;
 
@@ -44,26 +44,6 @@ inline constexpr std::array<WorkloadKind, 3> EnumValues(WorkloadKind) {
 inline constexpr std::array<Objective, 4> EnumValues(Objective) {
   return {Objective::kThroughputPerDevice, Objective::kLatency, Objective::kCostPerMillionTokens,
           Objective::kEnergyPerToken};
-}
-
-template <class V>
-void VisitFields(V& visit, DeviceEfficiency& efficiency) {
-  visit("num_compute_units", efficiency.num_compute_units,
-        {.doc = "Streaming multiprocessors; the waves of a matrix product are counted in them.",
-         .min = 1,
-         .max = kMaxCount});
-  visit("gemm_tile_m", efficiency.gemm_tile_m,
-        {.doc = "Rows of an output tile of a matrix product.", .min = 16, .max = 65536});
-  visit("gemm_tile_n", efficiency.gemm_tile_n,
-        {.doc = "Columns of an output tile of a matrix product.", .min = 16, .max = 65536});
-  visit("gemm_peak_fraction", efficiency.gemm_peak_fraction,
-        {.doc = "Fraction of the dense peak that a large matrix product sustains.", .min = kLeastFraction, .max = 1});
-  visit("attention_peak_fraction", efficiency.attention_peak_fraction,
-        {.doc = "Fraction of the dense peak that the attention core sustains.", .min = kLeastFraction, .max = 1});
-  visit("hbm_peak_fraction", efficiency.hbm_peak_fraction,
-        {.doc = "Fraction of the memory bandwidth that a streaming kernel sustains.", .min = kLeastFraction, .max = 1});
-  visit("hbm_latency_s", efficiency.hbm_latency_s,
-        {.doc = "Ramp of a memory-bound kernel, added to its transfer time, seconds.", .min = 0, .max = 1});
 }
 
 /// DeviceSpec::peak_flop_per_s as a JSON object keyed by data type.
@@ -93,8 +73,10 @@ void VisitFields(V& visit, DeviceSpec& device) {
         {.doc = "Memory bandwidth of one device, bytes/s.", .min = 1, .max = 1e18, .required = true});
   visit("l2_cache_bytes", device.l2_cache_bytes,
         {.doc = "Last-level cache of one device, bytes.", .min = 0, .max = 1e15});
-  visit("kernel_launch_s", device.kernel_launch_s,
-        {.doc = "Added to every kernel inside a replayed graph, seconds.", .min = 0, .max = 1});
+  visit("num_compute_units", device.num_compute_units,
+        {.doc = "Streaming multiprocessors, or what works on one tile of a kernel at a time.",
+         .min = 1,
+         .max = kMaxCount});
   visit(
       "reserved_bytes", device.reserved_bytes,
       {.doc = "Memory taken by the runtime, the collective library and fragmentation, bytes.", .min = 0, .max = 1e18});
@@ -102,7 +84,10 @@ void VisitFields(V& visit, DeviceSpec& device) {
         {.doc = "Power of one device, watts; prices the energy per token.", .min = 0, .max = 1e6});
   visit("price_usd_per_hour", device.price_usd_per_hour,
         {.doc = "Rent of one device, USD per hour; prices the tokens.", .min = 0, .max = 1e6});
-  visit("efficiency", device.efficiency, {.doc = "How well the device reaches its peaks."});
+  visit(
+      "curves", device.curves,
+      {.doc = "How well its kernels reach the peaks, as `shardscout calibrate` fits it; what is left out is an H100's, "
+              "scaled."});
 }
 
 template <class V>
@@ -133,6 +118,11 @@ void VisitFields(V& visit, NetworkTier& tier) {
          .min = 1,
          .max = 1000});
   visit("in_network_reduction", tier.in_network_reduction, {.doc = "Whether the switches add (NVLink SHARP)."});
+  visit(
+      "nccl", tier.nccl,
+      {.doc = "Innermost tier: NCCL within a node, as `shardscout calibrate` fits it; null: by NCCL's own constants."});
+  visit("engine_all_reduce", tier.engine_all_reduce,
+        {.doc = "Innermost tier: the serving engine's own all-reduce within a node; null: it has none."});
 }
 
 template <class V>

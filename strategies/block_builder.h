@@ -122,6 +122,8 @@ class BlockBuilder {
   void FillWork(Task& task) const;
   void FillMatmulWork(Task& task) const;
   void FillAttentionWork(Task& task) const;
+  void FillRouting(Work& work, double held) const;
+  void SetTypes(Work& work, WeightKind kind, FfnKind ffn) const;
   void FillIndexWork(Task& task) const;
   void StoreWeight(const Task& task);
   void Store(Weight weight);

@@ -137,15 +137,33 @@ void BlockBuilder::FillMatmulWork(Task& task) const {
       flop_rows = geometry_.FullestExpertPairs();
       w.m = flop_rows / w.count;
       flop_rows /= w.count;
+      FillRouting(w, task.weight == WeightKind::kExpertUp ? in.rows : out.rows);
       break;
     default:
       break;
   }
-  w.dtype = ProductDType(model(), kind, task.ffn);
+  SetTypes(w, kind, task.ffn);
   w.flop = 2 * flop_rows * w.k * w.n * w.count;
   w.weight_bytes = matrices * w.k * w.n * BytesPerWeight(model(), kind, task.ffn);
   w.read_bytes = in.Bytes();
   w.write_bytes = out.Bytes();
+}
+
+void BlockBuilder::SetTypes(Work& w, WeightKind kind, FfnKind ffn) const {
+  const bool quantised = IsQuantised(model(), kind, ffn);
+  w.dtype = ProductDType(model(), kind, ffn);
+  w.weight_dtype = quantised ? model().weight_dtype : model().embedding_dtype;
+  w.block_scaled = quantised && model().weight_quant_block > 0 && !model().weight_quant_grouped;
+}
+
+void BlockBuilder::FillRouting(Work& w, double held) const {
+  w.routing = {.tokens = geometry_.BlockTokens(),
+               .held = held,
+               .experts = static_cast<double>(model().moe.num_experts),
+               .experts_per_token = static_cast<double>(model().moe.num_experts_per_token),
+               .ranks = geometry_.ep,
+               .pairs = geometry_.FullestExpertPairs(),
+               .distinct = geometry_.DistinctExperts()};
 }
 
 void BlockBuilder::FillAttentionWork(Task& task) const {
@@ -162,10 +180,25 @@ void BlockBuilder::FillAttentionWork(Task& task) const {
   const auto cached = static_cast<double>(g.multi_latent ? a.kv_lora_rank + a.qk_rope_head_dim
                                                          : 2 * g.LocalKvHeads(q.features) * a.head_dim);
   w.dtype = model().residual_dtype;
+  w.attention = {.queries = q.rows,
+                 .heads = heads,
+                 .kv_heads = static_cast<double>(g.LocalKvHeads(q.features)),
+                 .qk_dim = static_cast<double>(a.QkHeadDim()),
+                 .v_dim = static_cast<double>(a.VHeadDim()),
+                 .latent = static_cast<double>(a.kv_lora_rank),
+                 .rope = static_cast<double>(g.multi_latent ? a.qk_rope_head_dim : 0),
+                 .cache = model().kv_dtype,
+                 .decode = g.phase == Phase::kDecode};
   if (g.phase == Phase::kDecode) {
     double positions = static_cast<double>(g.context + 1);
-    if (window > 0) positions = std::min(positions, window);
+    w.attention.requests = q.rows;
+    w.attention.length = positions / parts;
+    if (window > 0) {
+      positions = std::min(positions, window);
+      w.attention.window = window / parts;
+    }
     positions /= parts;
+    if (g.multi_latent) w.attention.length = positions;
     const auto head_flop =
         static_cast<double>(g.multi_latent ? 2 * a.kv_lora_rank + a.qk_rope_head_dim : 2 * a.head_dim);
     w.flop = 2 * q.rows * heads * positions * head_flop;
@@ -188,6 +221,11 @@ void BlockBuilder::FillAttentionWork(Task& task) const {
     const auto absorbed_flop = static_cast<double>(2 * a.kv_lora_rank + a.qk_rope_head_dim);
     w.flop = 2 * requests * heads * std::min(seen_pairs * absorbed_flop, all_pairs * head_flop);
   }
+  w.attention.requests = requests;
+  w.attention.length = n;
+  if (!a.HasIndexer()) w.attention.window = bounded ? window : 0;
+  const double whole_pairs = a.HasIndexer() ? all_pairs : seen_pairs;
+  w.attention.share = w.flop / (2 * requests * heads * whole_pairs * head_flop);
   const double kv_bytes = task.input2 == kNoValue ? 0 : ValueOf(task.input2).Bytes();
   w.read_bytes = q.Bytes() + kv_bytes;
   w.write_bytes = out.Bytes() + requests * n / parts * cached * kv_element;
@@ -240,6 +278,27 @@ void BlockBuilder::FillWork(Task& task) const {
       return;
     case TaskKind::kAdd:
       w.kernels = 0;  // fused into the norm that follows; its bytes are moved all the same
+      break;
+    case TaskKind::kRotary:
+      // Attention's own kernels rotate; a norm of heads or latents is a kernel before them.
+      if (!model().attention.qk_norm && !model().attention.whole_qk_norm && !geometry_.multi_latent) {
+        w.kernels = 0;
+        return;
+      }
+      if (ValueOf(task.input).kind == TensorKind::kQuery) {
+        w.read_bytes = bytes(task.input2);
+        w.write_bytes = bytes(task.output2);
+        return;
+      }
+      break;
+    case TaskKind::kRoute:
+      w.kernels = 0;  // the first of the experts' kernels
+      break;
+    case TaskKind::kActivation:
+      if (task.ffn != FfnKind::kExpert) break;
+      w.kernels = 0;  // one of the experts' kernels
+      SetTypes(w, WeightKind::kExpertDown, task.ffn);
+      FillRouting(w, 0);
       break;
     default:
       break;

@@ -72,7 +72,6 @@ inline ClusterSpec SmallCluster(std::int64_t devices, std::int64_t per_node = 8)
   c.device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp8)] = 1978e12;
   c.device.hbm_bytes = 80.0 * (1 << 30);
   c.device.hbm_bytes_per_s = 3.35e12;
-  c.device.kernel_launch_s = 2e-6;
   c.device.power_w = 700;
   c.device.price_usd_per_hour = 2;
   c.tiers = {{.name = "nvlink",

@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "env/analytical/operator_time.h"
+
 namespace shardscout::baselines::exact {
 namespace {
 
@@ -315,10 +317,8 @@ env::BlockCost MenuMaker::UnsplitStageDense(const Shape& shape, const Setting& s
     cost.weight_bytes = std::max(cost.weight_bytes, bytes);
     for (const Task& task : block.tasks) {
       if (task.kind == TaskKind::kCollective) continue;
-      // Without its shape: the price of a shape has steps, the work itself only grows with the stage.
-      Task shapeless = task;
-      shapeless.work.m = 0;
-      Add(cost, task, phase, OperatorTime(problem().cluster().device, shapeless));
+      // The price of a shape has steps, the work itself only grows with the stage.
+      Add(cost, task, phase, shardscout::internal::FloorOf(problem().cluster().device, task).Seconds(task.work));
     }
   }
   return cost;

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "shardscout/collective_time.h"
+#include "env/analytical/collective_floor.h"
+#include "env/analytical/operator_time.h"
 
 namespace shardscout::baselines::exact {
 
@@ -11,36 +12,26 @@ double TaskLine::Seconds(double rows) const {
 }
 
 TaskLine LineOfFlop(const DeviceSpec& device, const Task& task, double rows) {
-  const Work& work = task.work;
-  TaskLine line{.launch_s = work.kernels * device.kernel_launch_s};
-  if (work.flop > 0) {
-    const DeviceEfficiency& efficiency = device.efficiency;
-    const double fraction =
-        task.kind == TaskKind::kAttention ? efficiency.attention_peak_fraction : efficiency.gemm_peak_fraction;
-    line.compute_s_per_row = work.flop / (fraction * device.PeakFlopPerS(work.dtype)) / rows;
-  }
-  return line;
+  const shardscout::internal::OperatorFloor floor = shardscout::internal::FloorOf(device, task);
+  return {.compute_s_per_row = floor.FlopSeconds(task.work) / rows, .launch_s = floor.fixed_s};
 }
 
 TaskLine LineOfKernel(const DeviceSpec& device, const Task& task, double rows) {
   const Work& work = task.work;
-  const double bytes_per_s = device.efficiency.hbm_peak_fraction * device.hbm_bytes_per_s;
+  const double bytes_per_s = shardscout::internal::FloorOf(device, task).bytes_per_s;
   TaskLine line = LineOfFlop(device, task, rows);
   line.memory_s_per_row = (work.read_bytes + work.write_bytes) / bytes_per_s / rows;
-  line.memory_s = work.kernels * device.efficiency.hbm_latency_s + work.weight_bytes / bytes_per_s;
+  line.memory_s = work.weight_bytes / bytes_per_s;
   return line;
 }
 
 TaskLine LineOfCollective(const ClusterSpec& cluster, const Task& task, double rows, env::SpanCache& spans) {
-  constexpr double kNoBytes = 1e-6;
-  constexpr double kManyBytes = 1e18;
   TaskLine line;
   for (const GroupSpan& span : env::SpansOfTask(task, spans)) {
-    const std::vector<GroupSpan> alone(1, span);
-    const double s_per_byte = CollectiveTime(cluster, task.collective, kManyBytes, alone) / kManyBytes;
-    const double s_per_row = s_per_byte * task.payload_bytes / rows;
+    const shardscout::internal::CollectiveFloor floor = shardscout::internal::FloorOf(cluster, task.collective, span);
+    const double s_per_row = floor.s_per_byte * task.payload_bytes / rows;
     if (s_per_row <= line.memory_s_per_row) continue;
-    line = {.memory_s_per_row = s_per_row, .memory_s = CollectiveTime(cluster, task.collective, kNoBytes, alone)};
+    line = {.memory_s_per_row = s_per_row, .memory_s = floor.fixed_s};
   }
   return line;
 }

@@ -1,12 +1,16 @@
-// Prices of collectives: the fastest algorithm of env/analytical/nccl_model.h on each span, the slowest span of all.
+// Prices of collectives on each span, the slowest span of all: within a node that was measured by its fitted curves
+// (fabric_collective_time.h), elsewhere the fastest algorithm of nccl_model.h.
 
 #include "shardscout/collective_time.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <vector>
 
+#include "env/analytical/collective_floor.h"
+#include "env/analytical/fabric_collective_time.h"
 #include "env/analytical/nccl_model.h"
 #include "shardscout/error.h"
 
@@ -37,8 +41,27 @@ double BestOf(const GroupShape& shape, Collective collective, double bytes) {
   return std::min(best, internal::HierarchicalTime(shape, collective, bytes));
 }
 
+/// Whether the measurements of the innermost tier say what a group takes: it lies in one domain, and is no larger than
+/// a node, which is what was measured.
+bool IsMeasured(const ClusterSpec& cluster, Collective collective, const GroupSpan& span) {
+  return cluster.tiers.front().nccl && span.outermost_tier == 0 && span.size <= cluster.devices_per_node &&
+         collective != Collective::kSendRecv && collective != Collective::kNone;
+}
+
+double MeasuredTime(const ClusterSpec& cluster, Collective collective, double bytes, const GroupSpan& span) {
+  const NetworkTier& tier = cluster.tiers.front();
+  const internal::FabricGroup group{.ranks = static_cast<double>(span.size),
+                                    .link_bytes_per_s = tier.bytes_per_s / tier.oversubscription,
+                                    .adds = tier.in_network_reduction};
+  const double nccl_s = internal::FabricCollectiveTime(*tier.nccl, group, collective, bytes);
+  if (collective != Collective::kAllReduce || !tier.engine_all_reduce) return nccl_s;
+  const auto limit_bytes = static_cast<double>(tier.engine_all_reduce->buffer_bytes);
+  return internal::EngineAllReduceTime(*tier.engine_all_reduce, group, bytes, limit_bytes, nccl_s);
+}
+
 double TimeOnSpan(const ClusterSpec& cluster, Collective collective, double bytes, const GroupSpan& span) {
   if (span.size <= 1) return 0;
+  if (IsMeasured(cluster, collective, span)) return MeasuredTime(cluster, collective, bytes, span);
   const GroupShape shape = internal::ShapeOf(cluster, span);
   switch (collective) {
     case Collective::kNone:
@@ -56,6 +79,25 @@ double TimeOnSpan(const ClusterSpec& cluster, Collective collective, double byte
 }
 
 }  // namespace
+
+internal::CollectiveFloor internal::FloorOf(const ClusterSpec& cluster, Collective collective, const GroupSpan& span) {
+  constexpr double kNoBytes = 1e-6;
+  constexpr double kManyBytes = 1e18;
+  CollectiveFloor floor{.fixed_s = TimeOnSpan(cluster, collective, kNoBytes, span),
+                        .s_per_byte = TimeOnSpan(cluster, collective, kManyBytes, span) / kManyBytes};
+  const std::optional<EngineAllReduceCurve>& engine = cluster.tiers.front().engine_all_reduce;
+  if (engine && collective == Collective::kAllReduce && IsMeasured(cluster, collective, span)) {
+    // The engine's kernels take small messages only.
+    const double link = cluster.tiers.front().bytes_per_s / cluster.tiers.front().oversubscription;
+    const double peers = static_cast<double>(span.size - 1);
+    floor.s_per_byte = std::min(floor.s_per_byte, peers / (engine->one_shot_link_fraction * link));
+    if (engine->two_shot_base_s > 0) {
+      const double part = 1 / static_cast<double>(span.size);
+      floor.s_per_byte = std::min(floor.s_per_byte, peers * 2 * part / (engine->two_shot_link_fraction * link));
+    }
+  }
+  return floor;
+}
 
 double CollectiveTime(const ClusterSpec& cluster, Collective collective, double payload_bytes,
                       const std::vector<GroupSpan>& spans) {

@@ -89,15 +89,20 @@ ExpertLoads DealtLoads(const Routing& routing) {
 }
 
 ExpertLoads EvenLoads(const Routing& routing) {
+  const double local = routing.LocalExperts();
   const double mean = routing.tokens * routing.topk / routing.experts;
-  const double hit = 1 - std::exp(-mean);
+  return EvenLoads(local, local * (1 - std::exp(-mean)), local * mean);
+}
+
+ExpertLoads EvenLoads(double local, double distinct, double rows) {
   ExpertLoads loads;
-  loads.distinct = routing.LocalExperts() * hit;
-  loads.rows = routing.LocalExperts() * mean;
-  const double off = kOff * std::sqrt(mean);
-  loads.Add(loads.distinct * 0.25, std::max(1.0, mean / hit - off));
-  loads.Add(loads.distinct * 0.5, std::max(1.0, mean / hit));
-  loads.Add(loads.distinct * 0.25, std::max(1.0, mean / hit + off));
+  loads.distinct = distinct;
+  loads.rows = rows;
+  const double mean = rows / distinct;
+  const double off = kOff * std::sqrt(rows / local);
+  loads.Add(distinct * 0.25, std::max(1.0, mean - off));
+  loads.Add(distinct * 0.5, std::max(1.0, mean));
+  loads.Add(distinct * 0.25, std::max(1.0, mean + off));
   return loads;
 }
 

@@ -34,6 +34,8 @@ ExpertLoads DealtLoads(const Routing& routing);
 /// Independent and even: in expectation of the mean rank, experts hit and their mean load; in three classes, the middle
 /// half at the mean and the others 1.5 standard deviations off.
 ExpertLoads EvenLoads(const Routing& routing);
+/// The same of `rows` pairs over `local` experts, of which `distinct` get any.
+ExpertLoads EvenLoads(double local, double distinct, double rows);
 
 /// The busiest rank's, where experts' popularity is drawn from a truncated power law with `exponent` (1 excluded), as
 /// in AIConfigurator's "power_law" tables: on [1, 0.8 tokens] where there are more pairs than experts, else on [0.01,

@@ -72,41 +72,56 @@ double ProductTime(const MoeCurve& curve, const DeviceRates& rates, const MoeSha
 
 double UpColumns(const MoeShape& shape) { return (shape.gated ? 2 : 1) * shape.inter; }
 
+Tile TileOf(const MoeShape& shape, double columns, double units) {
+  switch (shape.kernel) {
+    case MoeKernel::kLibrary:
+      return LibraryTile(TunedLoads(shape), columns, units);
+    case MoeKernel::kBlockScaled:
+      return BlockScaledTile(shape.routing);
+    case MoeKernel::kTriton:
+      return TritonTile(shape.routing);
+  }
+  return {};
+}
+
+double QuantiseTime(const MoeCurve& curve, const DeviceRates& rates, double elements) {
+  return curve.quantise_elements_per_s > 0 ? elements / (rates.units * curve.quantise_elements_per_s) : 0;
+}
+
 }  // namespace
 
-double MoeTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads) {
+double ExpertUpTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads,
+                    double columns, double depth) {
   const Routing& routing = shape.routing;
+  const double tokens = shape.HeldTokens();
+  const double fixed_s = curve.launch_s + (tokens >= kLargeBatch ? curve.large_launch_s : 0) +
+                         (routing.topk > kWideRouting ? curve.wide_routing_s : 0) + curve.expert_s * routing.experts +
+                         curve.pair_s * tokens * routing.topk;
+  const double permuted_bytes =
+      std::min(tokens, loads.rows) * depth * kOutputBytes + loads.rows * depth * shape.activation_bytes;
+  return fixed_s + permuted_bytes / (curve.permute_hbm_fraction * rates.hbm_bytes_per_s) +
+         QuantiseTime(curve, rates, loads.rows * depth) +
+         ProductTime(curve, rates, shape, loads, TileOf(shape, columns, rates.units), columns, depth);
+}
+
+double ExpertActivationTime(const MoeCurve& curve, const DeviceRates& rates, double bytes) {
+  return bytes / (curve.activation_hbm_fraction * rates.hbm_bytes_per_s);
+}
+
+double ExpertDownTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads,
+                      double columns, double depth) {
+  const double summed_bytes = (shape.HeldTokens() + loads.rows) * columns * kOutputBytes;
+  return summed_bytes / (curve.sum_hbm_fraction * rates.hbm_bytes_per_s) +
+         QuantiseTime(curve, rates, loads.rows * depth) +
+         ProductTime(curve, rates, shape, loads, TileOf(shape, columns, rates.units), columns, depth);
+}
+
+double MoeTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads) {
   const double up_columns = UpColumns(shape);
-  Tile up{}, down{};
-  switch (shape.kernel) {
-    case MoeKernel::kLibrary: {
-      const ExpertLoads tuned = TunedLoads(shape);
-      up = LibraryTile(tuned, up_columns, rates.units);
-      down = LibraryTile(tuned, shape.hidden, rates.units);
-      break;
-    }
-    case MoeKernel::kBlockScaled:
-      up = down = BlockScaledTile(routing);
-      break;
-    case MoeKernel::kTriton:
-      up = down = TritonTile(routing);
-      break;
-  }
-  const auto streamed_s = [&](double bytes, double fraction) { return bytes / (fraction * rates.hbm_bytes_per_s); };
-  double time_s = curve.launch_s + (routing.tokens >= kLargeBatch ? curve.large_launch_s : 0) +
-                  (routing.topk > kWideRouting ? curve.wide_routing_s : 0) + curve.expert_s * routing.experts +
-                  curve.pair_s * routing.tokens * routing.topk;
-  time_s += streamed_s(std::min(routing.tokens, loads.rows) * shape.hidden * kOutputBytes +
-                           loads.rows * shape.hidden * shape.activation_bytes,
-                       curve.permute_hbm_fraction);
-  time_s += streamed_s(loads.rows * (up_columns * kOutputBytes + shape.inter * shape.activation_bytes),
-                       curve.activation_hbm_fraction);
-  time_s += streamed_s((routing.tokens + loads.rows) * shape.hidden * kOutputBytes, curve.sum_hbm_fraction);
-  if (curve.quantise_elements_per_s > 0) {
-    time_s += loads.rows * (shape.hidden + shape.inter) / (rates.units * curve.quantise_elements_per_s);
-  }
-  return time_s + ProductTime(curve, rates, shape, loads, up, up_columns, shape.hidden) +
-         ProductTime(curve, rates, shape, loads, down, shape.hidden, shape.inter);
+  const double activation_bytes = loads.rows * (up_columns * kOutputBytes + shape.inter * shape.activation_bytes);
+  return ExpertUpTime(curve, rates, shape, loads, up_columns, shape.hidden) +
+         ExpertActivationTime(curve, rates, activation_bytes) +
+         ExpertDownTime(curve, rates, shape, loads, shape.hidden, shape.inter);
 }
 
 double MoeRoofline(const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads) {

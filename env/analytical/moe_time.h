@@ -8,11 +8,11 @@
 
 /// Time of the experts of one rank: a fused layer of two grouped products with what lies around them.
 ///
-///   up     = permute + product(columns of gate and up, hidden) + activation
+///   up     = fixed + permute + product(columns of gate and up, hidden)
 ///   down   = product(hidden, inter) + weighted sum
 ///   fixed  = launch_s + (tokens >= 256: large_launch_s) + (topk > 16: wide_routing_s) + experts expert_s
-///            + tokens topk pair_s
-///   time   = fixed + up + down
+///            + tokens topk pair_s,      tokens: those that the rank holds
+///   time   = up + activation + down
 ///
 ///   product(N, K), tiles of tm tokens and tw columns on U units:
 ///     waves   = max(1, tiles(tm) ceil(N / tw) / U + 1/2), tiles(tm) = sum over experts of ceil(rows / tm)
@@ -38,15 +38,25 @@ enum class MoeKernel : std::uint8_t { kLibrary, kBlockScaled, kTriton };
 
 struct MoeShape {
   Routing routing;
+  double held_tokens = 0;  ///< Of routing.tokens, those that lie on the rank (an exchange sends it a part); 0: all.
   double hidden = 1;
   double inter = 1;  ///< Of the rank's part of an expert.
   bool gated = true;
   double weight_bytes = 2;      ///< Of a weight, scales included.
   double activation_bytes = 2;  ///< Of an activation inside the products.
   MoeKernel kernel = MoeKernel::kLibrary;
+  double HeldTokens() const { return held_tokens > 0 ? held_tokens : routing.tokens; }
 };
 
-/// Seconds. `rates.peak_flop_per_s` is that of the type that the products compute in.
+/// Seconds of the layer's parts; `columns` and `depth` of a product as a rank has them. `rates.peak_flop_per_s` is that
+/// of the type that the products compute in.
+double ExpertUpTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads,
+                    double columns, double depth);
+double ExpertActivationTime(const MoeCurve& curve, const DeviceRates& rates, double bytes);
+double ExpertDownTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads,
+                      double columns, double depth);
+
+/// Seconds of the whole layer.
 double MoeTime(const MoeCurve& curve, const DeviceRates& rates, const MoeShape& shape, const ExpertLoads& loads);
 
 /// The larger of FLOP / peak and bytes / bandwidth.

@@ -1,60 +1,229 @@
 #include "env/analytical/operator_time.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdint>
 
+#include "env/analytical/decode_attention_time.h"
+#include "env/analytical/gemm_time.h"
+#include "env/analytical/mla_decode_time.h"
+#include "env/analytical/moe_time.h"
+#include "env/analytical/prefill_attention_time.h"
 #include "shardscout/collective_time.h"
 
 namespace shardscout {
 namespace internal {
 namespace {
 
-constexpr double kSmallestTileM = 16;  // Rows of the least tensor-core tile.
-constexpr double kLeastSplitK = 256;   // Of k that a split leaves to a unit.
-constexpr double kIdlePaid = 0.3;      // Of the units that a last wave leaves idle; see the header.
-constexpr double kMostIdle = 4;        // Times the even share: the idle units that a split of k still pays for.
+bool IsProduct(TaskKind kind) {
+  return kind == TaskKind::kMatmul || kind == TaskKind::kUpProject || kind == TaskKind::kAbsorbKey ||
+         kind == TaskKind::kValueProject;
+}
+
+bool OfExperts(const Task& task) { return task.work.routing.tokens > 0; }
+
+/// What products compute in: activations whose type has no units are widened.
+DType ComputeType(const DeviceSpec& device, DType inputs) {
+  const bool eight_bits = inputs == DType::kFp8 || inputs == DType::kInt8;
+  return eight_bits && device.peak_flop_per_s[static_cast<std::size_t>(inputs)] <= 0 ? DType::kBf16 : inputs;
+}
+
+const GemmCurve& GemmCurveOf(const DeviceSpec& device, const Work& work) {
+  const DeviceCurves& curves = device.curves;
+  const DType compute = ComputeType(device, work.dtype);
+  if (compute == DType::kFp8) return work.block_scaled ? curves.gemm_fp8_block : curves.gemm_fp8;
+  if (compute == DType::kInt8) return curves.gemm_int8;
+  const int weight_bits = BitsPerElement(work.weight_dtype);
+  if (weight_bits == 8) return curves.gemm_int8_weights;
+  return weight_bits == 4 ? curves.gemm_int4_weights : curves.gemm_bf16;
+}
+
+double GemmTimeOf(const DeviceSpec& device, const Work& work) {
+  const DType compute = ComputeType(device, work.dtype);
+  const GemmShape shape{.m = work.m,
+                        .n = work.n,
+                        .k = work.k,
+                        .count = work.count,
+                        .input_bytes = BytesPerElement(compute),
+                        .bytes = work.Bytes(),
+                        .block_scaled = compute == DType::kFp8 && work.block_scaled};
+  return GemmTime(GemmCurveOf(device, work), RatesOf(device, compute), shape);
+}
+
+const MoeCurve& MoeCurveOf(const DeviceSpec& device, const Work& work) {
+  const DeviceCurves& curves = device.curves;
+  const DType compute = ComputeType(device, work.dtype);
+  if (BitsPerElement(compute) == 8) {
+    return compute == DType::kFp8 && work.block_scaled ? curves.experts_fp8_block : curves.experts_fp8;
+  }
+  return BitsPerElement(work.weight_dtype) == 4 ? curves.experts_4bit_weights : curves.experts_bf16;
+}
+
+double ExpertTimeOf(const DeviceSpec& device, const Task& task) {
+  const Work& work = task.work;
+  const ExpertWork& routing = work.routing;
+  const MoeCurve& curve = MoeCurveOf(device, work);
+  const DType compute = ComputeType(device, work.dtype);
+  const DeviceRates rates = RatesOf(device, compute);
+  const double local = routing.experts / routing.ranks;
+  if (task.kind == TaskKind::kActivation) {
+    // Its values hold the mean rank's pairs.
+    const double mean_pairs = routing.tokens * routing.experts_per_token / routing.ranks;
+    return ExpertActivationTime(curve, rates, work.Bytes() * routing.pairs / mean_pairs);
+  }
+  MoeShape shape;
+  shape.routing = {
+      .tokens = routing.tokens, .topk = routing.experts_per_token, .experts = routing.experts, .ranks = routing.ranks};
+  shape.held_tokens = routing.held;
+  shape.weight_bytes = work.weight_bytes / (work.count * work.k * work.n);
+  shape.activation_bytes = BytesPerElement(compute);
+  if (&curve == &device.curves.experts_fp8_block) shape.kernel = MoeKernel::kBlockScaled;
+  if (&curve == &device.curves.experts_4bit_weights) shape.kernel = MoeKernel::kTriton;
+  const ExpertLoads loads = EvenLoads(local, routing.distinct, routing.pairs);
+  return task.weight == WeightKind::kExpertUp ? ExpertUpTime(curve, rates, shape, loads, work.n, work.k)
+                                              : ExpertDownTime(curve, rates, shape, loads, work.n, work.k);
+}
+
+bool HasFp8Cache(const Work& work) { return BitsPerElement(work.attention.cache) <= 8; }
+/// Attention on such a cache computes in fp8 where the device can.
+DType AttentionType(const Work& work) { return HasFp8Cache(work) ? DType::kFp8 : work.dtype; }
+
+const PrefillAttentionCurve& PrefillCurveOf(const DeviceSpec& device, const Work& work) {
+  const DeviceCurves& curves = device.curves;
+  const bool fp8 = HasFp8Cache(work);
+  if (work.attention.latent > 0) return fp8 ? curves.mla_prefill_fp8_cache : curves.mla_prefill_bf16;
+  return fp8 ? curves.prefill_fp8_cache : curves.prefill_bf16;
+}
+
+double PrefillTimeOf(const DeviceSpec& device, const Work& work) {
+  constexpr double kOutputBytes = 2;
+  const AttentionWork& a = work.attention;
+  const bool fp8 = HasFp8Cache(work);
+  const double requests = a.requests * a.share;
+  PrefillAttentionShape shape;
+  if (a.latent > 0) {
+    const LatentDims dims{.nope = a.qk_dim - a.rope, .rope = a.rope, .value = a.v_dim, .latent = a.latent};
+    shape = MlaPrefillShape(requests, a.length, a.heads, dims, fp8);
+  } else {
+    shape = GroupedPrefillShape(requests, a.length, a.heads, a.kv_heads, a.qk_dim, fp8, kOutputBytes);
+  }
+  shape.window = a.window;
+  // Where pairs are shared by keys, a rank has more queries than its share of them.
+  const double more_rows = a.queries / (requests * a.length);
+  shape.row_bytes *= more_rows;
+  shape.core_row_bytes *= more_rows;
+  return PrefillAttentionTime(PrefillCurveOf(device, work), RatesOf(device, AttentionType(work)), shape);
+}
+
+double DecodeTimeOf(const DeviceSpec& device, const Work& work) {
+  const DeviceCurves& curves = device.curves;
+  const AttentionWork& a = work.attention;
+  const bool fp8 = HasFp8Cache(work);
+  const DeviceRates rates = RatesOf(device, AttentionType(work));
+  if (a.latent > 0) {
+    const MlaDecodeShape shape{.requests = a.queries,
+                               .heads = a.heads,
+                               .length = a.length,
+                               .latent = a.latent,
+                               .rope = a.rope,
+                               .element_bytes = BytesPerElement(a.cache)};
+    return MlaDecodeTime(fp8 ? curves.mla_decode_fp8_cache : curves.mla_decode_bf16, rates, shape);
+  }
+  const DecodeAttentionShape shape{.requests = a.queries,
+                                   .heads = a.heads,
+                                   .kv_heads = a.kv_heads,
+                                   .head_dim = a.qk_dim,
+                                   .window = a.window,
+                                   .length = a.length,
+                                   .fp8 = fp8};
+  switch (ChooseDecodeKernel(shape, rates.units, HasFp8(device))) {
+    case DecodeKernel::kHead:
+      return HeadDecodeTime(fp8 ? curves.head_decode_fp8_cache : curves.head_decode_bf16, rates, shape);
+    case DecodeKernel::kGroup:
+      return GroupDecodeTime(curves.group_decode, rates, shape);
+    case DecodeKernel::kGroupFp8:
+      return GroupFp8DecodeTime(curves.group_decode_fp8_cache, rates, shape);
+  }
+  return 0;
+}
+
+const StreamCurve& StreamCurveOf(const DeviceSpec& device, TaskKind kind) {
+  const DeviceCurves& curves = device.curves;
+  switch (kind) {
+    case TaskKind::kNorm:
+    case TaskKind::kNormStatistic:
+      return curves.norm;
+    case TaskKind::kRotary:
+      return curves.rotary;
+    case TaskKind::kAdd:
+      return curves.add;
+    case TaskKind::kEmbed:
+      return curves.embedding;
+    default:
+      return curves.activation;
+  }
+}
+
+OperatorFloor AttentionFloor(const DeviceSpec& device, const Work& work) {
+  const DeviceCurves& curves = device.curves;
+  const AttentionWork& a = work.attention;
+  const bool fp8 = HasFp8Cache(work);
+  const double peak = device.PeakFlopPerS(AttentionType(work));
+  const auto floor = [&](double peak_fraction, double hbm_fraction, double fixed_s) -> OperatorFloor {
+    return {peak_fraction * peak, hbm_fraction * device.hbm_bytes_per_s, fixed_s};
+  };
+  if (!a.decode) {
+    const PrefillAttentionCurve& curve = PrefillCurveOf(device, work);
+    return floor(curve.peak_fraction, curve.hbm_fraction, curve.launch_s * curve.head_128_launch_fraction);
+  }
+  if (a.latent > 0) {
+    const MlaDecodeCurve& curve = fp8 ? curves.mla_decode_fp8_cache : curves.mla_decode_bf16;
+    return floor(curve.peak_fraction, curve.hbm_fraction, curve.launch_s);
+  }
+  // Which kernel it is depends on the shape.
+  const HeadDecodeCurve& head = fp8 ? curves.head_decode_fp8_cache : curves.head_decode_bf16;
+  const bool fp8_kernel = fp8 && HasFp8(device);
+  const double group_fraction =
+      fp8_kernel ? curves.group_decode_fp8_cache.hbm_fraction : curves.group_decode.hbm_fraction;
+  const double group_launch_s = fp8_kernel ? curves.group_decode_fp8_cache.launch_s : curves.group_decode.launch_s;
+  return floor(1, std::max(head.hbm_fraction, group_fraction), std::min(head.launch_s, group_launch_s));
+}
 
 }  // namespace
 
-double MatmulComputeTime(const DeviceSpec& device, double peak_flop_per_s, double m, double n, double k, double count,
-                         bool grouped) {
-  const DeviceEfficiency& efficiency = device.efficiency;
-  const double largest_m = static_cast<double>(efficiency.gemm_tile_m);
-  double tile_m = std::min(kSmallestTileM, largest_m);
-  while (tile_m < m && tile_m < largest_m) tile_m = std::min(2 * tile_m, largest_m);
-  const double tile_n = static_cast<double>(efficiency.gemm_tile_n);
-  const double units = static_cast<double>(efficiency.num_compute_units);
-  double rows = 1;
-  if (m > tile_m) rows = grouped ? m / tile_m + 0.5 : std::ceil(m / tile_m);
-  const double tiles = count * rows * std::ceil(n / tile_n);
-  const double x = tiles / units;
-  const double even = x >= 1 ? x : std::max(x, std::min(1.0, kLeastSplitK / k));
-  const double waves = even + kIdlePaid * ((x >= 1 ? std::ceil(x) : std::min(1.0, kMostIdle * even)) - even);
-  return waves * 2 * tile_m * tile_n * k * units / (efficiency.gemm_peak_fraction * peak_flop_per_s);
+double OperatorFloor::Seconds(const Work& work) const {
+  return std::max(FlopSeconds(work), work.Bytes() > 0 ? work.Bytes() / bytes_per_s : 0) + fixed_s;
+}
+
+OperatorFloor FloorOf(const DeviceSpec& device, const Task& task) {
+  const Work& work = task.work;
+  const double hbm = device.hbm_bytes_per_s;
+  if (IsProduct(task.kind)) {
+    const GemmCurve& curve = GemmCurveOf(device, work);
+    return {curve.peak_fraction * device.PeakFlopPerS(ComputeType(device, work.dtype)), curve.hbm_fraction * hbm,
+            curve.launch_s};
+  }
+  if (OfExperts(task)) {
+    const MoeCurve& curve = MoeCurveOf(device, work);
+    const double flop_per_s = curve.peak_fraction * device.PeakFlopPerS(ComputeType(device, work.dtype));
+    if (task.kind == TaskKind::kActivation) return {flop_per_s, curve.activation_hbm_fraction * hbm, 0};
+    const bool up = task.weight == WeightKind::kExpertUp;
+    return {flop_per_s, curve.hbm_fraction * hbm, up ? curve.launch_s + curve.expert_s * work.routing.experts : 0};
+  }
+  if (task.kind == TaskKind::kAttention) return AttentionFloor(device, work);
+  const StreamCurve& curve = StreamCurveOf(device, task.kind);
+  return {device.curves.prefill_bf16.peak_fraction * device.PeakFlopPerS(work.dtype), curve.hbm_fraction * hbm,
+          work.kernels * curve.launch_s};
 }
 
 }  // namespace internal
 
 double OperatorTime(const DeviceSpec& device, const Task& task) {
   const Work& work = task.work;
-  const DeviceEfficiency& efficiency = device.efficiency;
-  const double kernels = work.kernels;
-  const double bytes = work.read_bytes + work.weight_bytes + work.write_bytes;
-  const double memory_s =
-      kernels * efficiency.hbm_latency_s + bytes / (efficiency.hbm_peak_fraction * device.hbm_bytes_per_s);
-  double compute_s = 0;
-  if (work.flop > 0) {
-    const double peak = device.PeakFlopPerS(work.dtype);
-    const bool attention = task.kind == TaskKind::kAttention;
-    compute_s = work.flop / ((attention ? efficiency.attention_peak_fraction : efficiency.gemm_peak_fraction) * peak);
-    if (work.m > 0 && work.n > 0 && work.k > 0 && work.count > 0) {
-      const bool grouped = task.kind == TaskKind::kExpertMatmul;
-      compute_s =
-          std::max(compute_s, internal::MatmulComputeTime(device, peak, work.m, work.n, work.k, work.count, grouped));
-    }
-  }
-  return std::max(compute_s, memory_s) + kernels * device.kernel_launch_s;
+  const double floor_s = internal::FloorOf(device, task).Seconds(work);
+  if (internal::IsProduct(task.kind)) return std::max(floor_s, internal::GemmTimeOf(device, work));
+  if (internal::OfExperts(task)) return std::max(floor_s, internal::ExpertTimeOf(device, task));
+  if (task.kind != TaskKind::kAttention) return floor_s;
+  return std::max(floor_s,
+                  work.attention.decode ? internal::DecodeTimeOf(device, work) : internal::PrefillTimeOf(device, work));
 }
 
 }  // namespace shardscout

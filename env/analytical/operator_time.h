@@ -3,39 +3,38 @@
 #include "shardscout/cluster_spec.h"
 #include "shardscout/program.h"
 
-/// Time of a compute task on one device: OperatorTime (declared in shardscout/collective_time.h) and its parts.
+/// Time of a compute task on one device: OperatorTime (declared in shardscout/collective_time.h). The task's kind and
+/// types choose the kernel, its shape goes into the kernel's formula with the device's curve (DeviceCurves):
 ///
-///   time = max(compute, kernels * hbm_latency_s + bytes / (hbm_peak_fraction * hbm_bytes_per_s))
-///          + kernels * kernel_launch_s
+///   kMatmul, kUpProject, kAbsorbKey, kValueProject   gemm_time.h
+///     inputs fp8, where the device has units for it: gemm_fp8_block with scales of square blocks, else gemm_fp8; int8:
+///     gemm_int8; else by the weights' bits: gemm_bf16, gemm_int8_weights (8), gemm_int4_weights (4)
+///   kAttention, prefill       prefill_attention_time.h, `requests * share` of them (a rank of cp does a share of the
+///     tiles); decode          decode_attention_time.h, by the kernel that the library takes, or mla_decode_time.h
+///   kExpertMatmul, kActivation of experts            moe_time.h: routing, sorting and first product; activation;
+///   second
+///     product and sum. Rows are the fullest rank's, spread over its experts as even routing does (expert_loads.h)
+///   kNorm, kNormStatistic, kRotary, kActivation, kAdd, kEmbed, others (as kActivation)
+///     kernels * launch_s + bytes / (hbm_fraction * bandwidth)     (StreamCurve)
+///   kIndexSelect              2 launches and the larger of FLOP / (prefill_bf16's fraction * peak) and bytes as above
 ///
-/// bytes = read + weight + write. A task without kernels pays no latency and no launch (fused, or a view: a local slice
-/// of nothing costs 0).
+/// and no task takes less than its floor. A task without kernels is fused into another (its bytes are moved all the
+/// same), or a view, which costs nothing.
 ///
-/// compute of a matrix product (`count` of [m, k] x [k, n]), U units of peak / U each:
-///   tile_m  = least power of two >= 16 that covers m, at most gemm_tile_m;   tile_n = gemm_tile_n
-///   tiles   = count * ceil(m / tile_m) * ceil(n / tile_n)
-///   x       = tiles / U                                                      (waves)
-///   even    = x >= 1 ? x : max(x, min(1, 256 / k))                           (split-k to chunks of 256 at least)
-///   waves   = even + 0.3 * (idle - even),   idle = x >= 1 ? ceil(x) : min(1, 4 even)
-///   compute = waves * 2 tile_m tile_n k / (gemm_peak_fraction * peak / U)
-/// The library picks tile shapes and splits k, so that only a part of the units that a last wave leaves idle is paid
-/// for. 0.3 and 4 were read from AIConfigurator's H100 bf16 table, at 0.8 of the peak and 1.5 us a launch: median error
-/// 4 % where n k > 16e6, 8-13 % where n k > 1e6, 15-29 % below (launch-bound).
-/// Grouped products of experts have unequal numbers of rows, m in expectation: ceil(m / tile_m) becomes m / tile_m +
-/// 1/2 above one tile, and 1 up to one. compute of attention: flop / (attention_peak_fraction * peak). Of any other
-/// task: flop / (gemm_peak_fraction * peak), a lower bound which bytes always outweigh.
-///
-/// Monotone: never faster with more bytes, m, n, k, count, kernels or less bandwidth or peak; more units of the same
-/// rate (peak risen in proportion) are never slower. More units at the same peak are slower units, and may be.
-///
-/// Worked example (a test): H100 (132 units, 989 TFLOP/s, 0.8), 512 x 4096 x 4096: tiles 4 * 32 = 128, x = 0.970, even
-/// 0.970, waves 0.979, compute 0.979 * 2 * 128 * 128 * 4096 / 5.994e12 = 21.9 us (measured 25.2).
-///
-/// Not handled: L2 reuse, the dependence of clocks on power, latency of a k loop, attention's own waves.
+/// Monotone: never faster with less bandwidth or peak or a longer time of any curve, nor with more FLOP or bytes at an
+/// equal shape.
 namespace shardscout::internal {
 
-/// Seconds of compute, without launch. m, n, k, count > 0. `grouped`: unequal rows.
-double MatmulComputeTime(const DeviceSpec& device, double peak_flop_per_s, double m, double n, double k, double count,
-                         bool grouped);
+/// What no task of this kind and these types is faster than, whatever its shape: the rates that the kernels' formulas
+/// approach, of several kernels the best of each.
+struct OperatorFloor {
+  double flop_per_s = 0;
+  double bytes_per_s = 0;
+  double fixed_s = 0;
+  double FlopSeconds(const Work& work) const { return work.flop > 0 ? work.flop / flop_per_s : 0; }
+  /// max(flop / flop_per_s, bytes / bytes_per_s) + fixed_s.
+  double Seconds(const Work& work) const;
+};
+OperatorFloor FloorOf(const DeviceSpec& device, const Task& task);
 
 }  // namespace shardscout::internal

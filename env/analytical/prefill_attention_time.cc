@@ -8,6 +8,9 @@ namespace {
 
 constexpr double kMostKeysOfAStep = 256;
 constexpr double kHeadColumns = 128;
+constexpr double kPaddedFrom = 128;  // Columns of a head, above which the fp8 kernel pads to:
+constexpr double kPaddedTo = 256;
+constexpr double kProjected = 2;  // Bytes of a query, key or value as the projection leaves it, bf16.
 
 double KeysOfAStep(const PrefillAttentionCurve& curve, const PrefillAttentionShape& shape) {
   const double fit = static_cast<double>(curve.key_tile_bytes) / (shape.qk_dim * shape.element_bytes);
@@ -111,6 +114,41 @@ double ComputeTime(const PrefillAttentionCurve& curve, const DeviceRates& rates,
 double CausalPairs(double length, double window) {
   const double seen = window > 0 ? std::min(window, length) : length;
   return seen * (seen + 1) / 2 + (length - seen) * seen;
+}
+
+PrefillAttentionShape GroupedPrefillShape(double requests, double length, double heads, double kv_heads,
+                                          double head_dim, bool fp8, double output_bytes) {
+  const double element = fp8 ? 1 : 2;
+  const double padded = fp8 && head_dim > kPaddedFrom ? std::max(head_dim, kPaddedTo) : head_dim;
+  return {.requests = requests,
+          .length = length,
+          .heads = heads,
+          .kv_heads = kv_heads,
+          .qk_dim = padded,
+          .v_dim = padded,
+          .element_bytes = element,
+          .row_bytes = head_dim * (kProjected + 2 * element + output_bytes),
+          .kv_row_bytes = head_dim * (kProjected + element),
+          .core_row_bytes = head_dim * (element + output_bytes),
+          .core_kv_row_bytes = 2 * head_dim * element};
+}
+
+PrefillAttentionShape MlaPrefillShape(double requests, double length, double heads, const LatentDims& dims, bool fp8) {
+  const double element = fp8 ? 1 : 2;
+  const double qk = dims.nope + dims.rope;
+  const double core = (2 * qk + dims.value) * element + 2 * dims.value;
+  return {.requests = requests,
+          .length = length,
+          .heads = heads,
+          .kv_heads = 1,
+          .qk_dim = qk,
+          .v_dim = dims.value,
+          .element_bytes = element,
+          // In fp8, q, k and v are read in bf16 and written in fp8 before.
+          .row_bytes = fp8 ? core + (2 * qk + dims.value) * (kProjected + element)
+                           : (qk + dims.value + 3 * dims.rope) * kProjected,
+          .kv_row_bytes = (dims.latent + dims.rope) * (kProjected + element),
+          .core_row_bytes = core};
 }
 
 double PrefillAttentionTime(const PrefillAttentionCurve& curve, const DeviceRates& rates,

@@ -47,6 +47,16 @@ struct PrefillAttentionShape {
   double core_row_bytes = 0, core_kv_row_bytes = 0;  ///< What the attention core alone must move.
 };
 
+/// The shape of heads of `head_dim` columns; `fp8`: of the cache, and so of the products. `output_bytes`: of an output.
+PrefillAttentionShape GroupedPrefillShape(double requests, double length, double heads, double kv_heads,
+                                          double head_dim, bool fp8, double output_bytes);
+
+/// Of multi-latent attention with its heads projected up.
+struct LatentDims {
+  double nope = 128, rope = 64, value = 128, latent = 512;
+};
+PrefillAttentionShape MlaPrefillShape(double requests, double length, double heads, const LatentDims& dims, bool fp8);
+
 /// Seconds. `rates.peak_flop_per_s` is that of the type that the kernel computes in.
 double PrefillAttentionTime(const PrefillAttentionCurve& curve, const DeviceRates& rates,
                             const PrefillAttentionShape& shape);

@@ -73,6 +73,7 @@ EngineAllReduceCurve StartOf(const std::string& kernel, const std::string& place
   EngineAllReduceCurve curve;
   if (kernel == "TRTLLM") {
     curve.two_shot_base_s = curve.two_shot_peer_s = curve.two_shot_link_fraction = 0;
+    curve.buffer_bytes = 16 << 20;
   } else if (kernel == "vLLM_custom_eager") {
     curve.host_s = 20e-6;
     curve.copy_link_ratio = 3;

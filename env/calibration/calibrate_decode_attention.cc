@@ -15,11 +15,12 @@ namespace {
 
 using internal::DecodeAttentionShape;
 using internal::DecodeKernel;
+using internal::HasFp8;
 
 constexpr std::int64_t kSharedMemoryBeforeHopper = 166912;
 
 internal::DeviceRates RatesOfCache(const DeviceSpec& device, bool fp8) {
-  return RatesOf(device, fp8 ? DType::kFp8 : DType::kBf16);
+  return internal::RatesOf(device, fp8 ? DType::kFp8 : DType::kBf16);
 }
 
 template <class Curve, class TimeOf>
@@ -38,7 +39,7 @@ std::vector<FittedCurve> CalibrateDecodeAttention(const MeasurementTable& table,
                     kv_heads = table.Column("num_key_value_heads"), step = table.Column("step"),
                     latency = table.Column("latency_ms");
   const OptionalColumn head_dim(table, "head_dim"), window(table, "window_size"), cache(table, "kv_cache_dtype");
-  const auto units = static_cast<double>(device.efficiency.num_compute_units);
+  const auto units = static_cast<double>(device.num_compute_units);
   using Key = std::pair<DecodeKernel, std::string>;
   std::map<Key, Measurements<DecodeAttentionShape>> by_kernel;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {

@@ -61,7 +61,7 @@ Measurements<DeepEpCall> Collect(const MeasurementTable& table, const ClusterSpe
     call.experts = table.Number(row, experts, 1);
     call.hidden = table.Number(row, hidden, 1);
     if (!low_latency) call.sms = table.Number(row, table.Column(combine ? "combine_sms" : "dispatch_sms"), 1);
-    call.units = static_cast<double>(cluster.device.efficiency.num_compute_units);
+    call.units = static_cast<double>(cluster.device.num_compute_units);
     call.link_bytes_per_s = cluster.tiers.front().bytes_per_s;
     call.nic_bytes_per_s = call.nodes > 1 ? NicBytesPerS(table, cluster) : 0;
     CheckRouting(call.topk, call.experts, 1, table.path() + ": row " + std::to_string(row + 1));

@@ -58,7 +58,7 @@ std::vector<FittedCurve> CalibrateGemm(const MeasurementTable& table, const Devi
   for (const auto& [name, rows] : rows_by_type) {
     const std::string place = table.path() + ": " + name;
     const Kind& kind = KindOf(kKinds, name, place, "a kind of matrix product");
-    const internal::DeviceRates rates = RatesOf(device, kind.peak);
+    const internal::DeviceRates rates = internal::RatesOf(device, kind.peak);
     Measurements<internal::GemmShape> measurements;
     for (const std::size_t row : rows) {
       internal::GemmShape shape{.m = table.Number(row, m, 1),

@@ -112,10 +112,11 @@ std::vector<FittedCurve> CalibrateMoe(const MeasurementTable& table, const Devic
     shape.kernel = kind.kernel;
     layer.loads = LoadsOf(shape.routing, table.Text(row, distribution), place);
     Measurements<Layer>& measurements = by_type[name];
-    measurements.rows.push_back({.shape = ShapeKey({shape.hidden, whole_inter, shape.routing.topk,
-                                                    shape.routing.experts, parts, shape.routing.ranks}),
-                                 .measured_s = Seconds(table, row, latency),
-                                 .roofline_s = internal::MoeRoofline(RatesOf(device, kind.peak), shape, layer.loads)});
+    measurements.rows.push_back(
+        {.shape = ShapeKey(
+             {shape.hidden, whole_inter, shape.routing.topk, shape.routing.experts, parts, shape.routing.ranks}),
+         .measured_s = Seconds(table, row, latency),
+         .roofline_s = internal::MoeRoofline(internal::RatesOf(device, kind.peak), shape, layer.loads)});
     measurements.shapes.push_back(layer);
   }
   std::vector<FittedCurve> curves;
@@ -125,7 +126,7 @@ std::vector<FittedCurve> CalibrateMoe(const MeasurementTable& table, const Devic
     const std::string place = table.path() + ": " + name;
     const Kind& kind = KindOf(kKinds, name, place, "a type of experts");
     if (kind.kernel == MoeKernel::kLibrary) MarkSharedTuning(measurements);
-    const internal::DeviceRates rates = RatesOf(device, kind.peak);
+    const internal::DeviceRates rates = internal::RatesOf(device, kind.peak);
     const FittedCurve whole =
         FitMeasurements(StartOf(kind), measurements, name, place, [&](const MoeCurve& curve, const Layer& layer) {
           return internal::MoeTime(curve, rates, layer.shape, layer.loads);

@@ -12,11 +12,9 @@
 namespace shardscout::env {
 namespace {
 
+using internal::HasFp8;
 using internal::PrefillAttentionShape;
-
-constexpr double kPaddedFrom = 128;  // Columns of a head, above which the fp8 kernel pads to:
-constexpr double kPaddedTo = 256;
-constexpr double kCacheRead = 2;  // Bytes of a key or value as the projection leaves it, bf16.
+using internal::RatesOf;
 
 /// Before Hopper, a kernel of smaller tiles, two a unit; its heads all have 128 columns in the tables.
 PrefillAttentionCurve StartOf(const DeviceSpec& device) {
@@ -62,22 +60,11 @@ std::vector<FittedCurve> CalibratePrefillAttention(const MeasurementTable& table
     const std::string attention_type = attention.Text(row, "bfloat16"), cache_type = cache.Text(row, "bfloat16");
     const std::string type = attention_type + "/" + cache_type;
     const bool fp8 = IsFp8(cache_type, table, row);
-    const double element = fp8 ? 1 : 2;
-    const double output = IsFp8(attention_type, table, row) ? 1 : 2;
     const double d = head_dim.Number(row, 128, 1);
-    const double padded = fp8 && d > kPaddedFrom ? std::max(d, kPaddedTo) : d;
-    const PrefillAttentionShape shape{.requests = table.Number(row, batch, 1),
-                                      .length = table.Number(row, length, 1),
-                                      .heads = table.Number(row, heads, 1),
-                                      .kv_heads = table.Number(row, kv_heads, 1),
-                                      .qk_dim = padded,
-                                      .v_dim = padded,
-                                      .window = window.Number(row, 0, 0),
-                                      .element_bytes = element,
-                                      .row_bytes = d * (2 + 2 * element + output),
-                                      .kv_row_bytes = d * (kCacheRead + element),
-                                      .core_row_bytes = d * (element + output),
-                                      .core_kv_row_bytes = 2 * d * element};
+    PrefillAttentionShape shape = internal::GroupedPrefillShape(
+        table.Number(row, batch, 1), table.Number(row, length, 1), table.Number(row, heads, 1),
+        table.Number(row, kv_heads, 1), d, fp8, IsFp8(attention_type, table, row) ? 1 : 2);
+    shape.window = window.Number(row, 0, 0);
     const internal::DeviceRates& rates =
         rates_of.try_emplace(type, RatesOf(device, fp8 ? DType::kFp8 : DType::kBf16)).first->second;
     Add(shape, Seconds(table, row, latency), rates, ShapeKey({shape.heads, shape.kv_heads, d, shape.window}), 2 * d,
@@ -92,7 +79,6 @@ std::vector<FittedCurve> CalibratePrefillAttention(const MeasurementTable& table
 }
 
 std::vector<FittedCurve> CalibratePrefillMla(const MeasurementTable& table, const DeviceSpec& device) {
-  constexpr double kNope = 128, kRope = 64, kValue = 128, kLatent = 512;
   const std::size_t cache = table.Column("kv_cache_dtype"), heads = table.Column("num_heads"),
                     batch = table.Column("batch_size"), length = table.Column("isl"),
                     latency = table.Column("latency_ms");
@@ -101,22 +87,9 @@ std::vector<FittedCurve> CalibratePrefillMla(const MeasurementTable& table, cons
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
     const std::string& type = table.Text(row, cache);
     const bool fp8 = IsFp8(type, table, row);
-    const double element = fp8 ? 1 : 2;
-    const double core = (2 * (kNope + kRope) + kValue) * element + 2 * kValue;
-    PrefillAttentionShape shape{.requests = table.Number(row, batch, 1),
-                                .length = table.Number(row, length, 1),
-                                .heads = table.Number(row, heads, 1),
-                                .kv_heads = 1,
-                                .qk_dim = kNope + kRope,
-                                .v_dim = kValue,
-                                .window = 0,
-                                .element_bytes = element,
-                                .row_bytes = (kNope + kRope + kValue + 3 * kRope) * 2,
-                                .kv_row_bytes = (kLatent + kRope) * (kCacheRead + element),
-                                .core_row_bytes = core,
-                                .core_kv_row_bytes = 0};
-    // In fp8, q, k and v are read in bf16 and written in fp8 before.
-    if (fp8) shape.row_bytes = core + (2 * (kNope + kRope) + kValue) * (kCacheRead + element);
+    const PrefillAttentionShape shape =
+        internal::MlaPrefillShape(table.Number(row, batch, 1), table.Number(row, length, 1),
+                                  table.Number(row, heads, 1), internal::LatentDims(), fp8);
     const internal::DeviceRates& rates =
         rates_of.try_emplace(type, RatesOf(device, fp8 ? DType::kFp8 : DType::kBf16)).first->second;
     Add(shape, Seconds(table, row, latency), rates, ShapeKey({shape.heads}), shape.qk_dim + shape.v_dim, by_type[type]);

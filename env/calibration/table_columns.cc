@@ -28,13 +28,4 @@ void CheckRouting(double topk, double experts, double ranks, const std::string& 
   }
 }
 
-internal::DeviceRates RatesOf(const DeviceSpec& device, DType dtype) {
-  return {.units = static_cast<double>(device.efficiency.num_compute_units),
-          .peak_flop_per_s = device.PeakFlopPerS(dtype),
-          .hbm_bytes_per_s = device.hbm_bytes_per_s,
-          .l2_cache_bytes = device.l2_cache_bytes};
-}
-
-bool HasFp8(const DeviceSpec& device) { return device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp8)] > 0; }
-
 }  // namespace shardscout::env

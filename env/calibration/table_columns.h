@@ -39,10 +39,4 @@ double Seconds(const MeasurementTable& table, std::size_t row, std::size_t laten
 /// SpecError unless a token's experts and the ranks are no more than the experts.
 void CheckRouting(double topk, double experts, double ranks, const std::string& place);
 
-/// The data sheet, computing in `dtype`.
-internal::DeviceRates RatesOf(const DeviceSpec& device, DType dtype);
-
-/// Whether the device has units for fp8 (Hopper and later).
-bool HasFp8(const DeviceSpec& device);
-
 }  // namespace shardscout::env

@@ -42,6 +42,12 @@ std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<
 /// The same of all types of a device's family together, as one curve of type "all" without parameters.
 std::vector<FittedCurve> Pooled(const std::vector<FittedCurve>& curves);
 
+/// `text`, the file of a cluster whose device is among the curves', with them as its device's curves and as its
+/// innermost tier's, in place of those that it had: parameters to four digits, held-out errors as comments. `place`
+/// names the file in errors.
+std::string ClusterFileWithCurves(const std::string& text, const std::string& place,
+                                  const std::vector<FittedCurve>& curves);
+
 /// RFC 4180: a header and one row a curve; lines end with CR LF; no rows of measurements.
 std::string CalibrationCsv(const std::vector<FittedCurve>& curves);
 

@@ -7,26 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "shardscout/device_curves.h"
 #include "shardscout/dtype.h"
 
 namespace shardscout {
-
-/// How well a device reaches its peaks. Physical parameters, few, each with a meaning; the defaults are uncalibrated
-/// (see the source beside each) and a calibrated cluster file carries fitted ones.
-struct DeviceEfficiency {
-  std::int64_t num_compute_units =
-      132;  ///< Streaming multiprocessors; the waves of a matrix product are counted in them.
-  std::int64_t gemm_tile_m =
-      128;  ///< Rows of an output tile; smaller problems use the smallest power of two >= 16 that covers m.
-  std::int64_t gemm_tile_n = 128;    ///< Columns of an output tile.
-  double gemm_peak_fraction = 0.80;  ///< Of the dense peak that a large matrix product sustains (power-limited clocks).
-  double attention_peak_fraction =
-      0.60;  ///< The same for the attention core (FlashAttention-3 reports about 0.75 of it forward, 2407.08608).
-  double hbm_peak_fraction =
-      0.80;                     ///< Of the HBM bandwidth that a streaming kernel sustains (aiconfigurator uses 0.8).
-  double hbm_latency_s = 2e-6;  ///< Ramp of a memory-bound kernel: time = latency + bytes / (fraction * bandwidth).
-  bool operator==(const DeviceEfficiency&) const = default;
-};
 
 /// One accelerator.
 struct DeviceSpec {
@@ -38,11 +22,14 @@ struct DeviceSpec {
   double hbm_bytes = 0;
   double hbm_bytes_per_s = 0;
   double l2_cache_bytes = 0;
-  double kernel_launch_s = 0;  ///< Added to every kernel, inside a replayed graph.
-  double reserved_bytes = 0;   ///< Taken by the runtime, the collective library and fragmentation.
+  /// Streaming multiprocessors, or what works on one tile of a kernel at a time.
+  std::int64_t num_compute_units = 132;
+  double reserved_bytes = 0;  ///< Taken by the runtime, the collective library and fragmentation.
   double power_w = 0;
   double price_usd_per_hour = 0;
-  DeviceEfficiency efficiency;
+  /// How well its kernels reach the peaks. What a cluster file leaves out is the reference device's (H100), scaled
+  /// (ScaledCurves).
+  DeviceCurves curves;
 
   /// Peak for `dtype`, falling back int4/mxfp4 -> fp8 -> bf16 (weights are widened before the product), fp8/int8 ->
   /// bf16, fp16 <-> bf16, and last to fp32; 0 where the device has none of them.
@@ -68,6 +55,10 @@ struct NetworkTier {
       1;  ///< The tier's links carry 1/oversubscription of what its devices can send (leaf to spine).
   bool in_network_reduction =
       false;  ///< The switch adds (NVLink SHARP): all-reduce, reduce-scatter and all-gather by NVLS.
+  /// Innermost tier, groups of at most devices_per_node: what NCCL was measured to take. Unset: by its own constants.
+  std::optional<FabricCollectiveCurve> nccl{};
+  /// The same of the serving engine's own all-reduce, where that is quicker.
+  std::optional<EngineAllReduceCurve> engine_all_reduce{};
   bool operator==(const NetworkTier&) const = default;
 };
 
@@ -84,6 +75,10 @@ struct ClusterSpec {
 
 /// Parses our cluster format; unknown keys are errors. `num_devices` overrides the file's count.
 ClusterSpec ParseCluster(std::string_view json, std::string_view place, std::optional<std::int64_t> num_devices);
+
+/// The curves of a device that was not measured, from one that was: shares of peaks and bandwidth and times of a launch
+/// or a tile as they are; what one compute unit does in a time, in proportion to its part of the bf16 peak.
+DeviceCurves ScaledCurves(const DeviceSpec& measured, const DeviceSpec& device);
 
 /// A file or a preset under configs/clusters (a100-80-sxm, h100-sxm, gb200-nvl72, mi300x, tpu-v5p, ...).
 ClusterSpec LoadCluster(const std::string& name_or_path, std::optional<std::int64_t> num_devices = std::nullopt);

@@ -35,8 +35,10 @@ struct GroupSpan {
 std::vector<GroupSpan> SpansOf(const ClusterSpec& cluster, const Group& group, std::int64_t stage_size,
                                std::int64_t num_stages);
 
-/// Duration of one collective on the slowest of `spans`: the fastest of the algorithms that the tiers allow (ring,
-/// tree, NVLS, hierarchical), by latency and bandwidth; formulas in env/analytical/nccl_model.h. Payload as in
+/// Duration of one collective on the slowest of `spans`: within a node whose tier has measurements (NetworkTier::nccl)
+/// by the curves fitted to them, formulas in env/analytical/fabric_collective_time.h; else the fastest of the
+/// algorithms that the tiers allow (ring, tree, NVLS, hierarchical), by latency and bandwidth; formulas in
+/// env/analytical/nccl_model.h. Payload as in
 /// Task::payload_bytes. 0 for a group of one, and for no payload. About 0.1-0.2 us a span; allocates nothing.
 double CollectiveTime(const ClusterSpec& cluster, Collective collective, double payload_bytes,
                       const std::vector<GroupSpan>& spans);
@@ -46,8 +48,8 @@ double CollectiveTime(const ClusterSpec& cluster, Collective collective, double 
 std::vector<double> CollectiveWireBytes(const ClusterSpec& cluster, Collective collective, double payload_bytes,
                                         const std::vector<GroupSpan>& spans);
 
-/// Duration of a compute task on one device: the larger of FLOP over achieved FLOP/s and bytes over achieved bandwidth,
-/// plus launches. Formula in env/analytical/operator_time.h. 0 for a collective or a view (no kernels, no bytes).
+/// Duration of a compute task on one device, by the device's curves. Formulas in env/analytical/operator_time.h. 0 for
+/// a collective or a view (no kernels, no bytes).
 double OperatorTime(const DeviceSpec& device, const Task& task);
 
 }  // namespace shardscout

@@ -5,6 +5,7 @@
 // measurements of that device gave, so that the curves of one device say something of another one too.
 
 #include <cstdint>
+#include <string>
 
 namespace shardscout {
 
@@ -186,8 +187,9 @@ struct EngineAllReduceCurve {
   double two_shot_base_s = 8e-6;  ///< 0: the engine has no such kernel.
   double two_shot_peer_s = 0.1e-6;
   double two_shot_link_fraction = 0.7;
-  double host_s = 0;           ///< Of a launch outside a replayed graph, at least.
-  double copy_link_ratio = 0;  ///< The link's bandwidths at which it copies into its buffers and out.
+  std::int64_t buffer_bytes = 8388608;  ///< Of the engine's buffers: larger messages are NCCL's.
+  double host_s = 0;                    ///< Of a launch outside a replayed graph, at least.
+  double copy_link_ratio = 0;           ///< The link's bandwidths at which it copies into its buffers and out.
   bool operator==(const EngineAllReduceCurve&) const = default;
 };
 
@@ -235,6 +237,37 @@ struct StreamCurve {
   double launch_s = 3e-6;
   double hbm_fraction = 0.6;  ///< Of the memory bandwidth; low where the kernel is not written well.
   bool operator==(const StreamCurve&) const = default;
+};
+
+/// All kernels of a device. Which kernel a task is: env/analytical/operator_time.h.
+struct DeviceCurves {
+  std::string source;  ///< What they were fitted to, or scaled from.
+  GemmCurve gemm_bf16;
+  GemmCurve gemm_fp8;           ///< Weights and activations with one scale each.
+  GemmCurve gemm_fp8_block;     ///< With scales of blocks.
+  GemmCurve gemm_int8;          ///< Weights and activations.
+  GemmCurve gemm_int8_weights;  ///< Weights only; the product is in bf16.
+  GemmCurve gemm_int4_weights;
+  PrefillAttentionCurve prefill_bf16;
+  PrefillAttentionCurve prefill_fp8_cache;
+  PrefillAttentionCurve mla_prefill_bf16;
+  PrefillAttentionCurve mla_prefill_fp8_cache;
+  HeadDecodeCurve head_decode_bf16;
+  HeadDecodeCurve head_decode_fp8_cache;
+  GroupDecodeCurve group_decode;
+  GroupFp8DecodeCurve group_decode_fp8_cache;
+  MlaDecodeCurve mla_decode_bf16;
+  MlaDecodeCurve mla_decode_fp8_cache;
+  MoeCurve experts_bf16;
+  MoeCurve experts_fp8;
+  MoeCurve experts_fp8_block;
+  MoeCurve experts_4bit_weights;  ///< The product is in bf16.
+  StreamCurve norm;
+  StreamCurve rotary;
+  StreamCurve activation;  ///< And other kernels that work element by element.
+  StreamCurve add;
+  StreamCurve embedding;
+  bool operator==(const DeviceCurves&) const = default;
 };
 
 }  // namespace shardscout

@@ -233,6 +233,33 @@ struct CachePlan {
   bool operator==(const CachePlan&) const = default;
 };
 
+/// The shape of an attention core on a rank (kAttention).
+struct AttentionWork {
+  double requests = 0;
+  double queries = 0;  ///< New tokens.
+  double heads = 0, kv_heads = 0;
+  double qk_dim = 0, v_dim = 0;  ///< Columns of a head, as projected (MLA in decode is absorbed all the same).
+  double latent = 0, rope = 0;   ///< MLA's; else 0.
+  double length = 0;             ///< Positions: prefill all, decode those that the rank attends to.
+  double window = 0;             ///< Positions that a query sees, of those; 0: all.
+  double share = 1;  ///< Prefill: of the pairs of query and key that the rank computes (context parallelism,
+                     ///< `sequence`, an indexer).
+  DType cache = DType::kBf16;
+  bool decode = false;
+  bool operator==(const AttentionWork&) const = default;
+};
+
+/// How tokens are routed to a rank's experts (kExpertMatmul, and the kActivation between two).
+struct ExpertWork {
+  double tokens = 0;  ///< Of all ranks that share the experts.
+  double held = 0;    ///< Of those, that lie on the rank when its experts begin.
+  double experts = 0, experts_per_token = 0;
+  double ranks = 1;     ///< That the experts are dealt out to.
+  double pairs = 0;     ///< (token, expert) pairs of the fullest rank.
+  double distinct = 0;  ///< Its experts that get any, in expectation.
+  bool operator==(const ExpertWork&) const = default;
+};
+
 /// The local work of a compute task on the fullest rank: what a price is made of.
 struct Work {
   double flop = 0;
@@ -242,8 +269,13 @@ struct Work {
   /// Matrix products: `count` products of [m, k] x [k, n] (count > 1: heads of an absorbed projection, or the distinct
   /// experts hit, each with m rows in expectation).
   double m = 0, n = 0, k = 0, count = 1;
-  DType dtype = DType::kBf16;  ///< Of the product's inputs.
-  int kernels = 1;             ///< Launches.
+  DType dtype = DType::kBf16;         ///< Of the product's inputs.
+  DType weight_dtype = DType::kBf16;  ///< As stored.
+  bool block_scaled = false;          ///< Weights with a scale for each square block.
+  int kernels = 1;                    ///< Launches; 0: fused into another task's kernel.
+  AttentionWork attention{};
+  ExpertWork routing{};
+  double Bytes() const { return read_bytes + weight_bytes + write_bytes; }
   bool operator==(const Work&) const = default;
 };
 

@@ -1,5 +1,5 @@
-# embed_text(OUTPUT FUNCTION FILE): writes OUTPUT, which defines std::string_view shardscout::exporters::FUNCTION() as the
-# bytes of FILE; with an empty FILE as "". See src/export/embedded_text.h.
+# embed_text(OUTPUT FUNCTION FILE): writes OUTPUT, which defines std::string_view shardscout::internal::FUNCTION() as the
+# bytes of FILE; with an empty FILE as "". See src/embedded_text.h.
 function(embed_text output function file)
   set(bytes "")
   set(size 0)
@@ -13,9 +13,9 @@ function(embed_text output function file)
   endif()
   # One byte more, since an array can't be empty.
   file(CONFIGURE OUTPUT "${output}" CONTENT [[
-#include "src/export/embedded_text.h"
+#include "src/embedded_text.h"
 
-namespace shardscout::exporters {
+namespace shardscout::internal {
 
 std::string_view @function@() {
   static const unsigned char kBytes[] = {
@@ -24,6 +24,6 @@ std::string_view @function@() {
   return {reinterpret_cast<const char*>(kBytes), @size@};
 }
 
-}  // namespace shardscout::exporters
+}  // namespace shardscout::internal
 ]] @ONLY)
 endfunction()

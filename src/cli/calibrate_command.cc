@@ -26,6 +26,7 @@ struct Arguments {
   std::vector<std::string> clusters;
   std::string csv;
   std::string html;
+  std::string out;
 };
 
 /// Clusters whose devices have a name in tables; of presets with the same device the first.
@@ -83,13 +84,21 @@ int Run(const Arguments& arguments, const Context& context) {
     throw SpecError("--html",
                     "this build has no Chart.js; install libjs-chart.js and build again, or leave --html out");
   }
-  for (const std::string& path : {arguments.csv, arguments.html}) {
+  if (!arguments.out.empty() && arguments.clusters.size() != 1) {
+    throw SpecError("--out", "found " + std::to_string(arguments.clusters.size()) +
+                                 " clusters, expected one: --cluster says whose file is written");
+  }
+  for (const std::string& path : {arguments.csv, arguments.html, arguments.out}) {
     if (!path.empty()) CheckCanWrite(path);
   }
   const std::vector<FittedCurve> curves =
       Calibrate(arguments.data, Clusters(arguments), [](const std::string& path) { spdlog::info("reading {}", path); });
   if (!arguments.csv.empty()) WriteFileAtomically(arguments.csv, CalibrationCsv(curves));
   if (!arguments.html.empty()) WriteFileAtomically(arguments.html, CalibrationHtml(curves));
+  if (!arguments.out.empty()) {
+    const std::string path = ResolvePreset("clusters", arguments.clusters.front(), "--cluster");
+    WriteFileAtomically(arguments.out, ClusterFileWithCurves(ReadTextFile(path), path, curves));
+  }
   if (context.json) {
     ordered_json rows = ordered_json::array(), families = ordered_json::array();
     for (const FittedCurve& curve : curves) rows.push_back(ToJson(curve));
@@ -113,12 +122,13 @@ void AddCalibrateCommand(CLI::App& app, Context& context) {
       ->delimiter(',');
   command->add_option("--csv", arguments->csv, "Write each curve's errors and parameters to this file");
   command->add_option("--html", arguments->html, "Write a page with plots of the held-out residuals to this file");
+  command->add_option("--out", arguments->out, "Write the cluster's file with the fitted curves in it to this file");
   AddCommonOptions(*command, context);
   command->footer(
       "Prints how well each curve predicts shapes that it was not fitted to, beside a plain roofline.\n\n"
       "Examples:\n"
       "  shardscout calibrate --data measurements --csv curves.csv\n"
-      "  shardscout calibrate --data measurements --cluster my-cluster.json");
+      "  shardscout calibrate --data measurements --cluster my-cluster.json --out my-cluster.json");
   command->callback(
       [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
 }

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "shardscout/calibration.h"
-#include "src/export/embedded_text.h"
+#include "src/embedded_text.h"
 #include "src/export/html_page.h"
 
 namespace shardscout {
@@ -66,7 +66,7 @@ std::string CalibrationHtml(const std::vector<FittedCurve>& curves) {
     families.push_back({{"id", id}, {"series", series}});
   }
   return exporters::HtmlPage("Curves fitted to measurements", body, {{"families", families}},
-                             exporters::CalibrationPageJs());
+                             internal::CalibrationPageJs());
 }
 
 }  // namespace shardscout

@@ -4,8 +4,8 @@
 
 #include "shardscout/comparison_report.h"
 #include "shardscout/error.h"
+#include "src/embedded_text.h"
 #include "src/export/comparison_json.h"
-#include "src/export/embedded_text.h"
 #include "src/export/html_page.h"
 
 namespace shardscout {
@@ -102,7 +102,7 @@ std::string ComparisonHtml(const Comparison& comparison) {
           ChartElement("profile", "Performance profile of each searcher over all problems") + "</section>\n";
   for (std::size_t i = 0; i < comparison.problems.size(); ++i) body += SectionOf(comparison.problems[i], i);
   return exporters::HtmlPage("Searchers compared: " + comparison.name, body,
-                             exporters::ComparisonDocument(comparison, true), exporters::ComparisonPageJs());
+                             exporters::ComparisonDocument(comparison, true), internal::ComparisonPageJs());
 }
 
 }  // namespace shardscout

@@ -6,7 +6,7 @@
 
 #include "shardscout/comparison_report.h"
 #include "shardscout/error.h"
-#include "src/export/embedded_text.h"
+#include "src/embedded_text.h"
 
 namespace shardscout {
 namespace exporters {
@@ -73,15 +73,15 @@ std::string HtmlPage(const std::string& title, const std::string& body, const nl
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
       "style-src 'unsafe-inline'\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>" +
       Escaped(title) + "</title>\n<style>\n";
-  page.append(PageCss()).append("</style>\n</head>\n<body>\n<h1>" + Escaped(title) + "</h1>\n" + body);
+  page.append(internal::PageCss()).append("</style>\n</head>\n<body>\n<h1>" + Escaped(title) + "</h1>\n" + body);
   page += "<script type=\"application/json\" id=\"data\">" + ForScript(data) + "</script>\n<script>\n";
-  page.append(ChartJs()).append("\n</script>\n<script>\n");
+  page.append(internal::ChartJs()).append("\n</script>\n<script>\n");
   page.append(script).append("</script>\n</body>\n</html>\n");
   return page;
 }
 
 }  // namespace exporters
 
-bool HaveCharts() { return !exporters::ChartJs().empty(); }
+bool HaveCharts() { return !internal::ChartJs().empty(); }
 
 }  // namespace shardscout

@@ -206,7 +206,7 @@ TEST(ExactTest, TheOptimumGrowsWithTheCluster) {
   EXPECT_GE(optimum([](ClusterSpec& c) { c.device.hbm_bytes *= 1.5; }), as_is);
   EXPECT_GE(optimum([](ClusterSpec& c) { c.device.hbm_bytes_per_s *= 2; }), as_is);
   EXPECT_GE(optimum([](ClusterSpec& c) { c.tiers[1].bytes_per_s *= 4; }), as_is);
-  EXPECT_LE(optimum([](ClusterSpec& c) { c.device.kernel_launch_s *= 10; }), as_is);
+  EXPECT_LE(optimum([](ClusterSpec& c) { c.device.curves.gemm_bf16.launch_s *= 10; }), as_is);
 }
 
 /// The best score below a node; 0 for none. No bound on the way is below it.

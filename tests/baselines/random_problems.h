@@ -48,7 +48,15 @@ inline ClusterSpec RandomCluster(Rng& rng) {
   ClusterSpec c = SmallCluster(1 + static_cast<std::int64_t>(rng.Below(16)), per_node);
   c.tiers[1].bytes_per_s *= Pick(rng, std::vector<double>{0.02, 1, 8});
   c.tiers[1].latency_s *= Pick(rng, std::vector<double>{0.1, 1, 20});
-  c.device.kernel_launch_s *= Pick(rng, std::vector<double>{0.01, 1});
+  const double launches = Pick(rng, std::vector<double>{0.01, 1});
+  DeviceCurves& curves = c.device.curves;
+  for (double* launch_s :
+       {&curves.gemm_bf16.launch_s, &curves.gemm_bf16.tile_s, &curves.norm.launch_s, &curves.activation.launch_s,
+        &curves.group_decode.launch_s, &curves.head_decode_bf16.launch_s, &curves.experts_bf16.launch_s}) {
+    *launch_s *= launches;
+  }
+  if (rng.Below(2) == 0) c.tiers[0].nccl.emplace();
+  if (rng.Below(2) == 0) c.tiers[0].engine_all_reduce.emplace();
   return c;
 }
 

@@ -42,11 +42,45 @@ TEST_P(ClusterPreset, NamesItsSourcesAndPricesItsDevices) {
   EXPECT_EQ(cluster_.name, GetParam());
   EXPECT_GT(cluster_.device.power_w, 0);
   EXPECT_GT(cluster_.device.price_usd_per_hour, 0);
-  EXPECT_GT(cluster_.device.kernel_launch_s, 0);
   const auto file = nlohmann::json::parse(ReadTextFile(ResolvePreset("clusters", GetParam(), "test")));
   EXPECT_THAT(file["device"].value("_source", ""), ::testing::HasSubstr("memory"));
-  EXPECT_NE(file["device"]["efficiency"].value("_source", ""), "");
+  EXPECT_NE(cluster_.device.curves.source, "");
   for (const auto& tier : file["tiers"]) EXPECT_NE(tier.value("_source", ""), "") << tier["name"];
+}
+
+TEST(ClusterPresetCurves, RelativesOfMeasuredDevicesHaveTheirs) {
+  const ClusterSpec a100 = LoadCluster("a100-80-sxm"), copy = LoadCluster("a100-40-sxm");
+  EXPECT_EQ(copy.device.curves.gemm_bf16, a100.device.curves.gemm_bf16);
+  EXPECT_EQ(copy.device.curves.group_decode, a100.device.curves.group_decode);
+  EXPECT_EQ(copy.device.curves.embedding, a100.device.curves.embedding);
+  EXPECT_EQ(LoadCluster("h100-superpod").device, LoadCluster("h100-sxm").device);
+  for (const auto& [measured, relative] :
+       {std::pair("a100-80-sxm", "a100-40-sxm"), std::pair("b200-sxm", "b300-sxm"),
+        std::pair("gb200-nvl72", "gb300-nvl72"), std::pair("h100-sxm", "h100-superpod")}) {
+    const NetworkTier of_measured = LoadCluster(measured).tiers[0], of_relative = LoadCluster(relative).tiers[0];
+    ASSERT_TRUE(of_measured.nccl && of_measured.engine_all_reduce) << measured;
+    EXPECT_EQ(of_relative.nccl, of_measured.nccl) << relative;
+    EXPECT_EQ(of_relative.engine_all_reduce, of_measured.engine_all_reduce) << relative;
+  }
+}
+
+/// Where nothing was measured, an H100's curves: what a unit does goes with its part of the peak.
+TEST(ClusterPresetCurves, OthersAreScaledAndSaySo) {
+  const DeviceSpec h100 = LoadCluster("h100-sxm").device, mi300x = LoadCluster("mi300x").device;
+  EXPECT_THAT(h100.curves.source, ::testing::HasSubstr("fitted to the tables of h100_sxm"));
+  EXPECT_EQ(mi300x.curves.source, "scaled from H100-SXM5-80GB");
+  const double unit = (1307e12 / 304) / (989e12 / 132);
+  EXPECT_EQ(mi300x.curves.gemm_bf16.peak_fraction, h100.curves.gemm_bf16.peak_fraction);
+  EXPECT_EQ(mi300x.curves.gemm_bf16.launch_s, h100.curves.gemm_bf16.launch_s);
+  EXPECT_DOUBLE_EQ(mi300x.curves.gemm_bf16.feed_bytes_per_s, unit * h100.curves.gemm_bf16.feed_bytes_per_s);
+  EXPECT_DOUBLE_EQ(mi300x.curves.mla_decode_bf16.step_s, h100.curves.mla_decode_bf16.step_s / unit);
+  // A file may say some curves, and some numbers of a curve.
+  auto file = nlohmann::json::parse(ReadTextFile(ResolvePreset("clusters", "mi300x", "test")));
+  file["device"]["curves"]["gemm_bf16"]["peak_fraction"] = 0.5;
+  const DeviceSpec own = ParseCluster(file.dump(), "own", std::nullopt).device;
+  DeviceCurves expected = mi300x.curves;
+  expected.gemm_bf16.peak_fraction = 0.5;
+  EXPECT_EQ(own.curves, expected);
 }
 
 TEST_P(ClusterPreset, TiersSlowDownOutwardsAndReachAnyNumberOfDevices) {

@@ -61,7 +61,7 @@ TEST(ClusterPresetTest, H100Figures) {
   EXPECT_EQ(cluster.device.PeakFlopPerS(DType::kFp8), 1978e12);
   EXPECT_EQ(cluster.device.hbm_bytes, 80.0 * (1 << 30));
   EXPECT_EQ(cluster.device.hbm_bytes_per_s, 3.35e12);
-  EXPECT_EQ(cluster.device.efficiency.num_compute_units, 132);
+  EXPECT_EQ(cluster.device.num_compute_units, 132);
   EXPECT_EQ(cluster.tiers[0].size, 8);
   EXPECT_NEAR(cluster.tiers[0].bytes_per_s * cluster.tiers[0].achieved_fraction, 370.8e9, 0.01e9);
   EXPECT_NEAR(cluster.tiers[1].bytes_per_s * cluster.tiers[1].achieved_fraction, 48e9, 0.01e9);

@@ -18,7 +18,6 @@ inline ClusterSpec H100Cluster(std::int64_t num_devices) {
   cluster.device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp8)] = 1978e12;
   cluster.device.hbm_bytes = 85899345920.0;
   cluster.device.hbm_bytes_per_s = 3.35e12;
-  cluster.device.kernel_launch_s = 1.5e-6;
   cluster.tiers = {{.name = "nvlink",
                     .size = 8,
                     .kind = TierKind::kSwitch,
@@ -42,8 +41,7 @@ inline ClusterSpec A100Cluster(std::int64_t num_devices) {
   cluster.device.peak_flop_per_s = {};
   cluster.device.peak_flop_per_s[static_cast<std::size_t>(DType::kBf16)] = 312e12;
   cluster.device.hbm_bytes_per_s = 2.039e12;
-  cluster.device.efficiency.num_compute_units = 108;
-  cluster.device.kernel_launch_s = 2.5e-6;
+  cluster.device.num_compute_units = 108;
   cluster.tiers[0].bytes_per_s = 300e9;
   cluster.tiers[0].achieved_fraction = 0.8;
   cluster.tiers[0].latency_s = 0.9e-6;

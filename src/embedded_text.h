@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-namespace shardscout::exporters {
+namespace shardscout::internal {
 
 /// Chart.js with its licence, "" where the machine that built had none.
 std::string_view ChartJs();
@@ -13,4 +13,7 @@ std::string_view PageCss();
 std::string_view ComparisonPageJs();
 std::string_view CalibrationPageJs();
 
-}  // namespace shardscout::exporters
+/// configs/clusters/h100-sxm.json: the device with the most measurements.
+std::string_view ReferenceCluster();
+
+}  // namespace shardscout::internal
