@@ -34,8 +34,9 @@ double Rounded(double value) {
 template <class Curve>
 ordered_json CurveJson(const FittedCurve& fitted) {
   auto curve = env::CurveOf<Curve>(fitted);
-  auto round = [](std::string_view, auto& value, const json::Field&) {
-    if constexpr (std::is_same_v<decltype(value), double&>) value = Rounded(value);
+  // The fit knows the least of a parameter but not the most.
+  auto round = [](std::string_view, auto& value, const json::Field& field) {
+    if constexpr (std::is_same_v<decltype(value), double&>) value = std::clamp(Rounded(value), field.min, field.max);
   };
   VisitFields(round, curve);
   return json::WriteJson(curve);
@@ -124,7 +125,7 @@ std::string ClusterFileWithCurves(const std::string& text, const std::string& pl
   }
   const ordered_json of_tier = Collect(kTierPlaces, measured_as, curves);
   ordered_json& tier = file["tiers"][0];
-  for (const char* field : {"nccl", "engine_all_reduce"}) tier.erase(field);
+  for (const char* field : {"nccl", "engine_all_reduce", "_held_out_errors"}) tier.erase(field);
   tier.update(of_tier);
   std::string written = json::FormatDocument(file) + "\n";
   ParseCluster(written, place, std::nullopt);  // It reads back.

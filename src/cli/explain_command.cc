@@ -155,6 +155,11 @@ int Run(const ExplainArguments& arguments, const Context& context) {
   std::cout << "strategy  " << ObjectiveText(input.problem, report.evaluation) << "\n          "
             << ToShortString(input.strategy) << "\n";
   PrintEvaluation(std::cout, input.problem, report.evaluation);
+  const ClusterSpec& cluster = input.problem.cluster();
+  std::cout << "curves    of kernels: "
+            << (cluster.device.curves.source.empty() ? "unknown" : cluster.device.curves.source)
+            << "\n          of collectives within a node: "
+            << (cluster.tiers.front().nccl ? "measured" : "NCCL's constants") << "; beyond: NCCL's constants\n";
   PrintTimes(input.problem, report.breakdown, Phase::kPrefill);
   PrintTimes(input.problem, report.breakdown, Phase::kDecode);
   PrintMemory(report.evaluation.memory);

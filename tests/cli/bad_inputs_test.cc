@@ -314,8 +314,8 @@ TEST_F(BadInputs, StrategiesThatTheProblemDoesNotAdmit) {
 
 TEST_F(BadInputs, PlansThatWereChanged) {
   const ProcessResult search =
-      RunProcess({SHARDSCOUT_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w",
-                  "decode-chat", "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
+      RunProcess({SHARDSCOUT_CLI, "search", "-m", "llama-3.1-8b", "-c", "h100-sxm", "-n", "8", "-w", "decode-chat",
+                  "--searcher", "random", "--budget", "20", "--out", Path("plan.json"), "--quiet"});
   ASSERT_EQ(search.exit_code, 0) << search.err;
   const std::string plan = ReadTextFile(Path("plan.json"));
   const std::vector<BadFile> rows = {

@@ -68,6 +68,9 @@ TEST_F(CalibrateCommand, MistakesAreOneLine) {
   ExpectUserError(Run({"calibrate", "--data", Path("none")}), "no table such as operators/gemm_DEVICE.csv");
   ExpectUserError(Run({"calibrate", "--data", Path("none"), "--cluster", "mi300x"}), "measured_as");
   ExpectUserError(Run({"calibrate", "--data", Path("none"), "--csv", "/none/x.csv"}), "create its folder first");
+  ExpectUserError(Run({"calibrate", "--data", Path("none"), "--out", Path("x.json")}), "expected one");
+  ExpectUserError(Run({"calibrate", "--data", Path("none"), "--cluster", "h100-sxm", "--out", "/none/x.json"}),
+                  "create its folder first");
 }
 
 TEST_F(CalibrateCommand, AUserFitsAnOwnDevice) {
@@ -92,6 +95,27 @@ TEST_F(CalibrateCommand, AUserFitsAnOwnDevice) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("mine    gemm    bfloat16"), std::string::npos) << result.out;
   EXPECT_NE(result.out.find("mine    gemm    all"), std::string::npos) << result.out;
+
+  // Into the cluster's file, over itself: what was measured is replaced, the rest stays, and it is used.
+  Words into_file = calibrate;
+  into_file.insert(into_file.end(), {"--out", Path("my.json"), "--quiet"});
+  ASSERT_EQ(Run(into_file).out, result.out);
+  const json written = json::parse(Read(Path("my.json")));
+  const json& curves = written["device"]["curves"];
+  EXPECT_LT(curves["gemm_bf16"]["launch_s"].get<double>(), 6e-6);
+  EXPECT_NE(curves["gemm_bf16"], spec["device"]["curves"]["gemm_bf16"]);
+  EXPECT_FALSE(curves.contains("norm")) << "not measured: an H100's, scaled";
+  EXPECT_FALSE(written["tiers"][0].contains("nccl"));
+  EXPECT_NE(curves["_held_out_errors"].get<std::string>().find("gemm_bf16"), std::string::npos);
+  spec["device"].erase("curves");
+  for (const char* curve : {"nccl", "engine_all_reduce", "_held_out_errors"}) spec["tiers"][0].erase(curve);
+  json rest = written;
+  rest["device"].erase("curves");
+  EXPECT_EQ(rest, spec);
+  EXPECT_EQ(Run({"check", Path("my.json")}).exit_code, 0);
+  const std::string once = Read(Path("my.json"));
+  ASSERT_EQ(Run(into_file).exit_code, 0);
+  EXPECT_EQ(Read(Path("my.json")), once);
 
   Words with_page = calibrate;
   with_page.insert(with_page.end(), {"--html", Path("page.html"), "--quiet"});

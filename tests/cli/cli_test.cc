@@ -183,7 +183,8 @@ TEST_F(Cli, EvaluateAndExplainTakePlansAndStrategies) {
 
   const ProcessResult explained = Run({"explain", Path("plan.json")});
   ASSERT_EQ(explained.exit_code, 0) << explained.err;
-  for (const char* part : {"attention", "memory on a device", "KV cache", "bytes that a device puts on each tier"}) {
+  for (const char* part : {"attention", "memory on a device", "KV cache", "bytes that a device puts on each tier",
+                           "curves    of kernels: fitted to the tables of h100_sxm"}) {
     EXPECT_NE(explained.out.find(part), std::string::npos) << part << "\n" << explained.out;
   }
   ExpectUserError(Run({"evaluate", Path("s.json")}), "--model");
