@@ -143,6 +143,7 @@ void BlockBuilder::FillMatmulWork(Task& task) const {
       break;
   }
   SetTypes(w, kind, task.ffn);
+  w.quantises = in.dtype != w.dtype;
   w.flop = 2 * flop_rows * w.k * w.n * w.count;
   w.weight_bytes = matrices * w.k * w.n * BytesPerWeight(model(), kind, task.ffn);
   w.read_bytes = in.Bytes();

@@ -41,6 +41,7 @@ struct GemmShape {
   double count = 1;        ///< Products of that shape in one call.
   double input_bytes = 2;  ///< Of one element of the inputs, inside the kernel.
   double bytes = 0;        ///< Read and written in memory, all of it.
+  bool quantises = true;   ///< Its activations, where the kind does; false: they come quantised.
   bool block_scaled = false;
 };
 

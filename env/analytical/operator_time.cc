@@ -44,6 +44,7 @@ double GemmTimeOf(const DeviceSpec& device, const Work& work) {
                         .count = work.count,
                         .input_bytes = BytesPerElement(compute),
                         .bytes = work.Bytes(),
+                        .quantises = work.quantises,
                         .block_scaled = compute == DType::kFp8 && work.block_scaled};
   return GemmTime(GemmCurveOf(device, work), RatesOf(device, compute), shape);
 }

@@ -272,6 +272,7 @@ struct Work {
   DType dtype = DType::kBf16;         ///< Of the product's inputs.
   DType weight_dtype = DType::kBf16;  ///< As stored.
   bool block_scaled = false;          ///< Weights with a scale for each square block.
+  bool quantises = false;             ///< Its input is of a wider type than the product's.
   int kernels = 1;                    ///< Launches; 0: fused into another task's kernel.
   AttentionWork attention{};
   ExpertWork routing{};
