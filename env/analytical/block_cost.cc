@@ -184,8 +184,7 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   return Assemble(problem, s, stages, cost, StorageOf(problem, s));
 }
 
-Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
-                    const StrategyCost& cost, const StorageTerms& storage) {
+Evaluation EvaluationOf(const Problem& problem, const Strategy& s, const PassTimes& times, const MemoryUse& memory) {
   const WorkloadSpec& workload = problem.workload();
   const DeviceSpec& device = problem.cluster().device;
   const auto devices = static_cast<double>(problem.cluster().num_devices);
@@ -195,27 +194,23 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   m.idle_devices = problem.cluster().num_devices - m.replicas * s.InstanceSize();
   m.concurrency = s.batch_size * s.data_parallel_size * m.replicas;
   const auto concurrency = static_cast<double>(m.concurrency);
-  const auto microbatches = static_cast<double>(s.num_microbatches);
   const auto input = static_cast<double>(workload.input_tokens);
   const auto output = static_cast<double>(workload.output_tokens);
-  const StageSums prefill = SumStages(stages, cost, kPrefill);
-  const StageSums decode = SumStages(stages, cost, kDecode);
-  const double decode_s = std::max(microbatches * decode.slowest_s, decode.sum_s);
   switch (workload.kind) {
     case WorkloadKind::kPrefill:
-      m.ttft_s = prefill.sum_s + (microbatches - 1) * prefill.slowest_s;
+      m.ttft_s = times.prefill_s;
       m.throughput_tokens_per_s = concurrency * input / m.ttft_s;
       break;
     case WorkloadKind::kDecode:
-      m.tpot_s = decode_s;
+      m.tpot_s = times.decode_s;
       m.throughput_tokens_per_s = concurrency / m.tpot_s;
       break;
     case WorkloadKind::kServe: {
       const auto passes = static_cast<double>(s.batch_size) / static_cast<double>(PrefillRequests(problem, s));
-      const double batch_s = output * decode_s + passes * prefill.sum_s;
+      const double batch_s = output * times.decode_s + passes * times.prefill_pass_s;
       m.tpot_s = batch_s / output;
       m.throughput_tokens_per_s = concurrency * output / batch_s;
-      m.ttft_s = prefill.sum_s + decode_s / 2;
+      m.ttft_s = times.prefill_pass_s + times.decode_s / 2;
       break;
     }
   }
@@ -223,7 +218,7 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   m.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * devices / m.throughput_tokens_per_s * 1e6;
   m.energy_j_per_token = device.power_w * devices / m.throughput_tokens_per_s;
 
-  e.memory = FullestStage(problem, stages, cost, storage);
+  e.memory = memory;
   e.excess.memory = e.memory.TotalBytes() / e.memory.limit_bytes - 1;
   e.excess.ttft = -1;
   e.excess.tpot = -1;
@@ -232,6 +227,17 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   if (workload.tpot_target_s && workload.HasPhase(Phase::kDecode))
     e.excess.tpot = m.tpot_s / *workload.tpot_target_s - 1;
   return e;
+}
+
+Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
+                    const StrategyCost& cost, const StorageTerms& storage) {
+  const auto microbatches = static_cast<double>(s.num_microbatches);
+  const StageSums prefill = SumStages(stages, cost, kPrefill);
+  const StageSums decode = SumStages(stages, cost, kDecode);
+  const PassTimes times{.prefill_pass_s = prefill.sum_s,
+                        .prefill_s = prefill.sum_s + (microbatches - 1) * prefill.slowest_s,
+                        .decode_s = std::max(microbatches * decode.slowest_s, decode.sum_s)};
+  return EvaluationOf(problem, s, times, FullestStage(problem, stages, cost, storage));
 }
 
 }  // namespace shardscout::env

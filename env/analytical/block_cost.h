@@ -79,17 +79,30 @@ struct StrategyCost {
   TransferCost transfer;
 };
 
-/// The metrics of DESIGN.md section 6 from the costs of the blocks:
+/// Seconds of a strategy's passes, by whichever evaluator.
+struct PassTimes {
+  double prefill_pass_s = 0;  ///< One micro-batch through all stages.
+  double prefill_s = 0;       ///< All micro-batches (`serve` has one).
+  double decode_s = 0;        ///< One token of every request.
+};
+
+/// The metrics of DESIGN.md section 6 from them:
+///
+///     prefill     TTFT = prefill_s;  throughput = batch * dp * replicas * input / TTFT
+///     decode      TPOT = decode_s;   throughput = batch * dp * replicas / TPOT
+///     serve       T = output * decode_s + passes * prefill_pass_s for the batch's requests
+///                 TPOT = T / output; throughput = batch * dp * replicas * output / T
+///                 TTFT = prefill_pass_s + decode_s / 2
+Evaluation EvaluationOf(const Problem& problem, const Strategy& strategy, const PassTimes& times,
+                        const MemoryUse& memory);
+
+/// The passes' times from the costs of the blocks, and the metrics from those:
 ///
 ///     stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe + its send
 ///                   (attention: of layers with and without a window apart, where there are both)
 ///                   (+ embedding on the first stage, head on the last)
-///     prefill     TTFT = sum of stage times + (m - 1) * slowest stage
-///                 throughput = batch * dp * replicas * input / TTFT
-///     decode      TPOT = max(m * slowest stage, sum of stage times)
-///                 throughput = batch * dp * replicas / TPOT
-///     serve       T = output * t_decode + passes * t_prefill for the batch's requests
-///                 TPOT = T / output; throughput = batch * dp * replicas * output / T; TTFT = t_prefill + t_decode / 2
+///     prefill     sum of stage times + (m - 1) * slowest stage
+///     decode      max(m * slowest stage, sum of stage times)
 ///
 /// Memory is that of the fullest stage: weights, cache at the last position, the largest block's activations, staging
 /// for the largest collective, and the reserve.

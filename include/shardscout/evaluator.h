@@ -44,7 +44,7 @@ class EvaluatorRegistry {
   std::map<std::string, Entry> entries_;
 };
 
-/// analytical.
+/// analytical, simulator.
 void RegisterBuiltinEvaluators(EvaluatorRegistry& registry);
 
 }  // namespace shardscout

@@ -36,8 +36,7 @@ std::string Score(double score) {
 }
 
 std::string MakeFolder(const SuiteArguments& arguments, const SearchArguments& search) {
-  std::string folder =
-      search.out.empty() ? "out/compare-" + fs::path(arguments.suite).stem().string() : search.out;
+  std::string folder = search.out.empty() ? "out/compare-" + fs::path(arguments.suite).stem().string() : search.out;
   std::error_code error;
   fs::create_directories(folder, error);
   if (error || !fs::is_directory(folder, error)) {

@@ -4,7 +4,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "shardscout/error.h"
+#include "shardscout/plan.h"
 #include "shardscout/run_search.h"
+#include "shardscout/trace.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
 #include "src/cli/output.h"
@@ -32,7 +35,17 @@ void PrintJson(const StrategyInput& input, const StrategyReport& report) {
   PrintDocument(json);
 }
 
-int Run(const StrategyArguments& arguments, const Context& context) {
+struct Arguments : StrategyArguments {
+  std::string trace;
+};
+
+int Run(const Arguments& arguments, const Context& context) {
+  if (!arguments.trace.empty()) {
+    if (arguments.evaluator != "simulator") {
+      throw SpecError("--trace", "only the evaluator simulator knows when things happen; give --evaluator simulator");
+    }
+    CheckCanWrite(arguments.trace);
+  }
   const StrategyInput input = ReadStrategyInput(arguments);
   const StrategyReport report =
       EvaluateStrategy(input.problem, input.strategy, arguments.evaluator, context.evaluators);
@@ -42,20 +55,27 @@ int Run(const StrategyArguments& arguments, const Context& context) {
     spdlog::warn("the plan notes another evaluation of this strategy (by shardscout {}): {}",
                  input.plan->search.version, ObjectiveText(input.problem, input.plan->evaluation));
   }
+  if (!arguments.trace.empty()) {
+    WriteFileAtomically(arguments.trace, SimulatedTrace(input.problem, input.strategy));
+  }
   return report.evaluation.Feasible() ? kExitResult : kExitInfeasible;
 }
 
 }  // namespace
 
 void AddEvaluateCommand(CLI::App& app, Context& context) {
-  auto arguments = std::make_shared<StrategyArguments>();  // shared with the callback, which outlives this function
+  auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("evaluate", "Score one strategy, beside the Megatron rule's");
   AddStrategyOptions(*command, *arguments);
+  command->add_option(
+      "--trace", arguments->trace,
+      "Write what the simulator's streams do to this file, in Chrome's trace format (Perfetto opens it)");
   AddCommonOptions(*command, context);
   command->footer(
       "The exit code is 3 where the strategy is valid but breaks a limit.\n\n"
       "Examples:\n"
       "  shardscout evaluate plan.json\n"
+      "  shardscout evaluate plan.json --evaluator simulator --trace trace.json\n"
       "  shardscout evaluate --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
       "decode-chat");
   command->callback(

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <type_traits>
@@ -46,8 +47,8 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
 bool ProblemArguments::AnyGiven() const {
   return !model.empty() || !cluster.empty() || !workload.empty() || devices || input_tokens || output_tokens ||
          batch_size || concurrency || !ttft.empty() || !tpot.empty() || !objective.empty() || memory_fraction ||
-         !fixed.empty() || !overrides.weight_dtype.empty() || !overrides.activation_dtype.empty() ||
-         !overrides.kv_dtype.empty() || overrides.weight_quant_block >= 0;
+         !fixed.empty() || !overlaps.empty() || !overrides.weight_dtype.empty() ||
+         !overrides.activation_dtype.empty() || !overrides.kv_dtype.empty() || overrides.weight_quant_block >= 0;
 }
 
 CLI::Validator IsNumber() {
@@ -87,6 +88,11 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--kv-dtype", arguments.overrides.kv_dtype, "KV cache [the model's]");
   add("--quant-block", arguments.overrides.weight_quant_block, "Side of the weight scales' blocks, 0: none")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{65536}));
+  add("--overlap", arguments.overlaps,
+      "Among which overlaps of compute and communication is chosen: none, two_batch (two halves of a micro-batch take "
+      "turns; only the evaluator simulator tells them apart) [none]")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"none", "two_batch"}));
   add("--fix", arguments.fixed, "Pin a decision variable, such as tensor_parallel_size=8 (repeatable)")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
@@ -106,6 +112,13 @@ Problem MakeProblem(const ProblemArguments& arguments) {
   for (const std::string& fixed : arguments.fixed) {
     auto [variable, value] = ParseFix(fixed);
     options.fixed[variable] = std::move(value);
+  }
+  if (!arguments.overlaps.empty()) {
+    options.admitted_overlaps.clear();
+    for (const Overlap overlap : {Overlap::kNone, Overlap::kTwoBatch}) {
+      const bool named = std::count(arguments.overlaps.begin(), arguments.overlaps.end(), ToString(overlap)) > 0;
+      if (named) options.admitted_overlaps.push_back(overlap);
+    }
   }
   return Problem(std::move(model), std::move(cluster), MakeWorkload(arguments), std::move(options));
 }

@@ -22,6 +22,7 @@ struct ProblemArguments {
   std::optional<double> memory_fraction;
   ModelOverrides overrides;
   std::vector<std::string> fixed;
+  std::vector<std::string> overlaps;
 
   bool AnyGiven() const;
 };

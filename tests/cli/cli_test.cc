@@ -190,6 +190,26 @@ TEST_F(Cli, EvaluateAndExplainTakePlansAndStrategies) {
   ExpectUserError(Run({"evaluate", Path("s.json")}), "--model");
 }
 
+TEST_F(Cli, TheSimulatorSearchesAndTraces) {
+  const Words problem = {"--model", "qwen3-30b-a3b", "--cluster", "h100-sxm", "--workload", "decode-chat"};
+  Words search = {"search",    "--searcher",     "random-walk", "--budget",        "60",     "--evaluator", "simulator",
+                  "--overlap", "none,two_batch", "--out",       Path("plan.json"), "--quiet"};
+  search.insert(search.end(), problem.begin(), problem.end());
+  ASSERT_EQ(Run(search).exit_code, 0);
+  const Words traced = {"evaluate", Path("plan.json"), "--evaluator", "simulator", "--trace", Path("trace.json")};
+  const ProcessResult result = Run(traced);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err.find("another evaluation"), std::string::npos) << "the plan's own figure";
+  const auto trace = nlohmann::json::parse(Read(Path("trace.json")));
+  EXPECT_GT(trace["traceEvents"].size(), 100u);
+  EXPECT_EQ(Run({"explain", Path("plan.json"), "--evaluator", "simulator"}).exit_code, 0);
+  ExpectUserError(Run({"evaluate", Path("plan.json"), "--trace", Path("x.json")}), "--evaluator simulator");
+  ExpectUserError(Run({"evaluate", Path("plan.json"), "--evaluator", "simulator", "--trace", "/none/x.json"}),
+                  "create its folder first");
+  search[8] = "three_batch";
+  ExpectUserError(Run(search), "--overlap");
+}
+
 TEST_F(Cli, ExplainSaysWhatEachDifferenceEarns) {
   // tp 2 with a token-sharded residual stream: not Megatron's choice for a dense model.
   ASSERT_EQ(Run(Search({"--out", Path("plan.json"), "--fix", "tensor_parallel_size=2", "--fix",

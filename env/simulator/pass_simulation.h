@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "env/analytical/block_cost.h"
+#include "env/simulator/simulation.h"
+#include "shardscout/problem.h"
+#include "shardscout/program.h"
+
+/// One pass of a strategy's micro-batches through its pipeline, simulated.
+///
+/// All ranks of a stage do the same, so that a stage is one device with a compute stream and a communication stream.
+/// Tasks last what the analytical evaluator says (TaskTime). A micro-batch's tasks in a stage follow one another;
+/// collectives run on the communication stream. What a stage makes is sent to the next one; in decode the last stage
+/// returns the token ids, and the micro-batch begins its next token.
+///
+///   overlap none        a stage works on one micro-batch after the other, in order
+///   overlap two_batch   a micro-batch is two halves, each lowered for itself, which take turns at every collective:
+///                       one half computes while the other one communicates. Where the requests of a micro-batch cannot
+///                       be halved (an odd number, a layout that half of them does not split into): as none
+///
+/// In reference mode a stage sends before it goes on, as the analytical model has it. Otherwise sends lie on the
+/// communication stream, and the stage goes on.
+namespace shardscout::env {
+
+/// Tokens of decode, where there is a pipeline, after which every token takes as long as the one before.
+inline constexpr std::int64_t kDecodeRounds = 4;
+
+struct SimulatorOptions {
+  bool reference = false;
+};
+
+/// What a task of the graph is, for a trace.
+struct PassTask {
+  Phase phase = Phase::kDecode;
+  std::int32_t stage = 0;
+  std::int32_t microbatch = 0;
+  std::int32_t half = 0;   ///< two_batch: 0 and 1.
+  std::int32_t round = 0;  ///< Decode: the token.
+  BlockKind block = BlockKind::kAttention;
+  std::int32_t layer = -1;  ///< -1: none.
+  const Task* task = nullptr;
+};
+
+/// The graph of a pass, and where its micro-batches end.
+struct Pass {
+  SimulationGraph graph;
+  std::vector<std::vector<SimTaskId>> ends;  ///< By round and micro-batch: its last task.
+  std::vector<PassTask> tasks;               ///< By SimTaskId; empty where equal tasks in a row were made one.
+};
+
+/// Lowers and prices a phase of a strategy, once.
+class PassMaker {
+ public:
+  PassMaker(const Problem& problem, const Strategy& strategy, Phase phase, SimulatorOptions options);
+
+  /// `rounds` passes of `microbatches` each. `detailed`: one task of the graph a task of the program.
+  Pass Make(std::int64_t microbatches, std::int64_t rounds, bool detailed) const;
+  /// Whether two halves take turns.
+  bool Halved() const { return !halves_.empty(); }
+
+ private:
+  /// The blocks of the whole micro-batch or of a half, priced.
+  struct PricedBlocks {
+    std::vector<Block> blocks;                     ///< By BlockKind.
+    std::vector<std::vector<double>> durations_s;  ///< By BlockKind and task.
+  };
+  /// One task of a stage, in program order.
+  struct StageTask {
+    Picoseconds duration = 0;
+    bool collective = false;
+    BlockKind block = BlockKind::kAttention;
+    std::int32_t layer = -1;
+    const Task* task = nullptr;
+  };
+
+  PricedBlocks Price(const Strategy& strategy, SpanCache& spans) const;
+  std::vector<StageTask> TasksOf(const PricedBlocks& blocks, std::size_t stage, bool detailed) const;
+
+  const Problem& problem_;
+  Strategy strategy_;
+  Phase phase_;
+  SimulatorOptions options_;
+  std::vector<Stage> stages_;
+  PricedBlocks whole_;
+  std::vector<PricedBlocks> halves_;  ///< One, both alike; none: not halved.
+};
+
+/// The simulated times of DESIGN.md section 6: of a pass of one micro-batch, of all, and of a token.
+PassTimes SimulatePasses(const Problem& problem, const Strategy& strategy, SimulatorOptions options);
+
+}  // namespace shardscout::env

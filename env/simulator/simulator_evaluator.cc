@@ -1,0 +1,66 @@
+#include "env/simulator/simulator_evaluator.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "env/analytical/block_cost.h"
+
+namespace shardscout::env {
+namespace {
+
+/// What one micro-batch's way through the stages is made of.
+struct StageUse {
+  Picoseconds begin = std::numeric_limits<Picoseconds>::max(), end = 0;
+  Picoseconds computing = 0;
+  Picoseconds Exposed() const { return end - begin - computing; }  ///< Communication that no computing hides.
+};
+
+std::vector<StageUse> UseOf(const PassMaker& maker) {
+  const Pass pass = maker.Make(1, 1, true);
+  const Schedule schedule = Simulate(pass.graph);
+  std::vector<StageUse> stages(static_cast<std::size_t>(pass.graph.num_streams() / 2));
+  for (SimTaskId t = 0; t < pass.graph.num_tasks(); ++t) {
+    const auto i = static_cast<std::size_t>(t);
+    StageUse& stage = stages[static_cast<std::size_t>(pass.graph.StreamOf(t) / 2)];
+    stage.begin = std::min(stage.begin, schedule.begin[i]);
+    stage.end = std::max(stage.end, schedule.end[i]);
+    if (pass.graph.StreamOf(t) % 2 == 0) stage.computing += pass.graph.DurationOf(t);
+  }
+  return stages;
+}
+
+}  // namespace
+
+Evaluation SimulatorEvaluator::Evaluate(const Strategy& strategy) const {
+  return EvaluationOf(problem_, strategy, SimulatePasses(problem_, strategy, options_),
+                      analytical_.Evaluate(strategy).memory);
+}
+
+Breakdown SimulatorEvaluator::Explain(const Strategy& strategy) const {
+  Breakdown breakdown = analytical_.Explain(strategy);
+  for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    if (!problem_.workload().HasPhase(phase)) continue;
+    const std::vector<StageUse> stages = UseOf(PassMaker(problem_, strategy, phase, options_));
+    double computing_s = 0, exposed_s = 0;
+    auto stage = stages.begin();
+    for (StageTime& time : breakdown.stages) {
+      if (time.phase != phase) continue;
+      time.time_s = ToSeconds(stage->end - stage->begin);
+      computing_s += ToSeconds(stage->computing);
+      exposed_s += ToSeconds(stage->Exposed());
+      ++stage;
+    }
+    double rows_s[2] = {0, 0};  // Of kernels and of collectives.
+    for (const BreakdownRow& row : breakdown.rows)
+      rows_s[row.collective ? 1 : 0] += row.phase == phase ? row.time_s : 0;
+    for (BreakdownRow& row : breakdown.rows) {
+      if (row.phase != phase || row.time_s <= 0) continue;
+      row.time_s *= row.collective ? exposed_s / rows_s[1] : computing_s / rows_s[0];
+    }
+  }
+  return breakdown;
+}
+
+}  // namespace shardscout::env

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "env/analytical/analytical_evaluator.h"
+#include "env/simulator/pass_simulation.h"
+#include "shardscout/evaluator.h"
+
+namespace shardscout::env {
+
+/// The evaluator `simulator`: passes simulated (pass_simulation.h), memory and metrics as the analytical one has them.
+/// In reference mode it agrees with the analytical evaluator.
+class SimulatorEvaluator final : public Evaluator {
+ public:
+  explicit SimulatorEvaluator(const Problem& problem, SimulatorOptions options = {})
+      : problem_(problem), options_(options), analytical_(problem) {}
+
+  std::string_view Name() const override { return "simulator"; }
+  Evaluation Evaluate(const Strategy& strategy) const override;
+  /// The analytical rows: kernels in proportion to what the stages compute in the simulation, collectives to what of
+  /// them no computing hides.
+  Breakdown Explain(const Strategy& strategy) const override;
+
+ private:
+  const Problem& problem_;
+  SimulatorOptions options_;
+  AnalyticalEvaluator analytical_;
+};
+
+}  // namespace shardscout::env

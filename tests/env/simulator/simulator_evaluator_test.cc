@@ -1,0 +1,162 @@
+#include "env/simulator/simulator_evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "shardscout/preset_paths.h"
+#include "shardscout/strategy_space.h"
+#include "tests/baselines/random_problems.h"
+
+namespace shardscout::env {
+namespace {
+
+constexpr SimulatorOptions kReference = {.reference = true};
+
+void ExpectEqualMetrics(const Metrics& simulated, const Metrics& analytical, const std::string& what) {
+  const auto close = [](double a, double b) { return std::fabs(a - b) <= 1e-6 * std::fabs(b); };
+  ASSERT_TRUE(close(simulated.ttft_s, analytical.ttft_s)) << what << simulated.ttft_s << " " << analytical.ttft_s;
+  ASSERT_TRUE(close(simulated.tpot_s, analytical.tpot_s)) << what << simulated.tpot_s << " " << analytical.tpot_s;
+  ASSERT_TRUE(close(simulated.throughput_per_device, analytical.throughput_per_device)) << what;
+}
+
+TEST(SimulatorEvaluator, AgreesWithTheAnalyticalModelInReferenceMode) {
+  int strategies = 0;
+  const std::vector<std::string> models = ListPresets("models"), clusters = ListPresets("clusters");
+  for (std::size_t i = 0; i < 2 * models.size(); ++i) {
+    Rng rng(i);
+    const ModelSpec model = LoadModel(models[i % models.size()]);
+    const ClusterSpec cluster = LoadCluster(clusters[i % clusters.size()], 64);
+    if (cluster.device.PeakFlopPerS(model.activation_dtype) <= 0) continue;
+    for (const WorkloadKind kind : {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe}) {
+      WorkloadSpec workload = testing::SmallWorkload(kind, 64);
+      workload.input_tokens = 1000;
+      const Problem problem(model, cluster, workload);
+      const StrategySpace space(problem);
+      const AnalyticalEvaluator analytical(problem);
+      const SimulatorEvaluator simulator(problem, kReference);
+      for (int k = 0; k < 8; ++k) {
+        const Strategy s = space.Sample(rng);
+        const Evaluation simulated = simulator.Evaluate(s), expected = analytical.Evaluate(s);
+        const std::string what = model.name + " on " + cluster.name + ": " + ToShortString(s) + " ";
+        ExpectEqualMetrics(simulated.metrics, expected.metrics, what);
+        EXPECT_EQ(simulated.memory, expected.memory);
+        ++strategies;
+      }
+    }
+  }
+  EXPECT_GT(strategies, 1000);
+}
+
+/// Sends that a stage need not wait for only help.
+TEST(SimulatorEvaluator, SendsBesideTheWorkAreNeverSlower) {
+  int quicker = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    Rng rng(seed);
+    const Problem problem = testing::RandomProblem(rng);
+    const StrategySpace space(problem);
+    const SimulatorEvaluator simulator(problem), reference(problem, kReference);
+    for (int k = 0; k < 10; ++k) {
+      const Strategy s = space.Sample(rng);
+      const Metrics a = simulator.Evaluate(s).metrics, b = reference.Evaluate(s).metrics;
+      const double rounding = 1 + 1e-9;
+      ASSERT_LE(a.ttft_s, b.ttft_s * rounding) << ToShortString(s);
+      ASSERT_LE(a.tpot_s, b.tpot_s * rounding) << ToShortString(s);
+      if (s.pipeline_parallel_size == 1) {
+        ASSERT_EQ(a.tpot_s, b.tpot_s);
+      }
+      quicker += a.tpot_s < b.tpot_s * (1 - 1e-9) || a.ttft_s < b.ttft_s * (1 - 1e-9);
+    }
+  }
+  EXPECT_GT(quicker, 20);
+}
+
+Problem TwoBatchProblem() {
+  ProblemOptions options;
+  options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch};
+  WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kDecode, 256);
+  return Problem(LoadModel("qwen3-30b-a3b"), LoadCluster("h100-sxm", 8), workload, options);
+}
+
+/// A pass of two halves lies between its longer stream and all of it in a row.
+TEST(SimulatorEvaluator, TwoHalvesTakeTurns) {
+  const Problem problem = TwoBatchProblem();
+  const StrategySpace space(problem);
+  Rng rng(5);
+  int halved = 0;
+  for (int k = 0; k < 200; ++k) {
+    Strategy s = space.Sample(rng);
+    s.overlap = Overlap::kTwoBatch;
+    const PassMaker maker(problem, s, Phase::kDecode, {});
+    const Pass pass = maker.Make(1, 1, true);
+    const Schedule schedule = Simulate(pass.graph);
+    std::vector<Picoseconds> busy(static_cast<std::size_t>(pass.graph.num_streams()), 0);
+    Picoseconds all = 0, most = 0;
+    for (SimTaskId t = 0; t < pass.graph.num_tasks(); ++t) {
+      all += pass.graph.DurationOf(t);
+      most = std::max(most, busy[static_cast<std::size_t>(pass.graph.StreamOf(t))] += pass.graph.DurationOf(t));
+    }
+    ASSERT_GE(schedule.makespan, most);
+    ASSERT_LE(schedule.makespan, all);
+    if (!maker.Halved()) {
+      EXPECT_EQ(schedule.makespan, all);
+      continue;
+    }
+    ++halved;
+    // What is made one in a row takes as long, but for rounding.
+    const Pass folded = maker.Make(1, 1, false);
+    EXPECT_LT(folded.graph.num_tasks(), pass.graph.num_tasks());
+    EXPECT_NEAR(static_cast<double>(Simulate(folded.graph).makespan), static_cast<double>(schedule.makespan),
+                static_cast<double>(pass.graph.num_tasks()));
+  }
+  EXPECT_GT(halved, 30);
+}
+
+/// What cannot be halved is not: one request, an odd number.
+TEST(SimulatorEvaluator, OddBatchesAreNotHalved) {
+  const Problem problem = TwoBatchProblem();
+  Strategy s;
+  s.tensor_parallel_size = 4;
+  s.expert_parallel_size = 4;
+  s.overlap = Overlap::kTwoBatch;
+  s.expert_exchange = ExpertExchange::kGatherReduce;
+  for (const auto& [batch, halved] :
+       {std::pair(1, false), std::pair(3, false), std::pair(2, true), std::pair(64, true)}) {
+    s.batch_size = batch;
+    EXPECT_EQ(PassMaker(problem, s, Phase::kDecode, {}).Halved(), halved) << batch;
+    EXPECT_FALSE(PassMaker(problem, s, Phase::kDecode, kReference).Halved());
+  }
+}
+
+/// Every task of the program is in the trace once a layer, and on the stream that it belongs to.
+TEST(PassMaker, TheTraceHasEveryTask) {
+  const Problem problem(LoadModel("deepseek-v3"), LoadCluster("h100-sxm", 16),
+                        testing::SmallWorkload(WorkloadKind::kDecode, 16));
+  Strategy s;
+  s.pipeline_parallel_size = 2;
+  s.tensor_parallel_size = 8;
+  s.batch_size = 16;
+  s.num_microbatches = 2;
+  const PassMaker maker(problem, s, Phase::kDecode, {});
+  const Pass pass = maker.Make(2, 3, true);
+  ASSERT_EQ(pass.tasks.size(), static_cast<std::size_t>(pass.graph.num_tasks()));
+  std::size_t per_microbatch = 0;
+  const Program program = Lower(problem, s);
+  const PhaseProgram& phase = program.phases.front();
+  for (const auto& [kind, times] :
+       {std::pair(BlockKind::kEmbedding, 1), std::pair(BlockKind::kAttention, 61), std::pair(BlockKind::kDenseFfn, 3),
+        std::pair(BlockKind::kMoe, 58), std::pair(BlockKind::kHead, 1), std::pair(BlockKind::kTransfer, 1)}) {
+    per_microbatch += phase.BlockOf(kind).tasks.size() * static_cast<std::size_t>(times);
+  }
+  EXPECT_EQ(pass.tasks.size(), 2 * 3 * per_microbatch);
+  for (SimTaskId t = 0; t < pass.graph.num_tasks(); ++t) {
+    const PassTask& task = pass.tasks[static_cast<std::size_t>(t)];
+    const bool communication = task.task->kind == TaskKind::kCollective;
+    EXPECT_EQ(pass.graph.StreamOf(t), 2 * task.stage + (communication ? 1 : 0));
+  }
+}
+
+}  // namespace
+}  // namespace shardscout::env
