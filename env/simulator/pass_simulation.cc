@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <string>
+#include <functional>
+#include <span>
 
+#include "shardscout/collective_time.h"
 #include "strategies/sharding_rules.h"
 
 namespace shardscout::env {
@@ -31,23 +33,25 @@ Strategy HalfOf(const Problem& problem, Strategy s, Phase phase) {
   return s;
 }
 
-/// Adds tasks one after another on the two streams of a stage.
-class Chain {
- public:
-  Chain(SimulationGraph& graph, StreamId compute, StreamId communication, SimTaskId after)
-      : graph_(graph), compute_(compute), communication_(communication), last_(after) {}
-  SimTaskId Add(Picoseconds duration, bool collective) {
-    const SimTaskId after[] = {last_};
-    const std::span<const SimTaskId> waits = last_ < 0 ? std::span<const SimTaskId>() : std::span(after);
-    return last_ = graph_.AddTask(collective ? communication_ : compute_, duration, waits);
-  }
-  SimTaskId last() const { return last_; }
-
- private:
-  SimulationGraph& graph_;
-  StreamId compute_, communication_;
-  SimTaskId last_;
+/// The streams and ports of a stage.
+struct StageDevice {
+  StreamId kernels = 0, collectives = 0, sends = 0;
+  LinkId first_out = 0, first_in = 0;  ///< One a tier.
 };
+
+/// A device's share of a tier's bandwidth, one direction.
+double PortBytesPerSecond(const ClusterSpec& cluster, std::size_t tier) {
+  const NetworkTier& t = cluster.tiers[tier];
+  const double of_rails =
+      t.rails > 0 ? static_cast<double>(t.rails) / static_cast<double>(cluster.devices_per_node) : 1;
+  return t.bytes_per_s * of_rails;
+}
+
+void AddLoads(const std::vector<double>& shares, LinkId first_port, std::vector<LinkLoad>& loads) {
+  for (std::size_t tier = 0; tier < shares.size(); ++tier) {
+    if (shares[tier] > 0) loads.push_back({first_port + static_cast<LinkId>(tier), shares[tier]});
+  }
+}
 
 }  // namespace
 
@@ -67,6 +71,8 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
   PricedBlocks priced;
   priced.blocks.resize(kNumBlockKinds);
   priced.durations_s.resize(kNumBlockKinds);
+  priced.shares.resize(kNumBlockKinds);
+  const ClusterSpec& cluster = problem_.cluster();
   const ModelSpec& model = problem_.model();
   const auto has = [&](BlockKind kind) {
     switch (kind) {
@@ -87,20 +93,27 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
     if (!has(kind)) continue;
     Block& block = priced.blocks[static_cast<std::size_t>(k)] = LowerBlock(problem_, strategy, phase_, kind);
     for (const Task& task : block.tasks) {
-      priced.durations_s[static_cast<std::size_t>(k)].push_back(TaskTime(problem_.cluster(), task, spans));
+      const double duration_s = TaskTime(cluster, task, spans);
+      priced.durations_s[static_cast<std::size_t>(k)].push_back(duration_s);
+      std::vector<double>& shares = priced.shares[static_cast<std::size_t>(k)].emplace_back();
+      if (task.kind != TaskKind::kCollective || strategy.pipeline_parallel_size == 1) continue;
+      shares = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, SpansOfTask(task, spans));
+      for (std::size_t tier = 0; tier < shares.size(); ++tier) {
+        if (shares[tier] <= 0) continue;
+        shares[tier] = std::min(1.0, shares[tier] / (duration_s * PortBytesPerSecond(cluster, tier)));
+      }
     }
   }
   return priced;
 }
 
-std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced, std::size_t stage,
-                                                     bool detailed) const {
+std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced, std::size_t stage, bool detailed,
+                                                     bool apart) const {
   const ModelSpec& model = problem_.model();
   std::vector<StageTask> tasks;
-  double run_s = 0;  // Of equal streams in a row, where they are made one.
-  bool run_is_collective = false;
+  double run_s = 0;  // Of tasks in a row that are made one.
   const auto flush = [&] {
-    if (run_s > 0) tasks.push_back({.duration = ToPicoseconds(run_s), .collective = run_is_collective});
+    if (run_s > 0) tasks.push_back({.duration = ToPicoseconds(run_s)});
     run_s = 0;
   };
   const auto add = [&](BlockKind kind, std::int64_t layer) {
@@ -108,19 +121,18 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
     for (std::size_t t = 0; t < priced.durations_s[k].size(); ++t) {
       const Task& task = priced.blocks[k].tasks[t];
       const double duration_s = priced.durations_s[k][t];
-      // Without overlap it is all one whether a stage computes or communicates.
-      const bool collective = task.kind == TaskKind::kCollective && (detailed || Halved());
-      if (detailed) {
-        tasks.push_back({.duration = ToPicoseconds(duration_s),
-                         .collective = collective,
-                         .block = kind,
-                         .layer = static_cast<std::int32_t>(layer),
-                         .task = &task});
+      const bool collective = task.kind == TaskKind::kCollective;
+      if (!detailed && !(apart && collective)) {
+        run_s += duration_s;
         continue;
       }
-      if (collective != run_is_collective) flush();
-      run_is_collective = collective;
-      run_s += duration_s;
+      flush();
+      tasks.push_back({.duration = ToPicoseconds(duration_s),
+                       .collective = collective,
+                       .block = kind,
+                       .layer = static_cast<std::int32_t>(layer),
+                       .task = &task,
+                       .shares = &priced.shares[k][t]});
     }
   };
   const Stage& own = stages_[stage];
@@ -139,23 +151,37 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
 Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detailed) const {
   Pass pass;
   const std::size_t num_stages = stages_.size();
-  std::vector<std::array<StreamId, 2>> streams;  // Compute, communication.
+  const std::size_t num_tiers = problem_.cluster().tiers.size();
+  // One micro-batch alone sends when nothing else runs.
+  const bool contention = options_.contention && !options_.reference && num_stages > 1 && microbatches > 1;
+  std::vector<StageDevice> devices(num_stages);
   std::vector<std::vector<StageTask>> stage_tasks;
   for (std::size_t stage = 0; stage < num_stages; ++stage) {
-    const StreamId compute = pass.graph.AddStream();
-    streams.push_back({compute, pass.graph.AddStream()});
-    stage_tasks.push_back(TasksOf(Halved() ? halves_.front() : whole_, stage, detailed));
+    StageDevice& device = devices[stage];
+    device.kernels = pass.graph.AddStream();
+    device.collectives = pass.graph.AddStream();
+    device.sends = pass.graph.AddStream();
+    device.first_out = pass.graph.num_links();
+    for (std::size_t tier = 0; tier < num_tiers; ++tier) pass.graph.AddLink();
+    device.first_in = pass.graph.num_links();
+    for (std::size_t tier = 0; tier < num_tiers; ++tier) pass.graph.AddLink();
+    stage_tasks.push_back(TasksOf(Halved() ? halves_.front() : whole_, stage, detailed, contention || Halved()));
   }
-  const auto label = [&](std::size_t stage, std::int64_t m, std::int64_t round, int half, const StageTask& task) {
-    if (!detailed) return;
-    pass.tasks.push_back({.phase = phase_,
-                          .stage = static_cast<std::int32_t>(stage),
-                          .microbatch = static_cast<std::int32_t>(m),
-                          .half = half,
-                          .round = static_cast<std::int32_t>(round),
-                          .block = task.block,
-                          .layer = task.layer,
-                          .task = task.task});
+  std::vector<SimTaskId> worked(num_stages, -1);  // The last task of the micro-batch before, a stage.
+  std::vector<LinkLoad> loads;
+  const auto add = [&](StreamId stream, Picoseconds duration, std::span<const SimTaskId> after, const PassTask& label) {
+    const SimTaskId task = pass.graph.AddTask(stream, duration, after, loads);
+    if (detailed) pass.tasks.push_back(label);
+    loads.clear();
+    return task;
+  };
+  /// After two tasks, of which either may be none.
+  const auto add_after = [&](StreamId stream, Picoseconds duration, std::array<SimTaskId, 2> after,
+                             const PassTask& label) {
+    std::sort(after.begin(), after.end(), std::greater<>());
+    const auto count =
+        static_cast<std::size_t>(std::count_if(after.begin(), after.end(), [](auto t) { return t >= 0; }));
+    return add(stream, duration, std::span<const SimTaskId>(after).first(count), label);
   };
   const auto k = static_cast<std::size_t>(BlockKind::kTransfer);
   for (std::int64_t round = 0; round < rounds; ++round) {
@@ -163,43 +189,56 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
     for (std::int64_t m = 0; m < microbatches; ++m) {
       SimTaskId arrived = round == 0 ? -1 : pass.ends[static_cast<std::size_t>(round - 1)][static_cast<std::size_t>(m)];
       for (std::size_t stage = 0; stage < num_stages; ++stage) {
-        const auto [compute, communication] = streams[stage];
+        const StageDevice& device = devices[stage];
         const std::vector<StageTask>& tasks = stage_tasks[stage];
-        Chain first(pass.graph, compute, communication, arrived);
-        Chain second = first;
+        PassTask label{.phase = phase_,
+                       .stage = static_cast<std::int32_t>(stage),
+                       .microbatch = static_cast<std::int32_t>(m),
+                       .round = static_cast<std::int32_t>(round)};
+        SimTaskId last[2] = {arrived, arrived};
         // In turns: each half goes on to the end of its next collectives.
         std::size_t next[2] = {0, 0};
-        const int halves = Halved() ? 2 : 1;
+        const std::size_t halves = Halved() ? 2 : 1;
         while (next[halves - 1] < tasks.size()) {
-          for (int half = 0; half < halves; ++half) {
-            Chain& chain = half == 0 ? first : second;
+          for (std::size_t half = 0; half < halves; ++half) {
             std::size_t& at = next[half];
             bool communicated = false;
-            while (at < tasks.size() && (tasks[at].collective || !communicated)) {
-              communicated = communicated || tasks[at].collective;
-              chain.Add(tasks[at].duration, tasks[at].collective);
-              label(stage, m, round, half, tasks[at]);
-              ++at;
+            for (; at < tasks.size() && (tasks[at].collective || !communicated); ++at) {
+              const StageTask& task = tasks[at];
+              communicated = communicated || task.collective;
+              if (contention && task.collective) {
+                AddLoads(*task.shares, device.first_out, loads);
+                AddLoads(*task.shares, device.first_in, loads);
+              }
+              label.half = static_cast<std::int32_t>(half);
+              label.block = task.block;
+              label.layer = task.layer;
+              label.task = task.task;
+              last[half] = add_after(task.collective ? device.collectives : device.kernels, task.duration,
+                                     {last[half], at == 0 ? worked[stage] : -1}, label);
             }
           }
         }
-        arrived = first.last();
+        label.half = 0;
+        label.layer = -1;
+        arrived = last[0];
         if (Halved()) {
           // What follows waits for both.
-          const SimTaskId both[] = {first.last(), second.last()};
-          arrived = pass.graph.AddTask(compute, 0, both);
-          label(stage, m, round, 0, {});
+          label.task = nullptr;
+          arrived = add(device.kernels, 0, last, label);
         }
-        const bool last = stage + 1 == num_stages;
-        const std::size_t transfer = last ? 1 : 0;
+        worked[stage] = arrived;
+        const bool is_last = stage + 1 == num_stages;
+        const std::size_t transfer = is_last ? 1 : 0;
         if (transfer >= whole_.durations_s[k].size()) continue;  // No pipeline, or nothing to return.
-        Chain send(pass.graph, compute, options_.reference ? compute : communication, arrived);
-        const StageTask sent{.duration = ToPicoseconds(whole_.durations_s[k][transfer]),
-                             .collective = true,
-                             .block = BlockKind::kTransfer,
-                             .task = &whole_.blocks[k].tasks[transfer]};
-        arrived = send.Add(sent.duration, true);
-        label(stage, m, round, 0, sent);
+        if (contention) {
+          AddLoads(whole_.shares[k][transfer], device.first_out, loads);
+          AddLoads(whole_.shares[k][transfer], devices[is_last ? 0 : stage + 1].first_in, loads);
+        }
+        label.block = BlockKind::kTransfer;
+        label.task = &whole_.blocks[k].tasks[transfer];
+        arrived = add_after(options_.reference ? device.kernels : device.sends,
+                            ToPicoseconds(whole_.durations_s[k][transfer]), {arrived, -1}, label);
       }
       pass.ends.back().push_back(arrived);
     }

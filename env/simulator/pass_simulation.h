@@ -10,25 +10,33 @@
 
 /// One pass of a strategy's micro-batches through its pipeline, simulated.
 ///
-/// All ranks of a stage do the same, so that a stage is one device with a compute stream and a communication stream.
-/// Tasks last what the analytical evaluator says (TaskTime). A micro-batch's tasks in a stage follow one another;
-/// collectives run on the communication stream. What a stage makes is sent to the next one; in decode the last stage
-/// returns the token ids, and the micro-batch begins its next token.
+/// All ranks of a stage do the same, so that a stage is one device, with a stream for kernels, one for collectives and
+/// one for sends. Tasks last what the analytical evaluator says (TaskTime). A micro-batch's tasks in a stage follow one
+/// another. What a stage makes is sent to the next one; in decode the last stage returns the token ids, and the
+/// micro-batch begins its next token.
 ///
 ///   overlap none        a stage works on one micro-batch after the other, in order
 ///   overlap two_batch   a micro-batch is two halves, each lowered for itself, which take turns at every collective:
 ///                       one half computes while the other one communicates. Where the requests of a micro-batch cannot
 ///                       be halved (an odd number, a layout that half of them does not split into): as none
 ///
-/// In reference mode a stage sends before it goes on, as the analytical model has it. Otherwise sends lie on the
-/// communication stream, and the stage goes on.
+/// In reference mode a stage sends before it goes on, as the analytical model has it. Otherwise it goes on while it
+/// sends; a send and the collectives of the sender and of the receiver that run at the same time share the devices'
+/// ports: each device has one port out and one port in on every tier, of which a task alone takes the bytes that it
+/// puts on the tier's wires (CollectiveWireBytes) over its duration and the port's bandwidth.
 namespace shardscout::env {
+
+/// Streams of a stage, and what they are for.
+inline constexpr StreamId kStreamsOfAStage = 3;
+enum class StageStream : std::uint8_t { kKernels, kCollectives, kSends };
+inline StageStream StreamKind(StreamId stream) { return static_cast<StageStream>(stream % kStreamsOfAStage); }
 
 /// Tokens of decode, where there is a pipeline, after which every token takes as long as the one before.
 inline constexpr std::int64_t kDecodeRounds = 4;
 
 struct SimulatorOptions {
   bool reference = false;
+  bool contention = true;  ///< Not in reference mode.
 };
 
 /// What a task of the graph is, for a trace.
@@ -63,8 +71,9 @@ class PassMaker {
  private:
   /// The blocks of the whole micro-batch or of a half, priced.
   struct PricedBlocks {
-    std::vector<Block> blocks;                     ///< By BlockKind.
-    std::vector<std::vector<double>> durations_s;  ///< By BlockKind and task.
+    std::vector<Block> blocks;                             ///< By BlockKind.
+    std::vector<std::vector<double>> durations_s;          ///< By BlockKind and task.
+    std::vector<std::vector<std::vector<double>>> shares;  ///< And tier: of a port, that the task takes alone.
   };
   /// One task of a stage, in program order.
   struct StageTask {
@@ -73,10 +82,12 @@ class PassMaker {
     BlockKind block = BlockKind::kAttention;
     std::int32_t layer = -1;
     const Task* task = nullptr;
+    const std::vector<double>* shares = nullptr;
   };
 
   PricedBlocks Price(const Strategy& strategy, SpanCache& spans) const;
-  std::vector<StageTask> TasksOf(const PricedBlocks& blocks, std::size_t stage, bool detailed) const;
+  /// `apart`: collectives are not made one with kernels, nor with each other.
+  std::vector<StageTask> TasksOf(const PricedBlocks& blocks, std::size_t stage, bool detailed, bool apart) const;
 
   const Problem& problem_;
   Strategy strategy_;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <queue>
+#include <span>
 #include <utility>
 
 #include "shardscout/error.h"
@@ -31,14 +32,20 @@ class Run {
       : graph_(graph),
         waits_for_(static_cast<std::size_t>(graph.num_tasks())),
         queues_(static_cast<std::size_t>(graph.num_streams())),
-        successors_(static_cast<std::size_t>(graph.num_tasks())) {
+        first_successor_(static_cast<std::size_t>(graph.num_tasks()) + 1, 0) {
     const auto n = static_cast<std::size_t>(graph.num_tasks());
     schedule_.begin.assign(n, 0);
     schedule_.end.assign(n, 0);
     for (SimTaskId t = 0; t < graph.num_tasks(); ++t) {
       queues_[static_cast<std::size_t>(graph.StreamOf(t))].tasks.push_back(t);
       waits_for_[Index(t)] = static_cast<std::int32_t>(graph.AfterOf(t).size());
-      for (const SimTaskId before : graph.AfterOf(t)) successors_[Index(before)].push_back(t);
+      for (const SimTaskId before : graph.AfterOf(t)) ++first_successor_[Index(before) + 1];
+    }
+    for (std::size_t i = 1; i < first_successor_.size(); ++i) first_successor_[i] += first_successor_[i - 1];
+    successors_.resize(first_successor_.back());
+    std::vector<std::size_t> next(first_successor_.begin(), first_successor_.end() - 1);
+    for (SimTaskId t = 0; t < graph.num_tasks(); ++t) {
+      for (const SimTaskId before : graph.AfterOf(t)) successors_[next[Index(before)]++] = t;
     }
   }
 
@@ -62,6 +69,11 @@ class Run {
     bool busy = false;
   };
   static std::size_t Index(std::int32_t number) { return static_cast<std::size_t>(number); }
+
+  std::span<const SimTaskId> SuccessorsOf(SimTaskId task) const {
+    const std::size_t first = first_successor_[Index(task)];
+    return std::span(successors_).subspan(first, first_successor_[Index(task) + 1] - first);
+  }
 
   Picoseconds EndOf(const Transfer& transfer) const {
     if (transfer.left <= kNothing) return now_;
@@ -87,11 +99,11 @@ class Run {
       schedule_.end[Index(task)] = time;
       schedule_.makespan = std::max(schedule_.makespan, time);
       queues_[static_cast<std::size_t>(graph_.StreamOf(task))].busy = false;
-      for (const SimTaskId successor : successors_[Index(task)]) --waits_for_[Index(successor)];
+      for (const SimTaskId successor : SuccessorsOf(task)) --waits_for_[Index(successor)];
     }
     for (const SimTaskId task : ended_) {
       BeginNext(static_cast<std::size_t>(graph_.StreamOf(task)));
-      for (const SimTaskId successor : successors_[Index(task)]) {
+      for (const SimTaskId successor : SuccessorsOf(task)) {
         BeginNext(static_cast<std::size_t>(graph_.StreamOf(successor)));
       }
     }
@@ -116,6 +128,10 @@ class Run {
   /// Max-min fairness by filling: all rates rise together, and those on a link that is full stop.
   void SetRates() {
     rates_changed_ = false;
+    if (transfers_.size() == 1) {
+      transfers_.front().rate = 1;
+      return;
+    }
     std::vector<double> free(static_cast<std::size_t>(graph_.num_links()), 1);
     std::vector<Transfer*> rising;
     for (Transfer& transfer : transfers_) rising.push_back(&transfer);
@@ -150,7 +166,8 @@ class Run {
   Picoseconds now_ = 0;
   std::vector<std::int32_t> waits_for_;
   std::vector<Queue> queues_;
-  std::vector<std::vector<SimTaskId>> successors_;
+  std::vector<std::size_t> first_successor_;  ///< By task; one more ends the last.
+  std::vector<SimTaskId> successors_;
   using End = std::pair<Picoseconds, SimTaskId>;
   std::priority_queue<End, std::vector<End>, std::greater<>> ends_;  ///< Of tasks without links.
   std::vector<Transfer> transfers_;

@@ -20,13 +20,13 @@ struct StageUse {
 std::vector<StageUse> UseOf(const PassMaker& maker) {
   const Pass pass = maker.Make(1, 1, true);
   const Schedule schedule = Simulate(pass.graph);
-  std::vector<StageUse> stages(static_cast<std::size_t>(pass.graph.num_streams() / 2));
+  std::vector<StageUse> stages(static_cast<std::size_t>(pass.graph.num_streams() / kStreamsOfAStage));
   for (SimTaskId t = 0; t < pass.graph.num_tasks(); ++t) {
     const auto i = static_cast<std::size_t>(t);
-    StageUse& stage = stages[static_cast<std::size_t>(pass.graph.StreamOf(t) / 2)];
+    StageUse& stage = stages[static_cast<std::size_t>(pass.graph.StreamOf(t) / kStreamsOfAStage)];
     stage.begin = std::min(stage.begin, schedule.begin[i]);
     stage.end = std::max(stage.end, schedule.end[i]);
-    if (pass.graph.StreamOf(t) % 2 == 0) stage.computing += pass.graph.DurationOf(t);
+    if (StreamKind(pass.graph.StreamOf(t)) == StageStream::kKernels) stage.computing += pass.graph.DurationOf(t);
   }
   return stages;
 }

@@ -17,8 +17,6 @@ using env::SimTaskId;
 using nlohmann::ordered_json;
 
 constexpr double kMicrosecond = 1e6;  // Picoseconds.
-constexpr int kComputeTrack = 0;
-constexpr int kCommunicationTrack = 1;
 
 double Microseconds(env::Picoseconds time) { return static_cast<double>(time) / kMicrosecond; }
 
@@ -50,14 +48,18 @@ ordered_json ArgumentsOf(const PassTask& task, bool halved) {
 /// Events of one phase; its processes begin at `first_process`.
 void AppendPhase(const env::PassMaker& maker, const Pass& pass, Phase phase, int first_process, ordered_json& events) {
   const Schedule schedule = env::Simulate(pass.graph);
-  for (int stage = 0; 2 * stage < pass.graph.num_streams(); ++stage) {
+  for (int stage = 0; env::kStreamsOfAStage * stage < pass.graph.num_streams(); ++stage) {
     const int process = first_process + stage;
     const std::string name = std::string(ToString(phase)) + ", stage " + std::to_string(stage);
     events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", process}, {"args", {{"name", name}}}});
     for (const auto& [track, label] :
-         {std::pair(kComputeTrack, "compute"), std::pair(kCommunicationTrack, "communication")}) {
-      events.push_back(
-          {{"name", "thread_name"}, {"ph", "M"}, {"pid", process}, {"tid", track}, {"args", {{"name", label}}}});
+         {std::pair(env::StageStream::kKernels, "kernels"), std::pair(env::StageStream::kCollectives, "collectives"),
+          std::pair(env::StageStream::kSends, "sends")}) {
+      events.push_back({{"name", "thread_name"},
+                        {"ph", "M"},
+                        {"pid", process},
+                        {"tid", static_cast<int>(track)},
+                        {"args", {{"name", label}}}});
     }
   }
   std::vector<SimTaskId> sends;
@@ -66,8 +68,8 @@ void AppendPhase(const env::PassMaker& maker, const Pass& pass, Phase phase, int
     const PassTask& task = pass.tasks[i];
     if (task.task == nullptr) continue;  // Where halves meet.
     const auto place = [&](ordered_json event, SimTaskId at, env::Picoseconds time) {
-      event["pid"] = first_process + pass.graph.StreamOf(at) / 2;
-      event["tid"] = pass.graph.StreamOf(at) % 2;
+      event["pid"] = first_process + pass.graph.StreamOf(at) / env::kStreamsOfAStage;
+      event["tid"] = static_cast<int>(env::StreamKind(pass.graph.StreamOf(at)));
       event["ts"] = Microseconds(time);
       return event;
     };

@@ -57,7 +57,7 @@ TEST(SimulatorEvaluator, SendsBesideTheWorkAreNeverSlower) {
     Rng rng(seed);
     const Problem problem = testing::RandomProblem(rng);
     const StrategySpace space(problem);
-    const SimulatorEvaluator simulator(problem), reference(problem, kReference);
+    const SimulatorEvaluator simulator(problem, {.contention = false}), reference(problem, kReference);
     for (int k = 0; k < 10; ++k) {
       const Strategy s = space.Sample(rng);
       const Metrics a = simulator.Evaluate(s).metrics, b = reference.Evaluate(s).metrics;
@@ -71,6 +71,28 @@ TEST(SimulatorEvaluator, SendsBesideTheWorkAreNeverSlower) {
     }
   }
   EXPECT_GT(quicker, 20);
+}
+
+/// Sharing links with sends only delays, and shows where pipelines have large sends over slow links.
+TEST(SimulatorEvaluator, ContentionOnlyDelays) {
+  int slower = 0, pipelines = 0;
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    Rng rng(seed);
+    const Problem problem = testing::RandomProblem(rng);
+    const StrategySpace space(problem);
+    const SimulatorEvaluator shared(problem), alone(problem, {.contention = false});
+    for (int k = 0; k < 10; ++k) {
+      const Strategy s = space.Sample(rng);
+      const Metrics a = shared.Evaluate(s).metrics, b = alone.Evaluate(s).metrics;
+      const double rounding = 1 + 1e-6;  // Of every task to a picosecond.
+      ASSERT_GE(a.ttft_s * rounding, b.ttft_s) << ToShortString(s);
+      ASSERT_GE(a.tpot_s * rounding, b.tpot_s) << ToShortString(s);
+      pipelines += s.num_microbatches > 1 ? 1 : 0;
+      slower += a.ttft_s > b.ttft_s * rounding || a.tpot_s > b.tpot_s * rounding ? 1 : 0;
+    }
+  }
+  EXPECT_GT(pipelines, 100);
+  EXPECT_GT(slower, 3);
 }
 
 Problem TwoBatchProblem() {
@@ -153,8 +175,11 @@ TEST(PassMaker, TheTraceHasEveryTask) {
   EXPECT_EQ(pass.tasks.size(), 2 * 3 * per_microbatch);
   for (SimTaskId t = 0; t < pass.graph.num_tasks(); ++t) {
     const PassTask& task = pass.tasks[static_cast<std::size_t>(t)];
-    const bool communication = task.task->kind == TaskKind::kCollective;
-    EXPECT_EQ(pass.graph.StreamOf(t), 2 * task.stage + (communication ? 1 : 0));
+    StageStream stream = StageStream::kKernels;
+    if (task.task->kind == TaskKind::kCollective) stream = StageStream::kCollectives;
+    if (task.block == BlockKind::kTransfer) stream = StageStream::kSends;
+    EXPECT_EQ(pass.graph.StreamOf(t) / kStreamsOfAStage, task.stage);
+    EXPECT_EQ(StreamKind(pass.graph.StreamOf(t)), stream);
   }
 }
 
