@@ -134,10 +134,12 @@ void VisitFields(V& visit, MlaDecodeCurve& curve) {
 template <class V>
 void VisitFields(V& visit, MoeCurve& curve) {
   visit("launch_s", curve.launch_s, CurveTime("Of all its kernels, seconds."));
-  visit("large_launch_s", curve.large_launch_s, CurveTime("Beside launch_s, of 256 tokens and more, seconds."));
+  visit("large_launch_s", curve.large_launch_s,
+        CurveTime("Beside launch_s, where the rank holds 256 tokens and more, seconds."));
   visit("wide_routing_s", curve.wide_routing_s, CurveTime("Of more than 16 experts a token, seconds."));
   visit("expert_s", curve.expert_s, CurveTime("Of each expert of the model, seconds."));
-  visit("pair_s", curve.pair_s, CurveTime("Of each (token, expert) pair of all ranks, seconds."));
+  visit("pair_s", curve.pair_s,
+        CurveTime("Of each pair of a token that the rank holds and one of its experts on any rank, seconds."));
   visit("scan_s", curve.scan_s, CurveTime("Of each of the rank's experts, a product, seconds."));
   visit("peak_fraction", curve.peak_fraction, CurveShare("Fraction of the dense peak in the loop of a tile."));
   visit("feed_bytes_per_s", curve.feed_bytes_per_s,
@@ -159,7 +161,7 @@ void VisitFields(V& visit, FabricCollectiveCurve& curve) {
   visit("ll_base_s", curve.ll_base_s, CurveTime("Of a ring under LL, seconds."));
   visit("ll_step_s", curve.ll_step_s, CurveTime("Of its steps, seconds."));
   visit("ll_channel_bytes", curve.ll_channel_bytes,
-        {.doc = "Of a step, that one channel takes, bytes.", .min = 0, .max = 1e12});
+        {.doc = "Of a step, that one channel takes, bytes.", .min = 1, .max = 1e12});
   visit("ll_channel_s", curve.ll_channel_s, CurveTime("To fill a channel's, seconds."));
   visit("ll_link_fraction", curve.ll_link_fraction, CurveShare("Of the link's bandwidth, under LL."));
   visit("ll128_base_s", curve.ll128_base_s, CurveTime("Of a ring under LL128, seconds."));

@@ -48,20 +48,23 @@ bool IsMeasured(const ClusterSpec& cluster, Collective collective, const GroupSp
          collective != Collective::kSendRecv && collective != Collective::kNone;
 }
 
-double MeasuredTime(const ClusterSpec& cluster, Collective collective, double bytes, const GroupSpan& span) {
+double MeasuredTime(const ClusterSpec& cluster, Collective collective, double bytes, const GroupSpan& span,
+                    const std::optional<EngineAllReduceCurve>& engine) {
   const NetworkTier& tier = cluster.tiers.front();
   const internal::FabricGroup group{.ranks = static_cast<double>(span.size),
                                     .link_bytes_per_s = tier.bytes_per_s / tier.oversubscription,
                                     .adds = tier.in_network_reduction};
   const double nccl_s = internal::FabricCollectiveTime(*tier.nccl, group, collective, bytes);
-  if (collective != Collective::kAllReduce || !tier.engine_all_reduce) return nccl_s;
-  const auto limit_bytes = static_cast<double>(tier.engine_all_reduce->buffer_bytes);
-  return internal::EngineAllReduceTime(*tier.engine_all_reduce, group, bytes, limit_bytes, nccl_s);
+  if (collective != Collective::kAllReduce || !engine) return nccl_s;
+  const auto limit_bytes = static_cast<double>(engine->buffer_bytes);
+  return internal::EngineAllReduceTime(*engine, group, bytes, limit_bytes, nccl_s);
 }
 
 double TimeOnSpan(const ClusterSpec& cluster, Collective collective, double bytes, const GroupSpan& span) {
   if (span.size <= 1) return 0;
-  if (IsMeasured(cluster, collective, span)) return MeasuredTime(cluster, collective, bytes, span);
+  if (IsMeasured(cluster, collective, span)) {
+    return MeasuredTime(cluster, collective, bytes, span, cluster.tiers.front().engine_all_reduce);
+  }
   const GroupShape shape = internal::ShapeOf(cluster, span);
   switch (collective) {
     case Collective::kNone:
@@ -87,6 +90,10 @@ internal::CollectiveFloor internal::FloorOf(const ClusterSpec& cluster, Collecti
                         .s_per_byte = TimeOnSpan(cluster, collective, kManyBytes, span) / kManyBytes};
   const std::optional<EngineAllReduceCurve>& engine = cluster.tiers.front().engine_all_reduce;
   if (engine && collective == Collective::kAllReduce && IsMeasured(cluster, collective, span)) {
+    // A launch that the host bounds costs no more with more bytes.
+    EngineAllReduceCurve replayed = *engine;
+    replayed.host_s = 0;
+    floor.fixed_s = MeasuredTime(cluster, collective, kNoBytes, span, replayed);
     // The engine's kernels take small messages only.
     const double link = cluster.tiers.front().bytes_per_s / cluster.tiers.front().oversubscription;
     const double peers = static_cast<double>(span.size - 1);

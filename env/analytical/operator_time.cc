@@ -220,11 +220,11 @@ OperatorFloor FloorOf(const DeviceSpec& device, const Task& task) {
 double OperatorTime(const DeviceSpec& device, const Task& task) {
   const Work& work = task.work;
   const double floor_s = internal::FloorOf(device, task).Seconds(work);
-  if (internal::IsProduct(task.kind)) return std::max(floor_s, internal::GemmTimeOf(device, work));
-  if (internal::OfExperts(task)) return std::max(floor_s, internal::ExpertTimeOf(device, task));
+  if (internal::IsProduct(task.kind)) return std::max(internal::GemmTimeOf(device, work), floor_s);
+  if (internal::OfExperts(task)) return std::max(internal::ExpertTimeOf(device, task), floor_s);
   if (task.kind != TaskKind::kAttention) return floor_s;
-  return std::max(floor_s,
-                  work.attention.decode ? internal::DecodeTimeOf(device, work) : internal::PrefillTimeOf(device, work));
+  return std::max(work.attention.decode ? internal::DecodeTimeOf(device, work) : internal::PrefillTimeOf(device, work),
+                  floor_s);
 }
 
 }  // namespace shardscout

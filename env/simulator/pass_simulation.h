@@ -18,7 +18,8 @@
 ///   overlap none        a stage works on one micro-batch after the other, in order
 ///   overlap two_batch   a micro-batch is two halves, each lowered for itself, which take turns at every collective:
 ///                       one half computes while the other one communicates. Where the requests of a micro-batch cannot
-///                       be halved (an odd number, a layout that half of them does not split into): as none
+///                       be halved (an odd number, a layout that half of them does not split into, and the prefill
+///                       passes of `serve`): as none
 ///
 /// In reference mode a stage sends before it goes on, as the analytical model has it. Otherwise it goes on while it
 /// sends; a send and the collectives of the sender and of the receiver that run at the same time share the devices'

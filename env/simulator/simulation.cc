@@ -14,7 +14,9 @@ namespace shardscout::env {
 namespace {
 
 constexpr double kPerSecond = 1e12;
-constexpr double kMostSeconds = 9e6;
+constexpr double kMostSeconds = 4e6;
+/// The end of time: what would end later ends then.
+constexpr Picoseconds kEndOfTime = 8'000'000'000'000'000'000;
 /// Work left over by the rounding of rates, in picoseconds.
 constexpr double kNothing = 1e-6;
 constexpr double kRounding = 1 + 1e-12;
@@ -75,9 +77,13 @@ class Run {
     return std::span(successors_).subspan(first, first_successor_[Index(task) + 1] - first);
   }
 
+  Picoseconds After(Picoseconds duration) const { return std::min(kEndOfTime, now_ + duration); }
+
   Picoseconds EndOf(const Transfer& transfer) const {
     if (transfer.left <= kNothing) return now_;
-    return now_ + std::max<Picoseconds>(1, std::llround(std::ceil(transfer.left / transfer.rate - kNothing)));
+    const double left = std::ceil(transfer.left / transfer.rate - kNothing);
+    if (left >= static_cast<double>(kEndOfTime)) return kEndOfTime;
+    return After(std::max<Picoseconds>(1, std::llround(left)));
   }
 
   /// Ends every task whose time has come, then begins what that frees: in the order of their numbers.
@@ -88,7 +94,7 @@ class Run {
       ends_.pop();
     }
     const auto done = std::remove_if(transfers_.begin(), transfers_.end(), [&](const Transfer& transfer) {
-      if (transfer.left > kNothing) return false;
+      if (transfer.left > kNothing && time < kEndOfTime) return false;
       ended_.push_back(transfer.task);
       return true;
     });
@@ -118,7 +124,7 @@ class Run {
     queue.busy = true;
     schedule_.begin[Index(task)] = now_;
     if (graph_.LoadsOf(task).empty()) {
-      ends_.emplace(now_ + graph_.DurationOf(task), task);
+      ends_.emplace(After(graph_.DurationOf(task)), task);
     } else {
       transfers_.push_back({.task = task, .left = static_cast<double>(graph_.DurationOf(task))});
       rates_changed_ = true;

@@ -21,7 +21,7 @@ namespace shardscout::env {
 
 using Picoseconds = std::int64_t;
 
-/// To the nearest; `seconds` at most 9e6 (104 days), more is taken as that.
+/// To the nearest; `seconds` at most 4e6 (46 days), more is taken as that.
 Picoseconds ToPicoseconds(double seconds);
 double ToSeconds(Picoseconds time);
 

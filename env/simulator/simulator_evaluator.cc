@@ -26,7 +26,10 @@ std::vector<StageUse> UseOf(const PassMaker& maker) {
     StageUse& stage = stages[static_cast<std::size_t>(pass.graph.StreamOf(t) / kStreamsOfAStage)];
     stage.begin = std::min(stage.begin, schedule.begin[i]);
     stage.end = std::max(stage.end, schedule.end[i]);
-    if (StreamKind(pass.graph.StreamOf(t)) == StageStream::kKernels) stage.computing += pass.graph.DurationOf(t);
+    // In reference mode sends lie among the kernels.
+    const bool computes =
+        StreamKind(pass.graph.StreamOf(t)) == StageStream::kKernels && pass.tasks[i].block != BlockKind::kTransfer;
+    if (computes) stage.computing += pass.graph.DurationOf(t);
   }
   return stages;
 }

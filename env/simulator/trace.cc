@@ -62,7 +62,6 @@ void AppendPhase(const env::PassMaker& maker, const Pass& pass, Phase phase, int
                         {"args", {{"name", label}}}});
     }
   }
-  std::vector<SimTaskId> sends;
   for (SimTaskId t = 0; t < pass.graph.num_tasks(); ++t) {
     const auto i = static_cast<std::size_t>(t);
     const PassTask& task = pass.tasks[i];

@@ -126,10 +126,10 @@ struct MlaDecodeCurve {
 /// value of 0 means that there is no such part.
 struct MoeCurve {
   double launch_s = 18e-6;               ///< Of all its kernels.
-  double large_launch_s = 3e-6;          ///< Beside launch_s, of 256 tokens and more.
+  double large_launch_s = 3e-6;          ///< Beside launch_s, where the rank holds 256 tokens and more.
   double wide_routing_s = 20e-6;         ///< Of more than 16 experts a token.
   double expert_s = 0.005e-6;            ///< Of each expert of the model.
-  double pair_s = 0.0002e-6;             ///< Of each (token, expert) pair of all ranks.
+  double pair_s = 0.0002e-6;             ///< Of each token that the rank holds and each of its experts, on any rank.
   double scan_s = 0.02e-6;               ///< Of each of the rank's experts, a product.
   double peak_fraction = 0.8;            ///< Of the dense peak, in the loop of a tile.
   double feed_bytes_per_s = 150e9;       ///< What a compute unit gets of both inputs.

@@ -240,7 +240,7 @@ struct AttentionWork {
   double heads = 0, kv_heads = 0;
   double qk_dim = 0, v_dim = 0;  ///< Columns of a head, as projected (MLA in decode is absorbed all the same).
   double latent = 0, rope = 0;   ///< MLA's; else 0.
-  double length = 0;             ///< Positions: prefill all, decode those that the rank attends to.
+  double length = 0;             ///< Positions: prefill all; decode those in the rank's cache.
   double window = 0;             ///< Positions that a query sees, of those; 0: all.
   double share = 1;  ///< Prefill: of the pairs of query and key that the rank computes (context parallelism,
                      ///< `sequence`, an indexer).

@@ -159,7 +159,7 @@ int Run(const ExplainArguments& arguments, const Context& context) {
   std::cout << "curves    of kernels: "
             << (cluster.device.curves.source.empty() ? "unknown" : cluster.device.curves.source)
             << "\n          of collectives within a node: "
-            << (cluster.tiers.front().nccl ? "measured" : "NCCL's constants") << "; beyond: NCCL's constants\n";
+            << (cluster.tiers.front().nccl ? "fitted" : "NCCL's constants") << "; beyond: NCCL's constants\n";
   PrintTimes(input.problem, report.breakdown, Phase::kPrefill);
   PrintTimes(input.problem, report.breakdown, Phase::kDecode);
   PrintMemory(report.evaluation.memory);

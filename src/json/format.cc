@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
+
+#include "shardscout/error.h"
 
 namespace shardscout::json {
 namespace {
@@ -17,6 +21,7 @@ std::string FormatScalar(const ordered_json& value) {
   if (!value.is_number_float()) return value.dump();
   std::array<char, 32> buffer{};
   const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value.get<double>());
+  SHARDSCOUT_CHECK(error == std::errc());
   std::string text(buffer.data(), end);
   // "9.89e+14" and "2e-06" without what they do not need.
   const std::size_t e = text.find('e');

@@ -24,7 +24,8 @@ TEST(TaskLineTest, NoCollectiveIsQuickerThanItsLine) {
   Rng rng(1);
   int checked = 0;
   for (const std::string& name : ListPresets("clusters")) {
-    const ClusterSpec cluster = LoadCluster(name);
+    ClusterSpec cluster = LoadCluster(name);
+    if (cluster.tiers[0].engine_all_reduce && rng.Below(2) == 0) cluster.tiers[0].engine_all_reduce->host_s = 2e-5;
     for (int i = 0; i < 3000; ++i) {
       const auto size = static_cast<std::int64_t>(2 + rng.Below(64));
       const auto stride = static_cast<std::int64_t>(1 + rng.Below(16));

@@ -103,7 +103,7 @@ Problem Limited(Rng& rng, const Problem& problem) {
   ClusterSpec cluster = problem.cluster();
   const auto sample = [&] { return evaluator->Evaluate(space.Sample(rng)); };
   if (rng.Below(2) == 0) {
-    cluster.device.hbm_bytes = sample().memory.TotalBytes() / workload.memory_fraction * (rng.Below(2) == 0 ? 1 : 0.8);
+    cluster.device.hbm_bytes = sample().memory.TotalBytes() / workload.memory_fraction * (rng.Below(2) == 0 ? 1 : 0.5);
   }
   if (rng.Below(3) == 0 && workload.HasPhase(Phase::kPrefill)) workload.ttft_target_s = sample().metrics.ttft_s;
   if (rng.Below(3) == 0 && workload.HasPhase(Phase::kDecode)) workload.tpot_target_s = sample().metrics.tpot_s;

@@ -40,6 +40,11 @@ inline ModelSpec RandomModel(Rng& rng) {
   m.moe.shared_ffn_size *= scale;
   m.vocab_size *= scale;
   m.tie_word_embeddings = rng.Below(2) == 0;
+  if (rng.Below(4) == 0) m.kv_dtype = DType::kFp8;
+  if (rng.Below(4) == 0) {
+    m.weight_dtype = m.activation_dtype = DType::kFp8;
+    if (rng.Below(2) == 0) m.weight_quant_block = 4;
+  }
   return m;
 }
 
@@ -55,8 +60,15 @@ inline ClusterSpec RandomCluster(Rng& rng) {
         &curves.group_decode.launch_s, &curves.head_decode_bf16.launch_s, &curves.experts_bf16.launch_s}) {
     *launch_s *= launches;
   }
-  if (rng.Below(2) == 0) c.tiers[0].nccl.emplace();
-  if (rng.Below(2) == 0) c.tiers[0].engine_all_reduce.emplace();
+  if (rng.Below(2) == 0) {
+    c.tiers[0].nccl.emplace();
+    if (rng.Below(2) == 0) {
+      EngineAllReduceCurve& engine = c.tiers[0].engine_all_reduce.emplace();
+      engine.host_s = Pick(rng, std::vector<double>{0, 2e-5});
+      engine.copy_link_ratio = Pick(rng, std::vector<double>{0, 4});
+      engine.buffer_bytes = Pick(rng, std::vector<std::int64_t>{4096, 8 << 20});
+    }
+  }
   return c;
 }
 

@@ -49,10 +49,13 @@ TEST_P(ClusterPreset, NamesItsSourcesAndPricesItsDevices) {
 }
 
 TEST(ClusterPresetCurves, RelativesOfMeasuredDevicesHaveTheirs) {
-  const ClusterSpec a100 = LoadCluster("a100-80-sxm"), copy = LoadCluster("a100-40-sxm");
-  EXPECT_EQ(copy.device.curves.gemm_bf16, a100.device.curves.gemm_bf16);
-  EXPECT_EQ(copy.device.curves.group_decode, a100.device.curves.group_decode);
-  EXPECT_EQ(copy.device.curves.embedding, a100.device.curves.embedding);
+  const auto file = [](const char* name) {
+    auto curves = nlohmann::json::parse(ReadTextFile(ResolvePreset("clusters", name, "test")))["device"]["curves"];
+    curves.erase("source");
+    return curves;
+  };
+  EXPECT_GT(file("a100-80-sxm").size(), 10u);
+  EXPECT_EQ(file("a100-40-sxm"), file("a100-80-sxm"));
   EXPECT_EQ(LoadCluster("h100-superpod").device, LoadCluster("h100-sxm").device);
   for (const auto& [measured, relative] :
        {std::pair("a100-80-sxm", "a100-40-sxm"), std::pair("b200-sxm", "b300-sxm"),

@@ -94,10 +94,7 @@ TEST(AnalyticalEvaluator, MoreBandwidthMoreFlopAndLessLatencyAreNeverSlower) {
   std::size_t num_changes = 0;
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     Rng rng(seed);
-    ModelSpec model = testing::RandomModel(rng);
-    if (rng.Below(2) == 0) model.kv_dtype = DType::kFp8;
-    if (rng.Below(3) == 0) model.activation_dtype = model.weight_dtype = DType::kFp8;
-    if (rng.Below(2) == 0 && model.weight_dtype == DType::kFp8) model.weight_quant_block = 4;
+    const ModelSpec model = testing::RandomModel(rng);
     ClusterSpec cluster = testing::RandomCluster(rng);
     Perturb(cluster, rng);
     const WorkloadSpec workload = testing::RandomWorkload(rng);

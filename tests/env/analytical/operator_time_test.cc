@@ -186,7 +186,7 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   EXPECT_EQ(experts(DType::kFp8, DType::kFp8, 16, false), "experts_bf16");
 }
 
-TEST(OperatorTimeTest, NeverBeatsItsFloorNorTheRoofline) {
+TEST(OperatorTimeTest, NeverBeatsTheRoofline) {
   const DeviceSpec device = H100();
   int checked = 0;
   for (const ModelSpec& model : {testing::DenseModel(2), testing::MoeModel(2, 1, 48), testing::MultiLatentModel(2),
@@ -195,7 +195,6 @@ TEST(OperatorTimeTest, NeverBeatsItsFloorNorTheRoofline) {
       for (const auto& [name, task] : TasksOf(model, workload)) {
         const double time_s = OperatorTime(device, task);
         ASSERT_TRUE(std::isfinite(time_s)) << name;
-        ASSERT_GE(time_s, internal::FloorOf(device, task).Seconds(task.work)) << name;
         ASSERT_GE(time_s * (1 + 1e-12), std::max(task.work.flop / 989e12, task.work.Bytes() / 3.35e12)) << name;
         ++checked;
       }

@@ -124,7 +124,14 @@ TEST(Simulation, ATaskWithoutLengthOnALinkEndsAtOnce) {
 TEST(Simulation, Rounding) {
   EXPECT_EQ(ToPicoseconds(1.5e-6), 1500000);
   EXPECT_EQ(ToPicoseconds(0), 0);
-  EXPECT_EQ(ToPicoseconds(1e300), ToPicoseconds(9e6));
+  EXPECT_EQ(ToPicoseconds(1e300), ToPicoseconds(4e6));
+  // Time ends before the numbers do.
+  SimulationGraph graph;
+  const LinkId link = graph.AddLink();
+  const StreamId a = graph.AddStream(), b = graph.AddStream();
+  for (int i = 0; i < 4; ++i) graph.AddTask(a, ToPicoseconds(1e300));
+  for (int i = 0; i < 4; ++i) graph.AddTask(b, ToPicoseconds(1e300), {}, {{{link, 1}}});
+  EXPECT_EQ(Simulate(graph).makespan, 8'000'000'000'000'000'000);
   EXPECT_DOUBLE_EQ(ToSeconds(ToPicoseconds(0.0417)), 0.0417);
 }
 

@@ -92,7 +92,7 @@ TEST(SimulatorEvaluator, ContentionOnlyDelays) {
     }
   }
   EXPECT_GT(pipelines, 100);
-  EXPECT_GT(slower, 3);
+  EXPECT_GT(slower, 0);
 }
 
 Problem TwoBatchProblem() {
