@@ -191,6 +191,12 @@ bool IsNetworkTier(const ClusterSpec& cluster, int tier) {
   return size > cluster.devices_per_node;
 }
 
+double RailShare(const ClusterSpec& cluster, int tier) {
+  const std::int64_t rails = cluster.tiers[static_cast<std::size_t>(tier)].rails;
+  if (!IsNetworkTier(cluster, tier) || rails == 0) return 1;
+  return static_cast<double>(rails) / static_cast<double>(cluster.devices_per_node);
+}
+
 GroupShape ShapeOf(const ClusterSpec& cluster, const GroupSpan& span) {
   GroupShape shape;
   const double inf = std::numeric_limits<double>::infinity();
@@ -221,9 +227,7 @@ GroupShape ShapeOf(const ClusterSpec& cluster, const GroupSpan& span) {
     use.inside = static_cast<double>(span.max_members[i]);
     use.branch = t == 0 ? use.inside : CeilRatio(domains_inside, domains);
     double wire = tier.bytes_per_s * tier.achieved_fraction / tier.oversubscription;
-    if (use.network && tier.rails > 0) {
-      wire *= static_cast<double>(tier.rails) / static_cast<double>(cluster.devices_per_node);
-    }
+    wire *= RailShare(cluster, t);
     ApplyKind(tier.kind, wire, tier_size, places_inside, use);
     const double crossings = domains_inside - domains;
     use.hops = use.steps >= use.branch - 1 ? crossings : crossings * use.steps / (use.branch - 1);

@@ -114,6 +114,8 @@ struct GroupShape {
 /// Is `tier` reached through NICs? An outer tier that is larger than a node, or the only kind of link that nodes of one
 /// device have. NVL72 (innermost, 72 devices, nodes of 4) is fabric.
 bool IsNetworkTier(const ClusterSpec& cluster, int tier);
+/// What a device has of a tier's bytes_per_s: its part of the node's NICs.
+double RailShare(const ClusterSpec& cluster, int tier);
 
 GroupShape ShapeOf(const ClusterSpec& cluster, const GroupSpan& span);
 

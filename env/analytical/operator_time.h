@@ -6,17 +6,17 @@
 /// Time of a compute task on one device: OperatorTime (declared in shardscout/collective_time.h). The task's kind and
 /// types choose the kernel, its shape goes into the kernel's formula with the device's curve (DeviceCurves):
 ///
-///   kMatmul, kUpProject, kAbsorbKey, kValueProject   gemm_time.h
-///     inputs fp8, where the device has units for it: gemm_fp8_block with scales of square blocks, else gemm_fp8; int8:
-///     gemm_int8; else by the weights' bits: gemm_bf16, gemm_int8_weights (8), gemm_int4_weights (4)
-///   kAttention, prefill       prefill_attention_time.h, `requests * share` of them (a rank of cp does a share of the
-///     tiles); decode          decode_attention_time.h, by the kernel that the library takes, or mla_decode_time.h
-///   kExpertMatmul, kActivation of experts            moe_time.h: routing, sorting and first product; activation;
-///   second
-///     product and sum. Rows are the fullest rank's, spread over its experts as even routing does (expert_loads.h)
-///   kNorm, kNormStatistic, kRotary, kActivation, kAdd, kEmbed, others (as kActivation)
-///     kernels * launch_s + bytes / (hbm_fraction * bandwidth)     (StreamCurve)
-///   kIndexSelect              2 launches and the larger of FLOP / (prefill_bf16's fraction * peak) and bytes as above
+///   kMatmul, kUpProject, kAbsorbKey, kValueProject: gemm_time.h. Inputs fp8, where the device has units for it:
+///     gemm_fp8_block with scales of square blocks, else gemm_fp8; int8: gemm_int8; else by the weights' bits:
+///     gemm_bf16, gemm_int8_weights (8), gemm_int4_weights (4)
+///   kAttention in prefill: prefill_attention_time.h, of `requests * share` (a rank of cp does a share of the tiles)
+///   kAttention in decode: decode_attention_time.h by the kernel that the library takes, or mla_decode_time.h
+///   kExpertMatmul, kActivation of experts: moe_time.h, in its parts: routing, sorting and first product; activation;
+///     second product and sum. Rows are the fullest rank's, spread over its experts as even routing does
+///     (expert_loads.h)
+///   kNorm, kNormStatistic, kRotary, kActivation, kAdd, kEmbed, others (as kActivation): StreamCurve,
+///     kernels * launch_s + bytes / (hbm_fraction * bandwidth)
+///   kIndexSelect: 2 launches and the larger of FLOP / (prefill_bf16's fraction * peak) and bytes as above
 ///
 /// and no task takes less than its floor. A task without kernels is fused into another (its bytes are moved all the
 /// same), or a view, which costs nothing.

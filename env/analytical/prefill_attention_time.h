@@ -16,9 +16,8 @@
 ///   weight(s) = s; window < length: s + window_first_steps + (s - 1) window_step_fraction
 ///   begin_s   = tile_s + tile_head_s * qk_dim / 128 + (length > M / 2: second_half_s)
 ///   even_s    = tiles * (begin_s + step_s * weight(mean steps)) / slots
-///   cost(x)   = begin_s + step_s * lone_fraction * weight(steps of the x-th longest tile); with a window and S > M: of
-///   the
-///               longest for the first M / S of the tiles, else of the mean one
+///   cost(x)   = begin_s + step_s * lone_fraction * weight(steps of the x-th longest tile)
+///               (window and S > M: of the longest for the first M / S of the tiles, else of the mean one)
 ///   least_s   = K = 1: ceil(tiles / slots) * cost(0); else max over j = 0..3, j * slots < tiles, of
 ///               (j + 1) * cost(j * slots): of the j * slots + 1 longest tiles, j + 1 share a slot
 ///   compute   = max(least_s, even_s + (tiles > slots, K > 1: tail_tiles * cost of the mean tile))

@@ -3,33 +3,33 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <optional>
 #include <span>
 
+#include "env/analytical/nccl_model.h"
 #include "shardscout/collective_time.h"
 #include "strategies/sharding_rules.h"
 
 namespace shardscout::env {
 namespace {
 
-/// The strategy of half a micro-batch; batch_size 0 where there is none.
-Strategy HalfOf(const Problem& problem, Strategy s, Phase phase) {
-  const std::int64_t requests =
-      phase == Phase::kPrefill ? PrefillRequests(problem, s) : s.batch_size / s.num_microbatches;
-  const bool whole_batch = phase == Phase::kDecode || requests == s.batch_size / s.num_microbatches;
-  if (s.overlap != Overlap::kTwoBatch || requests % 2 != 0 || !whole_batch) {
-    s.batch_size = 0;
-    return s;
-  }
+/// The strategy of half a micro-batch; nothing where it cannot be halved.
+std::optional<Strategy> HalfOf(const Problem& problem, Strategy s, Phase phase) {
+  if (s.overlap != Overlap::kTwoBatch) return std::nullopt;
+  // A prefill pass of `serve` takes a number of requests that the batch does not set.
+  if (phase == Phase::kPrefill && problem.workload().kind == WorkloadKind::kServe) return std::nullopt;
+  if (s.batch_size / s.num_microbatches % 2 != 0) return std::nullopt;
   s.batch_size /= 2;
   s.overlap = Overlap::kNone;
   const strategies::ShardingRules rules(problem);
-  bool splits = rules.BatchSplits(s) && rules.Residual(s, s.residual_layout) && rules.FfnGroup(s, s.dense_ffn_group) &&
-                rules.Exchange(s, s.expert_exchange);
+  if (!rules.BatchSplits(s) || !rules.Residual(s, s.residual_layout) || !rules.FfnGroup(s, s.dense_ffn_group) ||
+      !rules.Exchange(s, s.expert_exchange)) {
+    return std::nullopt;
+  }
   for (std::size_t op = 0; op < kNumShardedOperators; ++op) {
     const auto sharded = static_cast<Operator>(op);
-    splits = splits && rules.Admits(s, sharded, s.ShardingOf(sharded));
+    if (!rules.Admits(s, sharded, s.ShardingOf(sharded))) return std::nullopt;
   }
-  if (!splits) s.batch_size = 0;
   return s;
 }
 
@@ -38,14 +38,6 @@ struct StageDevice {
   StreamId kernels = 0, collectives = 0, sends = 0;
   LinkId first_out = 0, first_in = 0;  ///< One a tier.
 };
-
-/// A device's share of a tier's bandwidth, one direction.
-double PortBytesPerSecond(const ClusterSpec& cluster, std::size_t tier) {
-  const NetworkTier& t = cluster.tiers[tier];
-  const double of_rails =
-      t.rails > 0 ? static_cast<double>(t.rails) / static_cast<double>(cluster.devices_per_node) : 1;
-  return t.bytes_per_s * of_rails;
-}
 
 void AddLoads(const std::vector<double>& shares, LinkId first_port, std::vector<LinkLoad>& loads) {
   for (std::size_t tier = 0; tier < shares.size(); ++tier) {
@@ -63,8 +55,8 @@ PassMaker::PassMaker(const Problem& problem, const Strategy& strategy, Phase pha
       stages_(SplitLayers(problem.model(), strategy.pipeline_parallel_size)) {
   SpanCache spans(problem.cluster(), strategy);
   whole_ = Price(strategy, spans);
-  const Strategy half = HalfOf(problem, strategy, phase);
-  if (!options.reference && half.batch_size > 0) halves_.push_back(Price(half, spans));
+  if (options.reference) return;
+  if (const std::optional<Strategy> half = HalfOf(problem, strategy, phase)) half_ = Price(*half, spans);
 }
 
 PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& spans) const {
@@ -73,25 +65,9 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
   priced.durations_s.resize(kNumBlockKinds);
   priced.shares.resize(kNumBlockKinds);
   const ClusterSpec& cluster = problem_.cluster();
-  const ModelSpec& model = problem_.model();
-  const auto has = [&](BlockKind kind) {
-    switch (kind) {
-      case BlockKind::kWindowAttention:
-        return model.HasMixedWindows();
-      case BlockKind::kDenseFfn:
-        return model.HasDense();
-      case BlockKind::kMoe:
-        return model.HasMoe();
-      case BlockKind::kTransfer:
-        return strategy.pipeline_parallel_size > 1;
-      default:
-        return true;
-    }
-  };
   for (int k = 0; k < kNumBlockKinds; ++k) {
-    const auto kind = static_cast<BlockKind>(k);
-    if (!has(kind)) continue;
-    Block& block = priced.blocks[static_cast<std::size_t>(k)] = LowerBlock(problem_, strategy, phase_, kind);
+    Block& block = priced.blocks[static_cast<std::size_t>(k)];
+    block = LowerBlock(problem_, strategy, phase_, static_cast<BlockKind>(k));
     for (const Task& task : block.tasks) {
       const double duration_s = TaskTime(cluster, task, spans);
       priced.durations_s[static_cast<std::size_t>(k)].push_back(duration_s);
@@ -100,7 +76,9 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
       shares = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, SpansOfTask(task, spans));
       for (std::size_t tier = 0; tier < shares.size(); ++tier) {
         if (shares[tier] <= 0) continue;
-        shares[tier] = std::min(1.0, shares[tier] / (duration_s * PortBytesPerSecond(cluster, tier)));
+        const double port_bytes_per_s =
+            cluster.tiers[tier].bytes_per_s * internal::RailShare(cluster, static_cast<int>(tier));
+        shares[tier] = std::min(1.0, shares[tier] / (duration_s * port_bytes_per_s));
       }
     }
   }
@@ -121,6 +99,7 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
     for (std::size_t t = 0; t < priced.durations_s[k].size(); ++t) {
       const Task& task = priced.blocks[k].tasks[t];
       const double duration_s = priced.durations_s[k][t];
+      if (duration_s <= 0) continue;  // A view, which no stream sees.
       const bool collective = task.kind == TaskKind::kCollective;
       if (!detailed && !(apart && collective)) {
         run_s += duration_s;
@@ -165,7 +144,7 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
     for (std::size_t tier = 0; tier < num_tiers; ++tier) pass.graph.AddLink();
     device.first_in = pass.graph.num_links();
     for (std::size_t tier = 0; tier < num_tiers; ++tier) pass.graph.AddLink();
-    stage_tasks.push_back(TasksOf(Halved() ? halves_.front() : whole_, stage, detailed, contention || Halved()));
+    stage_tasks.push_back(TasksOf(half_ ? *half_ : whole_, stage, detailed, contention || Halved()));
   }
   std::vector<SimTaskId> worked(num_stages, -1);  // The last task of the micro-batch before, a stage.
   std::vector<LinkLoad> loads;
@@ -239,6 +218,7 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
         label.task = &whole_.blocks[k].tasks[transfer];
         arrived = add_after(options_.reference ? device.kernels : device.sends,
                             ToPicoseconds(whole_.durations_s[k][transfer]), {arrived, -1}, label);
+        if (options_.reference) worked[stage] = arrived;
       }
       pass.ends.back().push_back(arrived);
     }

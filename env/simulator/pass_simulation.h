@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "env/analytical/block_cost.h"
@@ -67,7 +68,7 @@ class PassMaker {
   /// `rounds` passes of `microbatches` each. `detailed`: one task of the graph a task of the program.
   Pass Make(std::int64_t microbatches, std::int64_t rounds, bool detailed) const;
   /// Whether two halves take turns.
-  bool Halved() const { return !halves_.empty(); }
+  bool Halved() const { return half_.has_value(); }
 
  private:
   /// The blocks of the whole micro-batch or of a half, priced.
@@ -96,7 +97,7 @@ class PassMaker {
   SimulatorOptions options_;
   std::vector<Stage> stages_;
   PricedBlocks whole_;
-  std::vector<PricedBlocks> halves_;  ///< One, both alike; none: not halved.
+  std::optional<PricedBlocks> half_;  ///< Of either half, where there are two.
 };
 
 /// The simulated times of DESIGN.md section 6: of a pass of one micro-batch, of all, and of a token.
