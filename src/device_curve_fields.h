@@ -204,6 +204,8 @@ void VisitFields(V& visit, EngineAllReduceCurve& curve) {
   visit("two_shot_link_fraction", curve.two_shot_link_fraction, OptionalShare("Of the link's bandwidth."));
   visit("buffer_bytes", curve.buffer_bytes,
         {.doc = "Of the engine's buffers, bytes: larger messages are NCCL's.", .min = 0, .max = 1e15});
+  visit("group_buffer_bytes", curve.group_buffer_bytes,
+        {.doc = "The same, where more than two ranks share one, bytes.", .min = 0, .max = 1e15});
   visit("host_s", curve.host_s, CurveTime("Of a launch outside a replayed graph, at least, seconds; 0: replayed."));
   visit("copy_link_ratio", curve.copy_link_ratio,
         {.doc = "The link's bandwidths at which it copies into its buffers and out; 0: no copies.",

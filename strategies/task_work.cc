@@ -293,8 +293,9 @@ void BlockBuilder::FillWork(Task& task) const {
       }
       break;
     case TaskKind::kRoute:
-      w.kernels = 0;  // the first of the experts' kernels
-      break;
+      w.kernels = 0;  // the first of the experts' kernels, which move the tokens
+      w.read_bytes = bytes(task.input2);
+      return;
     case TaskKind::kActivation:
       if (task.ffn != FfnKind::kExpert) break;
       w.kernels = 0;  // one of the experts' kernels

@@ -56,7 +56,7 @@ double MeasuredTime(const ClusterSpec& cluster, Collective collective, double by
                                     .adds = tier.in_network_reduction};
   const double nccl_s = internal::FabricCollectiveTime(*tier.nccl, group, collective, bytes);
   if (collective != Collective::kAllReduce || !engine) return nccl_s;
-  const auto limit_bytes = static_cast<double>(engine->buffer_bytes);
+  const auto limit_bytes = static_cast<double>(span.size > 2 ? engine->group_buffer_bytes : engine->buffer_bytes);
   return internal::EngineAllReduceTime(*engine, group, bytes, limit_bytes, nccl_s);
 }
 

@@ -76,7 +76,7 @@ double GemmTime(const GemmCurve& curve, const DeviceRates& rates, const GemmShap
   const double memory_s = shape.bytes / (curve.hbm_fraction * rates.hbm_bytes_per_s);
   double time_s = curve.launch_s + PNorm(product_s, memory_s, curve.overlap_exponent);
   if (shape.quantises && curve.quantise_elements_per_s > 0) {
-    const double elements = shape.m * shape.k;
+    const double elements = shape.count * shape.m * shape.k;
     const double units = std::clamp(elements / kQuantisedAtOnce, 1.0, rates.units);
     time_s += curve.quantise_s + elements / (units * curve.quantise_elements_per_s);
   }

@@ -22,14 +22,16 @@ bool OfExperts(const Task& task) { return task.work.routing.tokens > 0; }
 
 /// What products compute in: activations whose type has no units are widened.
 DType ComputeType(const DeviceSpec& device, DType inputs) {
-  const bool eight_bits = inputs == DType::kFp8 || inputs == DType::kInt8;
-  return eight_bits && device.peak_flop_per_s[static_cast<std::size_t>(inputs)] <= 0 ? DType::kBf16 : inputs;
+  const bool narrow = BitsPerElement(inputs) <= 8;
+  return narrow && device.peak_flop_per_s[static_cast<std::size_t>(inputs)] <= 0 ? DType::kBf16 : inputs;
 }
 
 const GemmCurve& GemmCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
   const DType compute = ComputeType(device, work.dtype);
   if (compute == DType::kFp8) return work.block_scaled ? curves.gemm_fp8_block : curves.gemm_fp8;
+  // No measurement has inputs of four bits. Their kernels are those of fp8, at another peak.
+  if (BitsPerElement(compute) == 4) return curves.gemm_fp8;
   if (compute == DType::kInt8) return curves.gemm_int8;
   const int weight_bits = BitsPerElement(work.weight_dtype);
   if (weight_bits == 8) return curves.gemm_int8_weights;
@@ -52,7 +54,7 @@ double GemmTimeOf(const DeviceSpec& device, const Work& work) {
 const MoeCurve& MoeCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
   const DType compute = ComputeType(device, work.dtype);
-  if (BitsPerElement(compute) == 8) {
+  if (BitsPerElement(compute) <= 8) {
     return compute == DType::kFp8 && work.block_scaled ? curves.experts_fp8_block : curves.experts_fp8;
   }
   return BitsPerElement(work.weight_dtype) == 4 ? curves.experts_4bit_weights : curves.experts_bf16;
@@ -84,12 +86,13 @@ double ExpertTimeOf(const DeviceSpec& device, const Task& task) {
 }
 
 bool HasFp8Cache(const Work& work) { return BitsPerElement(work.attention.cache) <= 8; }
-/// Attention on such a cache computes in fp8 where the device can.
+/// Prefill on such a cache computes in fp8 where the device can, and else as if there were none.
+bool ComputesInFp8(const DeviceSpec& device, const Work& work) { return HasFp8Cache(work) && HasFp8(device); }
 DType AttentionType(const Work& work) { return HasFp8Cache(work) ? DType::kFp8 : work.dtype; }
 
 const PrefillAttentionCurve& PrefillCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
-  const bool fp8 = HasFp8Cache(work);
+  const bool fp8 = ComputesInFp8(device, work);
   if (work.attention.latent > 0) return fp8 ? curves.mla_prefill_fp8_cache : curves.mla_prefill_bf16;
   return fp8 ? curves.prefill_fp8_cache : curves.prefill_bf16;
 }
@@ -97,8 +100,9 @@ const PrefillAttentionCurve& PrefillCurveOf(const DeviceSpec& device, const Work
 double PrefillTimeOf(const DeviceSpec& device, const Work& work) {
   constexpr double kOutputBytes = 2;
   const AttentionWork& a = work.attention;
-  const bool fp8 = HasFp8Cache(work);
-  const double requests = a.requests * a.share;
+  const bool fp8 = ComputesInFp8(device, work);
+  // As many requests as the rank's queries make.
+  const double requests = a.queries / a.length;
   PrefillAttentionShape shape;
   if (a.latent > 0) {
     const LatentDims dims{.nope = a.qk_dim - a.rope, .rope = a.rope, .value = a.v_dim, .latent = a.latent};
@@ -107,10 +111,7 @@ double PrefillTimeOf(const DeviceSpec& device, const Work& work) {
     shape = GroupedPrefillShape(requests, a.length, a.heads, a.kv_heads, a.qk_dim, fp8, kOutputBytes);
   }
   shape.window = a.window;
-  // Where pairs are shared by keys, a rank has more queries than its share of them.
-  const double more_rows = a.queries / (requests * a.length);
-  shape.row_bytes *= more_rows;
-  shape.core_row_bytes *= more_rows;
+  shape.key_share = a.share * a.requests / requests;
   return PrefillAttentionTime(PrefillCurveOf(device, work), RatesOf(device, AttentionType(work)), shape);
 }
 

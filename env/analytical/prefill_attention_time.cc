@@ -85,6 +85,7 @@ double ComputeTime(const PrefillAttentionCurve& curve, const DeviceRates& rates,
   const double begin_s = curve.tile_s + curve.tile_head_s * shape.qk_dim / kHeadColumns +
                          (shape.length > rows / 2 ? curve.second_half_s : 0);
   const auto weight = [&](double count) {
+    if (shape.key_share < 1) count = std::max(1.0, count * shape.key_share);
     return windowed ? count + curve.window_first_steps + (count - 1) * curve.window_step_fraction : count;
   };
   const double mean_steps = steps.Sum() / steps.tiles;
@@ -156,11 +157,12 @@ double PrefillAttentionTime(const PrefillAttentionCurve& curve, const DeviceRate
   const double tokens = shape.requests * shape.length;
   const double bytes_per_s = curve.hbm_fraction * rates.hbm_bytes_per_s;
   const double row_bytes = tokens * shape.heads * shape.row_bytes;
-  const double bytes = row_bytes + tokens * curve.cache_weight * shape.kv_heads * shape.kv_row_bytes;
+  const double kv_rows = tokens * shape.key_share * shape.kv_heads;
+  const double bytes = row_bytes + curve.cache_weight * kv_rows * shape.kv_row_bytes;
   const double memory_s = (bytes - curve.cached_saving * std::min(bytes, rates.l2_cache_bytes)) / bytes_per_s +
                           row_bytes * curve.row_s_per_byte / rates.units;
   const double launch_s = curve.launch_s * (shape.qk_dim == kHeadColumns ? curve.head_128_launch_fraction : 1);
-  const double core_bytes = tokens * (shape.heads * shape.core_row_bytes + shape.kv_heads * shape.core_kv_row_bytes);
+  const double core_bytes = tokens * shape.heads * shape.core_row_bytes + kv_rows * shape.core_kv_row_bytes;
   return std::max(launch_s + ComputeTime(curve, rates, shape) + memory_s, core_bytes / bytes_per_s);
 }
 

@@ -11,7 +11,8 @@
 ///
 ///   M = tile_rows; S = keys of a step: the power of two that fits key_tile_bytes / (qk_dim * element), at most 256
 ///   K = ceil(length / M) tiles a head; heads' tiles in all = requests * heads * K; slots = U * tiles_per_unit
-///   steps(i)  = ceil(min(length, M (i + 1)) / S) - (window < length: floor(max(0, M i - window) / S))
+///   steps(i)  = ceil(min(length, M (i + 1)) / S) - (window < length: floor(max(0, M i - window) / S));
+///               key_share < 1: that times key_share, at least 1 (the mean also)
 ///   step_s    = tiles_per_unit * M S (2 (qk_dim + v_dim) U / (peak_fraction * peak) + softmax_s)
 ///   weight(s) = s; window < length: s + window_first_steps + (s - 1) window_step_fraction
 ///   begin_s   = tile_s + tile_head_s * qk_dim / 128 + (length > M / 2: second_half_s)
@@ -23,7 +24,7 @@
 ///   compute   = max(least_s, even_s + (tiles > slots, K > 1: tail_tiles * cost of the mean tile))
 ///   memory    = (bytes - cached_saving * min(bytes, L2)) / (hbm_fraction * bandwidth) + row bytes * row_s_per_byte / U
 ///   time      = max(launch_s (* head_128_launch_fraction) + compute + memory, core bytes / (hbm_fraction * bandwidth))
-///   bytes     = requests * length * (heads * row_bytes + cache_weight * kv_heads * kv_row_bytes)
+///   bytes     = requests * length * (heads * row_bytes + key_share * cache_weight * kv_heads * kv_row_bytes)
 ///
 /// With an fp8 cache TensorRT-LLM's kernel computes in fp8 whatever the type of its input, and pads heads of more than
 /// 128 columns to 256.
@@ -40,6 +41,7 @@ struct PrefillAttentionShape {
   double requests = 1, length = 1, heads = 1, kv_heads = 1;
   double qk_dim = 128, v_dim = 128;  ///< Columns of a head as the kernel computes them.
   double window = 0;                 ///< 0: none.
+  double key_share = 1;              ///< Of the keys that a query sees, those that are on this device.
   double element_bytes = 2;          ///< Of a key inside the kernel.
   double row_bytes = 0;              ///< A token's and head's bytes that are not hidden behind the loop: q, output.
   double kv_row_bytes = 0;           ///< The same of a KV head.

@@ -69,11 +69,10 @@ double EngineLimit(const std::string& kernel, const std::string& version, double
   return (symmetric_memory ? 64 : 8) * kMebibyte;
 }
 
-EngineAllReduceCurve StartOf(const std::string& kernel, const std::string& place) {
+EngineAllReduceCurve StartOf(const std::string& kernel, const std::string& version, const std::string& place) {
   EngineAllReduceCurve curve;
   if (kernel == "TRTLLM") {
     curve.two_shot_base_s = curve.two_shot_peer_s = curve.two_shot_link_fraction = 0;
-    curve.buffer_bytes = 16 << 20;
   } else if (kernel == "vLLM_custom_eager") {
     curve.host_s = 20e-6;
     curve.copy_link_ratio = 3;
@@ -81,6 +80,8 @@ EngineAllReduceCurve StartOf(const std::string& kernel, const std::string& place
     throw internal::UnknownName(place, kernel, "an engine's all-reduce",
                                 {"TRTLLM", "vLLM_custom_graph", "vLLM_custom_eager"});
   }
+  curve.buffer_bytes = std::llround(EngineLimit(kernel, version, 2));
+  curve.group_buffer_bytes = std::llround(EngineLimit(kernel, version, 4));
   return curve;
 }
 
@@ -125,6 +126,7 @@ std::vector<FittedCurve> CalibrateEngineAllReduce(const MeasurementTable& table,
                     size = table.Column("message_bytes"), latency = table.Column("latency_ms");
   const NetworkTier& fabric = cluster.tiers.front();
   std::map<std::string, Measurements<EngineCall>> by_kernel;
+  std::map<std::string, std::string> newest;  // Version of each kernel, whose buffers the curve has.
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
     if (table.Text(row, system) != cluster.device.measured_as) continue;
     const std::string& name = table.Text(row, kernel);
@@ -135,6 +137,10 @@ std::vector<FittedCurve> CalibrateEngineAllReduce(const MeasurementTable& table,
     call.bytes = table.Number(row, size, 1);
     call.limit_bytes = EngineLimit(name, table.Text(row, version), call.group.ranks);
     call.nccl_s = internal::FabricCollectiveTime(nccl, call.group, Collective::kAllReduce, call.bytes);
+    std::string& newest_version = newest[name];
+    if (ParseVersion(table.Text(row, version)) >= ParseVersion(newest_version)) {
+      newest_version = table.Text(row, version);
+    }
     Measurements<EngineCall>& measurements = by_kernel[name];
     measurements.shapes.push_back(call);
     measurements.rows.push_back(
@@ -145,10 +151,11 @@ std::vector<FittedCurve> CalibrateEngineAllReduce(const MeasurementTable& table,
   std::vector<FittedCurve> curves;
   for (const auto& [name, measurements] : by_kernel) {
     const std::string place = table.path() + ": " + cluster.device.measured_as + " " + name;
-    curves.push_back(FitMeasurements(
-        StartOf(name, place), measurements, name, place, [](const EngineAllReduceCurve& curve, const EngineCall& call) {
-          return internal::EngineAllReduceTime(curve, call.group, call.bytes, call.limit_bytes, call.nccl_s);
-        }));
+    curves.push_back(FitMeasurements(StartOf(name, newest.at(name), place), measurements, name, place,
+                                     [](const EngineAllReduceCurve& curve, const EngineCall& call) {
+                                       return internal::EngineAllReduceTime(curve, call.group, call.bytes,
+                                                                            call.limit_bytes, call.nccl_s);
+                                     }));
   }
   return curves;
 }

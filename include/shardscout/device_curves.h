@@ -187,9 +187,10 @@ struct EngineAllReduceCurve {
   double two_shot_base_s = 8e-6;  ///< 0: the engine has no such kernel.
   double two_shot_peer_s = 0.1e-6;
   double two_shot_link_fraction = 0.7;
-  std::int64_t buffer_bytes = 8388608;  ///< Of the engine's buffers: larger messages are NCCL's.
-  double host_s = 0;                    ///< Of a launch outside a replayed graph, at least.
-  double copy_link_ratio = 0;           ///< The link's bandwidths at which it copies into its buffers and out.
+  std::int64_t buffer_bytes = 8388608;        ///< Of the engine's buffers: larger messages are NCCL's.
+  std::int64_t group_buffer_bytes = 8388608;  ///< The same, where more than two ranks share one.
+  double host_s = 0;                          ///< Of a launch outside a replayed graph, at least.
+  double copy_link_ratio = 0;                 ///< The link's bandwidths at which it copies into its buffers and out.
   bool operator==(const EngineAllReduceCurve&) const = default;
 };
 

@@ -67,6 +67,7 @@ inline ClusterSpec RandomCluster(Rng& rng) {
       engine.host_s = Pick(rng, std::vector<double>{0, 2e-5});
       engine.copy_link_ratio = Pick(rng, std::vector<double>{0, 4});
       engine.buffer_bytes = Pick(rng, std::vector<std::int64_t>{4096, 8 << 20});
+      engine.group_buffer_bytes = engine.buffer_bytes * Pick(rng, std::vector<std::int64_t>{1, 8});
     }
   }
   return c;

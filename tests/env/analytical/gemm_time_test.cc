@@ -56,12 +56,15 @@ TEST(GemmTimeTest, ABlockScaledTileThatLacksRowsCosts) {
 
 TEST(GemmTimeTest, ActivationsAreQuantisedByAsManyUnitsAsTheyFill) {
   GemmCurve curve = OnlyCompute();
-  const GemmShape small = {.m = 1, .n = 64, .k = 2048}, large = {.m = 4096, .n = 64, .k = 2048};
+  const GemmShape small = {.m = 1, .n = 64, .k = 2048}, large = {.m = 4096, .n = 64, .k = 2048},
+                  several = {.m = 1024, .n = 64, .k = 2048, .count = 4};
+  const double before_several = GemmTime(curve, kH100, several);
   const double before_small = GemmTime(curve, kH100, small), before_large = GemmTime(curve, kH100, large);
   curve.quantise_s = 1e-6;
   curve.quantise_elements_per_s = 1e9;
   EXPECT_NEAR(GemmTime(curve, kH100, small) - before_small, 1e-6 + 2048 / 1e9, 1e-12);
   EXPECT_NEAR(GemmTime(curve, kH100, large) - before_large, 1e-6 + 4096.0 * 2048 / 132e9, 1e-12);
+  EXPECT_NEAR(GemmTime(curve, kH100, several) - before_several, 1e-6 + 4096.0 * 2048 / 132e9, 1e-12);
 }
 
 GemmShape RandomShape(Rng& rng) {

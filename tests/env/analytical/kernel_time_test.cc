@@ -96,16 +96,23 @@ PrefillAttentionShape RandomPrefill(Rng& rng) {
   return shape;
 }
 
-TEST(PrefillAttentionTimeTest, WorkedExample) {
+/// The header's worked example: tiles of two rows, steps of two keys of 16 ns, two tiles of one and of two steps.
+double TwoTilesTime(double key_share) {
   PrefillAttentionCurve curve;
   curve.tile_rows = 2;
   curve.key_tile_bytes = 2;
   curve.launch_s = curve.softmax_s = curve.row_s_per_byte = curve.tile_s = curve.tile_head_s = curve.second_half_s = 0;
   curve.peak_fraction = curve.lone_fraction = curve.hbm_fraction = curve.head_128_launch_fraction = 1;
-  const PrefillAttentionShape shape{
-      .requests = 1, .length = 4, .heads = 1, .kv_heads = 1, .qk_dim = 1, .v_dim = 1, .element_bytes = 1};
-  EXPECT_NEAR(PrefillAttentionTime(curve, {.units = 2, .peak_flop_per_s = 2e9, .hbm_bytes_per_s = 1}, shape), 32e-9,
-              1e-15);
+  const PrefillAttentionShape shape{.length = 4, .qk_dim = 1, .v_dim = 1, .key_share = key_share, .element_bytes = 1};
+  return PrefillAttentionTime(curve, {.units = 2, .peak_flop_per_s = 2e9, .hbm_bytes_per_s = 1}, shape);
+}
+
+TEST(PrefillAttentionTimeTest, WorkedExample) { EXPECT_NEAR(TwoTilesTime(1), 32e-9, 1e-15); }
+
+TEST(PrefillAttentionTimeTest, AShareOfTheKeysLeavesEveryTileAStep) {
+  EXPECT_NEAR(TwoTilesTime(0.75), 24e-9, 1e-15) << "one and a half";
+  EXPECT_NEAR(TwoTilesTime(0.5), 16e-9, 1e-15);
+  EXPECT_NEAR(TwoTilesTime(0.1), 16e-9, 1e-15) << "no less than a step";
 }
 
 TEST(PrefillAttentionTimeTest, BetterIsNotSlowerAndNothingBeatsItsBounds) {

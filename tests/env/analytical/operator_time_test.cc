@@ -134,6 +134,9 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   EXPECT_EQ(product(DType::kBf16, DType::kMxfp4, false), "gemm_int4_weights");
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kInt8)] = 1979e12;
   EXPECT_EQ(product(DType::kInt8, DType::kInt8, false), "gemm_int8");
+  EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_int4_weights") << "widened";
+  device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 4500e12;
+  EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_fp8");
 
   // By the model.
   ModelSpec grouped = testing::DenseModel(1);
@@ -184,6 +187,33 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp8)] = 0;
   EXPECT_EQ(product(DType::kFp8, DType::kFp8, true), "gemm_int8_weights");
   EXPECT_EQ(experts(DType::kFp8, DType::kFp8, 16, false), "experts_bf16");
+  EXPECT_EQ(curve_of(TasksOf(grouped, WorkloadKind::kPrefill).at("attention")), "prefill_bf16");
+  EXPECT_EQ(curve_of(TasksOf(latent, WorkloadKind::kPrefill).at("attention")), "mla_prefill_bf16");
+}
+
+/// Where tokens are sorted by expert is part of the experts' kernels: no task before them moves the tokens once more.
+TEST(OperatorTimeTest, RoutingReadsScoresOnly) {
+  const ModelSpec model = testing::MoeModel(1, 0, 0);
+  const Task route = TasksOf(model, WorkloadKind::kDecode).at("route");
+  const double requests = 4;
+  EXPECT_EQ(route.work.Bytes(), requests * static_cast<double>(model.moe.num_experts) * 4);
+}
+
+/// Positions shared by the ranks (`sequence`): every rank has all queries, and so no fewer tiles than alone.
+TEST(OperatorTimeTest, SharedPositionsAreNotFewerTiles) {
+  const DeviceSpec device = H100();
+  Task alone = TasksOf(testing::DenseModel(2), WorkloadKind::kPrefill).at("attention");
+  AttentionWork& a = alone.work.attention;
+  a.requests = 512;
+  a.length = 128;
+  a.queries = a.requests * a.length;
+  Task shared = alone;
+  shared.work.attention.share = 1.0 / 8;
+  Task fewer = alone;
+  fewer.work.attention.requests = 512 / 8;
+  fewer.work.attention.queries = fewer.work.attention.requests * a.length;
+  EXPECT_LE(OperatorTime(device, shared), OperatorTime(device, alone));
+  EXPECT_GT(OperatorTime(device, shared), 2 * OperatorTime(device, fewer));
 }
 
 TEST(OperatorTimeTest, NeverBeatsTheRoofline) {
