@@ -36,6 +36,20 @@ void CheckTiers(const ClusterSpec& cluster, std::string_view place) {
   }
 }
 
+/// Measured collectives are those of the innermost tier, and an engine's falls back on NCCL's.
+void CheckCollectiveCurves(const ClusterSpec& cluster, std::string_view place) {
+  for (std::size_t i = 0; i < cluster.tiers.size(); ++i) {
+    const NetworkTier& tier = cluster.tiers[i];
+    const std::string at = "/tiers/" + std::to_string(i);
+    const auto fail = [&](const char* field, const char* expected) {
+      throw SpecError(json::Place(place, at + field), std::string("found a curve, expected ") + expected);
+    };
+    if (i > 0 && tier.nccl) fail("/nccl", "curves of the innermost tier only");
+    if (i > 0 && tier.engine_all_reduce) fail("/engine_all_reduce", "curves of the innermost tier only");
+    if (tier.engine_all_reduce && !tier.nccl) fail("/engine_all_reduce", "nccl beside it");
+  }
+}
+
 }  // namespace
 
 std::string_view ToString(TierKind kind) {
@@ -57,6 +71,7 @@ double DeviceSpec::PeakFlopPerS(DType dtype) const {
 void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) {
   if (cluster.tiers.empty()) throw SpecError(json::Place(place, "/tiers"), "found [], expected one or more tiers");
   CheckTiers(cluster, place);
+  CheckCollectiveCurves(cluster, place);
   for (std::size_t i = 0; i < cluster.device.peak_flop_per_s.size(); ++i) {
     const double peak = cluster.device.peak_flop_per_s[i];
     if (peak > 0 && peak < 1) {

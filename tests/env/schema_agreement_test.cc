@@ -53,7 +53,7 @@ class Schemas {
 
 /// What only the reader knows.
 bool IsBeyondSchemas(std::string_view error) {
-  static constexpr std::array<std::string_view, 21> kReasons = {
+  static constexpr std::array<std::string_view, 23> kReasons = {
       "of the tier inside it",        // tiers nest
       "devices of the cluster",       // the outermost covers it
       "#/problem/digest",             // a digest
@@ -70,6 +70,8 @@ bool IsBeyondSchemas(std::string_view error) {
       "/columns: expected",           //
       "missing key",                  // a model's, by family; of others the schema knows them
       "0 for no such units",          // or 1 and more
+      "curves of the innermost",      //
+      "nccl beside it",               //
       "in any strategy",
       "is neither a file nor",  // a suite's presets
       "not given before",       // its names

@@ -148,6 +148,15 @@ TEST(ParseClusterTest, TiersNest) {
               HasSubstr("expected 0, or at least the 17 devices of the cluster"));
 }
 
+TEST(ParseClusterTest, MeasuredCollectivesAreTheInnermostTiers) {
+  const ordered_json curve = H100()["tiers"][0]["nccl"];
+  EXPECT_EQ(ErrorAt("/tiers/1/nccl", With(H100(), "/tiers/1/nccl", curve)),
+            "found a curve, expected curves of the innermost tier only");
+  ordered_json cluster = H100();
+  cluster["tiers"][0].erase("nccl");
+  EXPECT_EQ(ErrorAt("/tiers/0/engine_all_reduce", cluster), "found a curve, expected nccl beside it");
+}
+
 TEST(LoadClusterTest, NamesTheNearestPreset) {
   EXPECT_THAT(SpecErrorAt("--cluster", [] { LoadCluster("h100_sxm"); }),
               HasSubstr("\"h100_sxm\" is neither a file nor a preset in "));
