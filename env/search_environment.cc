@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
@@ -31,6 +32,10 @@ constexpr std::int64_t kRepeatsBeforeCounting = 64;
 /// Finds a number that is not finite in a struct that lists its fields.
 struct FiniteCheck {
   bool finite = true;
+  template <class T>
+  void operator()(std::string_view name, std::optional<T>& value, const json::Field& field) {
+    if (value) (*this)(name, *value, field);
+  }
   template <class T>
   void operator()(std::string_view, T& value, const json::Field&) {
     if constexpr (std::is_floating_point_v<T>) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdio>
+#include <optional>
 #include <string>
 
 namespace shardscout {
@@ -40,13 +41,20 @@ std::string DescribeViolations(const Evaluation& evaluation, const WorkloadSpec&
     const MemoryUse& memory = evaluation.memory;
     add(Violation(LimitKind::kMemory, memory.TotalBytes(), memory.limit_bytes, 1e9, "GB", excess.memory));
   }
-  if (excess.ttft > 0 && workload.ttft_target_s) {
-    const double ttft_s = evaluation.metrics.ttft_s;
-    add(Violation(LimitKind::kTtft, ttft_s, *workload.ttft_target_s, 1e-3, "ms", excess.ttft));
+  const auto add_latency = [&](const char* which, LimitKind kind, double value_s,
+                               const std::optional<double>& limit_s) {
+    if (!limit_s || value_s <= *limit_s) return;
+    add(which + Violation(kind, value_s, *limit_s, 1e-3, "ms", value_s / *limit_s - 1));
+  };
+  if (workload.HasPhase(Phase::kPrefill)) {
+    add_latency("", LimitKind::kTtft, evaluation.metrics.ttft_s, workload.ttft_target_s);
   }
-  if (excess.tpot > 0 && workload.tpot_target_s) {
-    const double tpot_s = evaluation.metrics.tpot_s;
-    add(Violation(LimitKind::kTpot, tpot_s, *workload.tpot_target_s, 1e-3, "ms", excess.tpot));
+  if (workload.HasPhase(Phase::kDecode)) {
+    add_latency("", LimitKind::kTpot, evaluation.metrics.tpot_s, workload.tpot_target_s);
+  }
+  if (evaluation.requests && workload.requests) {
+    add_latency("p99 ", LimitKind::kTtft, evaluation.requests->ttft.p99_s, workload.requests->ttft_p99_target_s);
+    add_latency("p99 ", LimitKind::kTpot, evaluation.requests->tpot.p99_s, workload.requests->tpot_p99_target_s);
   }
   return text;
 }

@@ -47,10 +47,38 @@ void VisitFields(V& visit, LimitExcess& excess) {
 }
 
 template <class V>
+void VisitFields(V& visit, LatencyStatistics& latency) {
+  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
+  visit("mean_s", latency.mean_s, field("Mean, seconds."));
+  visit("p50_s", latency.p50_s, field("Median, seconds."));
+  visit("p90_s", latency.p90_s, field("90th percentile, seconds."));
+  visit("p99_s", latency.p99_s, field("99th percentile, seconds."));
+}
+
+template <class V>
+void VisitFields(V& visit, RequestStatistics& requests) {
+  const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
+  visit("ttft", requests.ttft, field("Time to first token."));
+  visit("tpot", requests.tpot, field("Time per output token."));
+  visit("latency", requests.latency, field("From arrival to the last token."));
+  visit("requests_per_s", requests.requests_per_s, field("Requests that left a second."));
+  visit("goodput_requests_per_s", requests.goodput_requests_per_s,
+        field("Of those, the ones that kept the workload's targets."));
+  visit("mean_waiting", requests.mean_waiting, field("Requests that wait, over time."));
+  visit("mean_running", requests.mean_running, field("Requests that run, over time."));
+  visit("most_waiting", requests.most_waiting, field("The most requests that waited."));
+  visit("num_requests", requests.num_requests, field("Requests that the figures are of."));
+  visit("rejected", requests.rejected, field("Requests that no cache could hold."));
+  visit("preemptions", requests.preemptions, field("How often a request made room for another."));
+  visit("steps", requests.steps, field("Steps of all engines."));
+}
+
+template <class V>
 void VisitFields(V& visit, Evaluation& evaluation) {
   visit("metrics", evaluation.metrics, json::Needed("What is achieved."));
   visit("memory", evaluation.memory, json::Needed("Memory of the device of the fullest stage, by part."));
   visit("excess", evaluation.excess, json::Needed("How far each limit is exceeded."));
+  visit("requests", evaluation.requests, {.doc = "Of requests simulated one by one; null where they were not."});
 }
 
 nlohmann::ordered_json EvaluationJson(const Evaluation& evaluation);

@@ -41,6 +41,14 @@ inline constexpr std::array<WorkloadKind, 3> EnumValues(WorkloadKind) {
   return {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe};
 }
 
+inline constexpr std::array<ArrivalKind, 4> EnumValues(ArrivalKind) {
+  return {ArrivalKind::kConcurrency, ArrivalKind::kPoisson, ArrivalKind::kGamma, ArrivalKind::kTrace};
+}
+
+inline constexpr std::array<BatchPolicy, 2> EnumValues(BatchPolicy) {
+  return {BatchPolicy::kChunkedPrefill, BatchPolicy::kPrefillFirst};
+}
+
 inline constexpr std::array<Objective, 4> EnumValues(Objective) {
   return {Objective::kThroughputPerDevice, Objective::kLatency, Objective::kCostPerMillionTokens,
           Objective::kEnergyPerToken};
@@ -140,6 +148,52 @@ void VisitFields(V& visit, ClusterSpec& cluster) {
 }
 
 template <class V>
+void VisitFields(V& visit, TracedRequest& request) {
+  visit("arrival_s", request.arrival_s, {.doc = "Since the trace began, seconds.", .min = 0, .max = 1e6});
+  visit("input_tokens", request.input_tokens, {.doc = "Length of the prompt, tokens.", .min = 1, .max = kMaxCount});
+  visit("output_tokens", request.output_tokens, {.doc = "Length of the output, tokens.", .min = 1, .max = kMaxCount});
+}
+
+template <class V>
+void VisitFields(V& visit, RequestModel& requests) {
+  const auto deviation = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .max = 100}; };
+  visit("arrivals", requests.arrivals,
+        {.doc = "How requests come: as many as the concurrency are always in flight, at a rate, or as listed."});
+  visit("rate_per_s", requests.rate_per_s,
+        {.doc = "Poisson and gamma: requests a second, of the whole cluster.", .min = 1e-6, .max = 1e9});
+  visit("arrival_cv", requests.arrival_cv,
+        {.doc = "Gamma: standard deviation of the gaps between arrivals over their mean.", .min = 0.01, .max = 100});
+  visit("input_cv", requests.input_cv,
+        deviation("Standard deviation of the prompts' lengths over their mean, input_tokens (log-normal); 0: alike."));
+  visit("output_cv", requests.output_cv, deviation("The same of the outputs' lengths."));
+  visit("trace", requests.trace,
+        {.doc = "The requests in the order of their arrivals; by concurrency, of no arrival."});
+  visit("num_requests", requests.num_requests,
+        {.doc = "Requests that are simulated; null: eight times the concurrency, 1,000 at a rate, a trace's.",
+         .min = 1,
+         .max = 10000000});
+  visit("warmup_requests", requests.warmup_requests,
+        {.doc = "Of those, the first and as many of the last that statistics leave out; null: the concurrency, else 0.",
+         .min = 0,
+         .max = 10000000});
+  visit("policy", requests.policy,
+        {.doc = "What a step of the engine takes: chunks of prompts beside decodes (vLLM, TensorRT-LLM), or prompts "
+                "alone as long as one can be taken (SGLang)."});
+  visit("max_batched_tokens", requests.max_batched_tokens,
+        {.doc = "Most tokens of a step, a data parallel rank.", .min = 1, .max = 1e9});
+  visit("block_tokens", requests.block_tokens, {.doc = "Tokens of a block of the KV cache.", .min = 1, .max = 1e6});
+  visit("seed", requests.seed, {.doc = "Of arrivals and lengths.", .min = 0, .max = 9e15});
+  visit("ttft_p99_target_s", requests.ttft_p99_target_s,
+        {.doc = "Limit of the 99th percentile of the time to first token, seconds; null: none.",
+         .min = kLeastSeconds,
+         .max = kMostSeconds});
+  visit("tpot_p99_target_s", requests.tpot_p99_target_s,
+        {.doc = "Limit of the 99th percentile of the time per output token, seconds; null: none.",
+         .min = kLeastSeconds,
+         .max = kMostSeconds});
+}
+
+template <class V>
 void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("name", workload.name, {.doc = "As reports call it.", .required = true});
   visit("kind", workload.kind,
@@ -167,6 +221,8 @@ void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("objective", workload.objective, {.doc = "What is optimised."});
   visit("memory_fraction", workload.memory_fraction,
         {.doc = "Fraction of a device's memory that may be used.", .min = kLeastFraction, .max = 1});
+  visit("requests", workload.requests,
+        {.doc = "Serve: its requests one by one, for the simulator; null: as if all were in step."});
 }
 
 namespace internal {

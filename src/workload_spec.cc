@@ -24,6 +24,37 @@ std::string_view ToString(Objective objective) {
   return kNames.at(static_cast<std::size_t>(objective));
 }
 
+std::string_view ToString(ArrivalKind kind) {
+  static constexpr std::array<std::string_view, 4> kNames = {"concurrency", "poisson", "gamma", "trace"};
+  return kNames.at(static_cast<std::size_t>(kind));
+}
+
+std::string_view ToString(BatchPolicy policy) {
+  return policy == BatchPolicy::kChunkedPrefill ? "chunked_prefill" : "prefill_first";
+}
+
+namespace {
+
+void CheckRequests(const RequestModel& requests, std::string_view place) {
+  const bool has_rate = requests.arrivals == ArrivalKind::kPoisson || requests.arrivals == ArrivalKind::kGamma;
+  if (requests.rate_per_s.has_value() != has_rate) {
+    throw SpecError(json::Place(place, "/requests/rate_per_s"),
+                    std::string(has_rate ? "missing" : "found one") + ", expected one exactly for poisson and gamma");
+  }
+  if (requests.trace.empty() == (requests.arrivals == ArrivalKind::kTrace)) {
+    throw SpecError(json::Place(place, "/requests/trace"),
+                    std::string(requests.trace.empty() ? "missing" : "found one") + ", expected one exactly for trace");
+  }
+  for (std::size_t i = 1; i < requests.trace.size(); ++i) {
+    if (requests.trace[i].arrival_s >= requests.trace[i - 1].arrival_s) continue;
+    throw SpecError(
+        json::Place(place, "/requests/trace/" + std::to_string(i) + "/arrival_s"),
+        "found " + nlohmann::json(requests.trace[i].arrival_s).dump() + ", expected arrivals that do not fall");
+  }
+}
+
+}  // namespace
+
 void internal::CheckWorkload(const WorkloadSpec& workload, std::string_view place) {
   if (workload.batch_size && workload.concurrency) {
     throw SpecError(json::Place(place, "/concurrency"),
@@ -34,6 +65,13 @@ void internal::CheckWorkload(const WorkloadSpec& workload, std::string_view plac
   }
   if (workload.kind == WorkloadKind::kDecode && workload.ttft_target_s) {
     throw SpecError(json::Place(place, "/ttft_target_s"), "a decode workload has no time to first token; remove it");
+  }
+  if (workload.requests) {
+    if (workload.kind != WorkloadKind::kServe) {
+      throw SpecError(json::Place(place, "/requests"), "found for " + std::string(ToString(workload.kind)) +
+                                                           ", expected them exactly for serve, or remove them");
+    }
+    CheckRequests(*workload.requests, place);
   }
 }
 

@@ -186,8 +186,6 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
 
 Evaluation EvaluationOf(const Problem& problem, const Strategy& s, const PassTimes& times, const MemoryUse& memory) {
   const WorkloadSpec& workload = problem.workload();
-  const DeviceSpec& device = problem.cluster().device;
-  const auto devices = static_cast<double>(problem.cluster().num_devices);
   Evaluation e;
   Metrics& m = e.metrics;
   m.replicas = problem.Replicas(s);
@@ -214,11 +212,19 @@ Evaluation EvaluationOf(const Problem& problem, const Strategy& s, const PassTim
       break;
     }
   }
+  e.memory = memory;
+  DeriveMetrics(problem, e);
+  return e;
+}
+
+void DeriveMetrics(const Problem& problem, Evaluation& e) {
+  const WorkloadSpec& workload = problem.workload();
+  const DeviceSpec& device = problem.cluster().device;
+  const auto devices = static_cast<double>(problem.cluster().num_devices);
+  Metrics& m = e.metrics;
   m.throughput_per_device = m.throughput_tokens_per_s / devices;
   m.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * devices / m.throughput_tokens_per_s * 1e6;
   m.energy_j_per_token = device.power_w * devices / m.throughput_tokens_per_s;
-
-  e.memory = memory;
   e.excess.memory = e.memory.TotalBytes() / e.memory.limit_bytes - 1;
   e.excess.ttft = -1;
   e.excess.tpot = -1;
@@ -226,7 +232,6 @@ Evaluation EvaluationOf(const Problem& problem, const Strategy& s, const PassTim
     e.excess.ttft = m.ttft_s / *workload.ttft_target_s - 1;
   if (workload.tpot_target_s && workload.HasPhase(Phase::kDecode))
     e.excess.tpot = m.tpot_s / *workload.tpot_target_s - 1;
-  return e;
 }
 
 Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,

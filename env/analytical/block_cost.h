@@ -96,6 +96,10 @@ struct PassTimes {
 Evaluation EvaluationOf(const Problem& problem, const Strategy& strategy, const PassTimes& times,
                         const MemoryUse& memory);
 
+/// What follows from an evaluation's times, throughput and memory: what is per device or token, cost and energy, and
+/// the excess over each limit.
+void DeriveMetrics(const Problem& problem, Evaluation& evaluation);
+
 /// The passes' times from the costs of the blocks, and the metrics from those:
 ///
 ///     stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe + its send

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "env/analytical/nccl_model.h"
 #include "shardscout/collective_time.h"
@@ -21,16 +22,13 @@ std::optional<Strategy> HalfOf(const Problem& problem, Strategy s, Phase phase) 
   if (s.batch_size / s.num_microbatches % 2 != 0) return std::nullopt;
   s.batch_size /= 2;
   s.overlap = Overlap::kNone;
-  const strategies::ShardingRules rules(problem);
-  if (!rules.BatchSplits(s) || !rules.Residual(s, s.residual_layout) || !rules.FfnGroup(s, s.dense_ffn_group) ||
-      !rules.Exchange(s, s.expert_exchange)) {
-    return std::nullopt;
-  }
-  for (std::size_t op = 0; op < kNumShardedOperators; ++op) {
-    const auto sharded = static_cast<Operator>(op);
-    if (!rules.Admits(s, sharded, s.ShardingOf(sharded))) return std::nullopt;
-  }
+  if (!BatchFits(problem, s)) return std::nullopt;
   return s;
+}
+
+/// The tasks of attention whose time follows from the lengths of the requests.
+bool IsAttentionCore(const Task& task) {
+  return task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect;
 }
 
 /// The streams and ports of a stage.
@@ -226,6 +224,51 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
   return pass;
 }
 
+void PassMaker::SetAttention(double full_s, double window_s) {
+  for (const auto& [kind, time_s] :
+       {std::pair(BlockKind::kAttention, full_s), std::pair(BlockKind::kWindowAttention, window_s)}) {
+    const auto k = static_cast<std::size_t>(kind);
+    const auto set = [&, kind_s = time_s](PricedBlocks& priced, double share) {
+      for (std::size_t t = 0; t < priced.durations_s[k].size(); ++t) {
+        const Task& task = priced.blocks[k].tasks[t];
+        if (IsAttentionCore(task)) priced.durations_s[k][t] = task.kind == TaskKind::kAttention ? share * kind_s : 0;
+      }
+    };
+    set(whole_, 1);
+    if (half_) set(*half_, 0.5);
+  }
+}
+
+void PassMaker::SetHead(const PassMaker& other) {
+  const auto k = static_cast<std::size_t>(BlockKind::kHead);
+  whole_.durations_s[k] = other.whole_.durations_s[k];
+  if (!half_) return;
+  half_->durations_s[k] = (other.half_ ? *other.half_ : other.whole_).durations_s[k];
+}
+
+bool BatchFits(const Problem& problem, const Strategy& s) {
+  const strategies::ShardingRules rules(problem);
+  if (!rules.BatchSplits(s) || !rules.Residual(s, s.residual_layout) || !rules.FfnGroup(s, s.dense_ffn_group) ||
+      !rules.Exchange(s, s.expert_exchange)) {
+    return false;
+  }
+  for (std::size_t op = 0; op < kNumShardedOperators; ++op) {
+    const auto sharded = static_cast<Operator>(op);
+    if (!rules.Admits(s, sharded, s.ShardingOf(sharded))) return false;
+  }
+  return true;
+}
+
+Picoseconds SimulateDecode(const PassMaker& maker, const Strategy& s) {
+  const std::int64_t rounds = s.pipeline_parallel_size > 1 ? kDecodeRounds : 1;
+  const Pass pass = maker.Make(s.num_microbatches, rounds, false);
+  const Schedule schedule = Simulate(pass.graph);
+  const auto end_of = [&](std::int64_t round) {
+    return schedule.end[static_cast<std::size_t>(pass.ends[static_cast<std::size_t>(round)].back())];
+  };
+  return rounds == 1 ? end_of(0) : end_of(rounds - 1) - end_of(rounds - 2);
+}
+
 PassTimes SimulatePasses(const Problem& problem, const Strategy& s, SimulatorOptions options) {
   const WorkloadSpec& workload = problem.workload();
   PassTimes times;
@@ -238,15 +281,7 @@ PassTimes SimulatePasses(const Problem& problem, const Strategy& s, SimulatorOpt
     }
   }
   if (workload.HasPhase(Phase::kDecode)) {
-    const PassMaker maker(problem, s, Phase::kDecode, options);
-    const std::int64_t rounds = s.pipeline_parallel_size > 1 ? kDecodeRounds : 1;
-    const Pass pass = maker.Make(s.num_microbatches, rounds, false);
-    const Schedule schedule = Simulate(pass.graph);
-    const auto end_of = [&](std::size_t round) {
-      return schedule.end[static_cast<std::size_t>(pass.ends[round].back())];
-    };
-    const auto last = static_cast<std::size_t>(rounds) - 1;
-    times.decode_s = ToSeconds(rounds == 1 ? end_of(0) : end_of(last) - end_of(last - 1));
+    times.decode_s = ToSeconds(SimulateDecode(PassMaker(problem, s, Phase::kDecode, options), s));
   }
   return times;
 }

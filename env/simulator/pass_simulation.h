@@ -70,6 +70,11 @@ class PassMaker {
   /// Whether two halves take turns.
   bool Halved() const { return half_.has_value(); }
 
+  /// Replaces what attention takes, in a layer of kAttention and of kWindowAttention, for one micro-batch.
+  void SetAttention(double full_s, double window_s);
+  /// The head as `other` has it, which differs in the batch only.
+  void SetHead(const PassMaker& other);
+
  private:
   /// The blocks of the whole micro-batch or of a half, priced.
   struct PricedBlocks {
@@ -99,6 +104,12 @@ class PassMaker {
   PricedBlocks whole_;
   std::optional<PricedBlocks> half_;  ///< Of either half, where there are two.
 };
+
+/// Whether the batch splits as the strategy's degrees and shardings need it.
+bool BatchFits(const Problem& problem, const Strategy& strategy);
+
+/// One token of every request of the strategy's micro-batches.
+Picoseconds SimulateDecode(const PassMaker& maker, const Strategy& strategy);
 
 /// The simulated times of DESIGN.md section 6: of a pass of one micro-batch, of all, and of a token.
 PassTimes SimulatePasses(const Problem& problem, const Strategy& strategy, SimulatorOptions options);

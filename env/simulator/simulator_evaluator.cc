@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "env/analytical/block_cost.h"
+#include "env/simulator/serving_simulation.h"
 
 namespace shardscout::env {
 namespace {
@@ -37,8 +38,12 @@ std::vector<StageUse> UseOf(const PassMaker& maker) {
 }  // namespace
 
 Evaluation SimulatorEvaluator::Evaluate(const Strategy& strategy) const {
-  return EvaluationOf(problem_, strategy, SimulatePasses(problem_, strategy, options_),
-                      analytical_.Evaluate(strategy).memory);
+  Evaluation evaluation = EvaluationOf(problem_, strategy, SimulatePasses(problem_, strategy, options_),
+                                       analytical_.Evaluate(strategy).memory);
+  if (problem_.workload().requests && !options_.reference) {
+    EvaluateRequests(problem_, strategy, options_, variants_, evaluation);
+  }
+  return evaluation;
 }
 
 Breakdown SimulatorEvaluator::Explain(const Strategy& strategy) const {

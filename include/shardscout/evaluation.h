@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,33 @@ struct MemoryUse {
   bool operator==(const MemoryUse&) const = default;
 };
 
+/// Of the requests that were simulated one by one.
+struct LatencyStatistics {
+  double mean_s = 0;
+  double p50_s = 0;
+  double p90_s = 0;
+  double p99_s = 0;
+  bool operator==(const LatencyStatistics&) const = default;
+};
+
+/// What requests saw that were simulated one by one (WorkloadSpec::requests), warm-up apart. Metrics::ttft_s and tpot_s
+/// are then the means.
+struct RequestStatistics {
+  LatencyStatistics ttft;
+  LatencyStatistics tpot;             ///< A request's mean time between its tokens; of those with more than one.
+  LatencyStatistics latency;          ///< From arrival to the last token.
+  double requests_per_s = 0;          ///< That left.
+  double goodput_requests_per_s = 0;  ///< Of those, that kept the workload's targets of TTFT and TPOT.
+  double mean_waiting = 0;            ///< Requests of the whole cluster, over time.
+  double mean_running = 0;
+  std::int64_t most_waiting = 0;
+  std::int64_t num_requests = 0;  ///< Counted.
+  std::int64_t rejected = 0;      ///< Of all: no cache could hold them.
+  std::int64_t preemptions = 0;   ///< Of all.
+  std::int64_t steps = 0;         ///< Of all replicas.
+  bool operator==(const RequestStatistics&) const = default;
+};
+
 enum class LimitKind : std::uint8_t { kMemory, kTtft, kTpot };
 
 /// The relative excess of each limit, (value - limit) / limit; 0 or less: kept. Infinite never: limits are positive.
@@ -52,6 +80,7 @@ struct Evaluation {
   Metrics metrics;
   MemoryUse memory;
   LimitExcess excess;
+  std::optional<RequestStatistics> requests{};
   bool Feasible() const { return excess.memory <= 0 && excess.ttft <= 0 && excess.tpot <= 0; }
   bool operator==(const Evaluation&) const = default;
 };

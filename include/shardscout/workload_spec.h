@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "shardscout/request_model.h"
+
 namespace shardscout {
 
 enum class WorkloadKind : std::uint8_t { kPrefill, kDecode, kServe };
@@ -28,7 +30,8 @@ struct WorkloadSpec {
   std::optional<double> ttft_target_s;
   std::optional<double> tpot_target_s;
   Objective objective = Objective::kThroughputPerDevice;
-  double memory_fraction = 0.9;  ///< Of a device's HBM that may be used.
+  double memory_fraction = 0.9;          ///< Of a device's HBM that may be used.
+  std::optional<RequestModel> requests;  ///< Serve: its requests one by one; unset: as if all were in step.
 
   /// Positions at which a decode step is priced: the mean over the output, input + output/2.
   std::int64_t DecodeContext() const { return input_tokens + output_tokens / 2; }

@@ -67,6 +67,25 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
   out << "; objective " << ToString(workload.objective) << "\n";
 }
 
+namespace {
+
+void PrintRequests(std::ostream& out, const RequestStatistics& requests) {
+  const auto print = [&](const char* what, const LatencyStatistics& latency) {
+    out << what << "p50 " << Duration(latency.p50_s) << ", p90 " << Duration(latency.p90_s) << ", p99 "
+        << Duration(latency.p99_s) << "\n";
+  };
+  print("  TTFT        ", requests.ttft);
+  print("  TPOT        ", requests.tpot);
+  print("  latency     ", requests.latency);
+  out << "  requests    " << Grouped(requests.num_requests) << " counted, " << Number(requests.requests_per_s)
+      << " a second, " << Number(requests.goodput_requests_per_s) << " within the targets; waiting "
+      << Number(requests.mean_waiting) << ", at most " << Grouped(requests.most_waiting) << ", running "
+      << Number(requests.mean_running) << "; " << Grouped(requests.preemptions) << " made room, "
+      << Grouped(requests.rejected) << " rejected\n";
+}
+
+}  // namespace
+
 void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation& evaluation) {
   const Metrics& metrics = evaluation.metrics;
   const MemoryUse& memory = evaluation.memory;
@@ -85,6 +104,7 @@ void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation
       << "): weights " << Bytes(memory.weight_bytes) << ", KV cache " << Bytes(memory.kv_cache_bytes)
       << ", activations " << Bytes(memory.activation_bytes) << ", communication " << Bytes(memory.communication_bytes)
       << ", reserve " << Bytes(memory.reserved_bytes) << "\n";
+  if (evaluation.requests) PrintRequests(out, *evaluation.requests);
   if (metrics.cost_usd_per_million_tokens > 0) {
     out << "  cost        " << Number(metrics.cost_usd_per_million_tokens) << " USD and "
         << Number(metrics.energy_j_per_token * 1e6 / 3.6e6) << " kWh per million tokens\n";

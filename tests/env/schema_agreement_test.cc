@@ -53,7 +53,7 @@ class Schemas {
 
 /// What only the reader knows.
 bool IsBeyondSchemas(std::string_view error) {
-  static constexpr std::array<std::string_view, 23> kReasons = {
+  static constexpr std::array<std::string_view, 24> kReasons = {
       "of the tier inside it",        // tiers nest
       "devices of the cluster",       // the outermost covers it
       "#/problem/digest",             // a digest
@@ -72,6 +72,7 @@ bool IsBeyondSchemas(std::string_view error) {
       "0 for no such units",          // or 1 and more
       "curves of the innermost",      //
       "nccl beside it",               //
+      "arrivals that do not fall",    //
       "in any strategy",
       "is neither a file nor",  // a suite's presets
       "not given before",       // its names

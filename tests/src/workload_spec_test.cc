@@ -53,6 +53,30 @@ TEST(WorkloadSpecTest, RoundTrips) {
   }
 }
 
+TEST(WorkloadSpecTest, Requests) {
+  const std::string base = R"({"name": "w", "kind": "serve", "requests": )";
+  WorkloadSpec workload = ParseWorkload(base + R"({"arrivals": "gamma", "rate_per_s": 3, "arrival_cv": 2}})", "w.json");
+  ASSERT_TRUE(workload.requests);
+  EXPECT_EQ(workload.requests->arrivals, ArrivalKind::kGamma);
+  EXPECT_EQ(ParseWorkload(json::WriteJson(workload).dump(), ""), workload);
+  workload.requests->arrivals = ArrivalKind::kTrace;
+  workload.requests->rate_per_s.reset();
+  workload.requests->trace = {{.arrival_s = 1, .input_tokens = 2, .output_tokens = 3}, {.arrival_s = 1}};
+  EXPECT_EQ(ParseWorkload(json::WriteJson(workload).dump(), ""), workload);
+
+  EXPECT_EQ(ErrorAt("/requests/rate_per_s", base + R"({"arrivals": "poisson"}})"),
+            "missing, expected one exactly for poisson and gamma");
+  EXPECT_EQ(ErrorAt("/requests/rate_per_s", base + R"({"rate_per_s": 1}})"),
+            "found one, expected one exactly for poisson and gamma");
+  EXPECT_EQ(ErrorAt("/requests/trace", base + R"({"arrivals": "trace"}})"), "missing, expected one exactly for trace");
+  EXPECT_EQ(ErrorAt("/requests/trace", base + R"({"trace": [{}]}})"), "found one, expected one exactly for trace");
+  EXPECT_EQ(ErrorAt("/requests/trace/1/arrival_s",
+                    base + R"({"arrivals": "trace", "trace": [{"arrival_s": 2}, {"arrival_s": 1}]}})"),
+            "found 1.0, expected arrivals that do not fall");
+  EXPECT_EQ(ErrorAt("/requests", R"({"name": "w", "kind": "decode", "requests": {}})"),
+            "found for decode, expected them exactly for serve, or remove them");
+}
+
 TEST(WorkloadSpecTest, PositionsAndPhases) {
   WorkloadSpec workload;
   workload.input_tokens = 100;

@@ -1,0 +1,149 @@
+#include "env/simulator/serving_simulation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+#include "env/simulator/request_stream.h"
+
+namespace shardscout::env {
+namespace {
+
+LatencyStatistics Summarise(std::vector<double> seconds) {
+  if (seconds.empty()) return {};
+  std::sort(seconds.begin(), seconds.end());
+  const auto percentile = [&](std::size_t p) { return seconds[(p * seconds.size() + 99) / 100 - 1]; };
+  const double sum = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  return {.mean_s = sum / static_cast<double>(seconds.size()),
+          .p50_s = percentile(50),
+          .p90_s = percentile(90),
+          .p99_s = percentile(99)};
+}
+
+/// So that what is divided by a throughput stays a number where every request is rejected.
+constexpr double kLeastTokens = 1e-6;
+constexpr double kLeastSeconds = 1e-9;
+
+struct Window {
+  std::size_t begin = 0, end = 0;  ///< Requests that count.
+  double from_s = 0, to_s = 0;     ///< From the first one's arrival to the last one's.
+};
+
+/// Where all that count arrive at once, their time ends with the last of them.
+Window WindowOf(const RequestRun& run, std::int64_t warmup) {
+  Window window{.begin = static_cast<std::size_t>(warmup),
+                .end = run.outcomes.size() - static_cast<std::size_t>(warmup)};
+  window.from_s = ToSeconds(run.outcomes[window.begin].request.arrival);
+  window.to_s = ToSeconds(run.outcomes[window.end - 1].request.arrival);
+  if (window.to_s <= window.from_s) window.to_s = ToSeconds(run.end);
+  return window;
+}
+
+/// The part of [begin, end] in the window.
+double Overlap(const Window& window, double begin_s, double end_s) {
+  return std::max(0.0, std::min(end_s, window.to_s) - std::max(begin_s, window.from_s));
+}
+
+std::int64_t CacheBlocks(const Problem& problem, const Strategy& s, const MemoryUse& memory) {
+  const std::int64_t positions = problem.workload().CachePositions();
+  const double bytes_per_position =
+      memory.kv_cache_bytes / (static_cast<double>(s.batch_size) * static_cast<double>(positions));
+  const double room = memory.limit_bytes - (memory.TotalBytes() - memory.kv_cache_bytes);
+  const double held = bytes_per_position > 0 ? room / bytes_per_position : 1e15;
+  const double kept = std::clamp(held, static_cast<double>(positions), 1e15);
+  const std::int64_t block = problem.workload().requests->block_tokens;
+  return std::max<std::int64_t>((positions + block - 1) / block, static_cast<std::int64_t>(kept) / block);
+}
+
+}  // namespace
+
+RequestStatistics StatisticsOf(const RequestRun& run, std::int64_t warmup, const WorkloadSpec& workload) {
+  RequestStatistics statistics;
+  statistics.steps = run.steps;
+  const Window window = WindowOf(run, warmup);
+  const double window_s = window.to_s - window.from_s;
+  std::vector<double> ttft_s, tpot_s, latency_s;
+  std::int64_t left = 0, kept = 0;  // In the window.
+  for (std::size_t i = 0; i < run.outcomes.size(); ++i) {
+    const RequestOutcome& outcome = run.outcomes[i];
+    statistics.rejected += outcome.rejected ? 1 : 0;
+    statistics.preemptions += outcome.preemptions;
+    if (outcome.rejected) continue;
+    const double ttft = ToSeconds(outcome.Ttft()), tpot = outcome.TpotS(), finish_s = ToSeconds(outcome.finish);
+    if (finish_s > window.from_s && finish_s <= window.to_s) {
+      ++left;
+      kept += ttft <= workload.ttft_target_s.value_or(ttft) && tpot <= workload.tpot_target_s.value_or(tpot) ? 1 : 0;
+    }
+    if (i < window.begin || i >= window.end) continue;
+    ttft_s.push_back(ttft);
+    latency_s.push_back(ToSeconds(outcome.Latency()));
+    if (outcome.request.output_tokens > 1) tpot_s.push_back(tpot);
+  }
+  statistics.num_requests = static_cast<std::int64_t>(ttft_s.size());
+  statistics.ttft = Summarise(std::move(ttft_s));
+  statistics.tpot = Summarise(std::move(tpot_s));
+  statistics.latency = Summarise(std::move(latency_s));
+  if (window_s <= 0) return statistics;
+  statistics.requests_per_s = static_cast<double>(left) / window_s;
+  statistics.goodput_requests_per_s = static_cast<double>(kept) / window_s;
+  for (std::size_t i = 0; i < run.queue.size(); ++i) {
+    const QueueSample& sample = run.queue[i];
+    const Picoseconds until = i + 1 < run.queue.size() ? run.queue[i + 1].time : run.end;
+    const double seconds = Overlap(window, ToSeconds(sample.time), ToSeconds(until));
+    statistics.mean_waiting += static_cast<double>(sample.waiting) * seconds / window_s;
+    statistics.mean_running += static_cast<double>(sample.running) * seconds / window_s;
+    if (seconds > 0) statistics.most_waiting = std::max(statistics.most_waiting, sample.waiting);
+  }
+  return statistics;
+}
+
+double OutputTokensPerS(const RequestRun& run, std::int64_t warmup) {
+  const Window window = WindowOf(run, warmup);
+  double tokens = 0;
+  for (const RequestOutcome& outcome : run.outcomes) {
+    if (outcome.rejected) continue;
+    const double first_s = ToSeconds(outcome.first_token), finish_s = ToSeconds(outcome.finish);
+    if (first_s > window.from_s && first_s <= window.to_s) tokens += 1;
+    if (finish_s <= first_s) continue;
+    tokens += static_cast<double>(outcome.request.output_tokens - 1) * Overlap(window, first_s, finish_s) /
+              (finish_s - first_s);
+  }
+  return std::max(kLeastTokens, tokens) / std::max(kLeastSeconds, window.to_s - window.from_s);
+}
+
+void EvaluateRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
+                      Evaluation& evaluation) {
+  const WorkloadSpec& workload = problem.workload();
+  const RequestModel& model = *workload.requests;
+  Metrics& metrics = evaluation.metrics;
+  const EngineOptions engine{.policy = model.policy,
+                             .max_running = s.batch_size,
+                             .max_batched_tokens = model.max_batched_tokens,
+                             .block_tokens = model.block_tokens,
+                             .cache_blocks = CacheBlocks(problem, s, evaluation.memory),
+                             .replicas = metrics.replicas,
+                             .ranks = s.data_parallel_size};
+  const std::int64_t concurrency = workload.concurrency.value_or(metrics.concurrency);
+  const std::vector<Request> requests = MakeRequests(workload, concurrency);
+  StepTimer timer(variants, s, options);
+  const StepPrice price = [&](std::span<const RankBatch> ranks) { return timer(ranks); };
+  const RequestRun run = model.arrivals == ArrivalKind::kConcurrency
+                             ? SimulateConcurrency(requests, concurrency, engine, price)
+                             : SimulateRequests(requests, engine, price);
+  const std::int64_t warmup = WarmupRequests(workload, concurrency, static_cast<std::int64_t>(requests.size()));
+  const RequestStatistics statistics = StatisticsOf(run, warmup, workload);
+  metrics.ttft_s = statistics.ttft.mean_s;
+  metrics.tpot_s = statistics.tpot.mean_s;
+  metrics.throughput_tokens_per_s = OutputTokensPerS(run, warmup);
+  evaluation.requests = statistics;
+  DeriveMetrics(problem, evaluation);
+  const auto limit = [](double& excess, double value_s, const std::optional<double>& target_s) {
+    if (target_s) excess = std::max(excess, value_s / *target_s - 1);
+  };
+  limit(evaluation.excess.ttft, statistics.ttft.p99_s, model.ttft_p99_target_s);
+  limit(evaluation.excess.tpot, statistics.tpot.p99_s, model.tpot_p99_target_s);
+}
+
+}  // namespace shardscout::env

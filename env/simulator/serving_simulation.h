@@ -1,0 +1,28 @@
+#pragma once
+
+#include "env/simulator/step_timer.h"
+#include "shardscout/evaluation.h"
+
+namespace shardscout::env {
+
+/// Simulates the requests of a `serve` workload (WorkloadSpec::requests) under a strategy, and puts what they saw into
+/// an evaluation that has its memory and the closed form's metrics: statistics, and in their place the means of TTFT
+/// and TPOT, the throughput, and what follows from these, limits of percentiles included.
+///
+///   ranks of a replica   dp; of each, batch_size requests run at a time
+///   cache                what the device of the fullest stage has left beside the closed form's other memory, in
+///                        blocks; at least one request's
+///   throughput           output tokens from the first arrival that counts to the last one, a request's tokens spread
+///                        evenly from its first to its last
+///
+/// Percentile p of n figures is the ceil(p n / 100)-th smallest.
+void EvaluateRequests(const Problem& problem, const Strategy& strategy, SimulatorOptions options,
+                      LengthVariants& variants, Evaluation& evaluation);
+
+/// The same from a run: what of the statistics follows from it. `warmup` requests at either end are not counted.
+RequestStatistics StatisticsOf(const RequestRun& run, std::int64_t warmup, const WorkloadSpec& workload);
+
+/// Output tokens a second, as above.
+double OutputTokensPerS(const RequestRun& run, std::int64_t warmup);
+
+}  // namespace shardscout::env

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace shardscout {
+
+/// How requests come.
+enum class ArrivalKind : std::uint8_t {
+  kConcurrency,  ///< As many as the workload's concurrency (else: as all ranks run) are always in flight.
+  kPoisson,      ///< At a mean rate, independent of each other.
+  kGamma,        ///< At a mean rate, with gamma distributed gaps: burstier or steadier than Poisson's.
+  kTrace,        ///< As listed.
+};
+
+/// What an engine's step takes first; env/simulator/request_simulation.h.
+enum class BatchPolicy : std::uint8_t { kChunkedPrefill, kPrefillFirst };
+
+/// A request of a trace.
+struct TracedRequest {
+  double arrival_s = 0;
+  std::int64_t input_tokens = 1;
+  std::int64_t output_tokens = 1;
+  bool operator==(const TracedRequest&) const = default;
+};
+
+/// The requests of a `serve` workload one by one, for evaluators that simulate them. Lengths are log-normal with the
+/// workload's input_tokens and output_tokens as means, at least 1. Invariants: rate_per_s exactly for poisson and
+/// gamma, trace exactly for kTrace, its arrivals rising.
+struct RequestModel {
+  ArrivalKind arrivals = ArrivalKind::kConcurrency;
+  std::optional<double> rate_per_s;  ///< Requests of the whole cluster.
+  double arrival_cv = 1;             ///< Gamma: standard deviation of the gaps over their mean.
+  double input_cv = 0;               ///< The same of the prompts' lengths; 0: all alike.
+  double output_cv = 0;
+  std::vector<TracedRequest> trace;
+  std::optional<std::int64_t> num_requests;     ///< Simulated; unset: NumRequests.
+  std::optional<std::int64_t> warmup_requests;  ///< Of those, the first and as many of the last that statistics leave
+                                                ///< out; unset: one concurrency of them, none of a trace's.
+  BatchPolicy policy = BatchPolicy::kChunkedPrefill;
+  std::int64_t max_batched_tokens = 8192;  ///< Of a rank and a step: vLLM's max_num_batched_tokens.
+  std::int64_t block_tokens = 16;          ///< Of a block of the KV cache.
+  std::int64_t seed = 1;
+  std::optional<double> ttft_p99_target_s;  ///< Limits of percentiles, beside the workload's limits of means.
+  std::optional<double> tpot_p99_target_s;
+  bool operator==(const RequestModel&) const = default;
+};
+
+std::string_view ToString(ArrivalKind kind);
+std::string_view ToString(BatchPolicy policy);
+
+}  // namespace shardscout
