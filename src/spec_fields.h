@@ -168,10 +168,13 @@ void VisitFields(V& visit, RequestModel& requests) {
   visit("output_cv", requests.output_cv, deviation("The same of the outputs' lengths."));
   visit("trace", requests.trace,
         {.doc = "The requests in the order of their arrivals; by concurrency, of no arrival."});
-  visit("num_requests", requests.num_requests,
-        {.doc = "Requests that are simulated; null: eight times the concurrency, 1,000 at a rate, a trace's.",
-         .min = 1,
-         .max = 10000000});
+  visit(
+      "num_requests", requests.num_requests,
+      {.doc =
+           "Requests that are simulated, by concurrency those of one replica; null: eight times its concurrency, 1,000 "
+           "at a rate, a trace's.",
+       .min = 1,
+       .max = 10000000});
   visit("warmup_requests", requests.warmup_requests,
         {.doc = "Of those, the first and as many of the last that statistics leave out; null: the concurrency, else 0.",
          .min = 0,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "env/simulator/request_stream.h"
@@ -55,6 +56,16 @@ std::int64_t CacheBlocks(const Problem& problem, const Strategy& s, const Memory
   const double kept = std::clamp(held, static_cast<double>(positions), 1e15);
   const std::int64_t block = problem.workload().requests->block_tokens;
   return std::max<std::int64_t>((positions + block - 1) / block, static_cast<std::int64_t>(kept) / block);
+}
+
+/// Leaves one of the replicas and ranks that behave alike; how many it stands for.
+double Fold(const RequestModel& model, EngineOptions& engine, std::int64_t& concurrency) {
+  if (model.arrivals != ArrivalKind::kConcurrency) return 1;
+  std::int64_t times = std::exchange(engine.replicas, 1);
+  const bool equal_lengths = model.input_cv == 0 && model.output_cv == 0;
+  if (equal_lengths) times *= std::exchange(engine.ranks, 1);
+  concurrency = (concurrency + times - 1) / times;
+  return static_cast<double>(times);
 }
 
 }  // namespace
@@ -118,14 +129,15 @@ void EvaluateRequests(const Problem& problem, const Strategy& s, SimulatorOption
   const WorkloadSpec& workload = problem.workload();
   const RequestModel& model = *workload.requests;
   Metrics& metrics = evaluation.metrics;
-  const EngineOptions engine{.policy = model.policy,
-                             .max_running = s.batch_size,
-                             .max_batched_tokens = model.max_batched_tokens,
-                             .block_tokens = model.block_tokens,
-                             .cache_blocks = CacheBlocks(problem, s, evaluation.memory),
-                             .replicas = metrics.replicas,
-                             .ranks = s.data_parallel_size};
-  const std::int64_t concurrency = workload.concurrency.value_or(metrics.concurrency);
+  EngineOptions engine{.policy = model.policy,
+                       .max_running = s.batch_size,
+                       .max_batched_tokens = model.max_batched_tokens,
+                       .block_tokens = model.block_tokens,
+                       .cache_blocks = CacheBlocks(problem, s, evaluation.memory),
+                       .replicas = metrics.replicas,
+                       .ranks = s.data_parallel_size};
+  std::int64_t concurrency = workload.concurrency.value_or(metrics.concurrency);
+  const double times = Fold(model, engine, concurrency);
   const std::vector<Request> requests = MakeRequests(workload, concurrency);
   StepTimer timer(variants, s, options);
   const StepPrice price = [&](std::span<const RankBatch> ranks) { return timer(ranks); };
@@ -133,10 +145,14 @@ void EvaluateRequests(const Problem& problem, const Strategy& s, SimulatorOption
                              ? SimulateConcurrency(requests, concurrency, engine, price)
                              : SimulateRequests(requests, engine, price);
   const std::int64_t warmup = WarmupRequests(workload, concurrency, static_cast<std::int64_t>(requests.size()));
-  const RequestStatistics statistics = StatisticsOf(run, warmup, workload);
+  RequestStatistics statistics = StatisticsOf(run, warmup, workload);
+  for (double* figure : {&statistics.requests_per_s, &statistics.goodput_requests_per_s, &statistics.mean_waiting,
+                         &statistics.mean_running}) {
+    *figure *= times;
+  }
   metrics.ttft_s = statistics.ttft.mean_s;
   metrics.tpot_s = statistics.tpot.mean_s;
-  metrics.throughput_tokens_per_s = OutputTokensPerS(run, warmup);
+  metrics.throughput_tokens_per_s = times * OutputTokensPerS(run, warmup);
   evaluation.requests = statistics;
   DeriveMetrics(problem, evaluation);
   const auto limit = [](double& excess, double value_s, const std::optional<double>& target_s) {

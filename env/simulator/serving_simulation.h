@@ -10,6 +10,8 @@ namespace shardscout::env {
 /// and TPOT, the throughput, and what follows from these, limits of percentiles included.
 ///
 ///   ranks of a replica   dp; of each, batch_size requests run at a time
+///   folding              in a closed loop every replica has its share of the concurrency (rounded up) and one is
+///                        simulated; where all requests have the same lengths, so have the ranks of a replica
 ///   cache                what the device of the fullest stage has left beside the closed form's other memory, in
 ///                        blocks; at least one request's
 ///   throughput           output tokens from the first arrival that counts to the last one, a request's tokens spread

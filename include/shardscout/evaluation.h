@@ -57,11 +57,11 @@ struct RequestStatistics {
   double goodput_requests_per_s = 0;  ///< Of those, that kept the workload's targets of TTFT and TPOT.
   double mean_waiting = 0;            ///< Requests of the whole cluster, over time.
   double mean_running = 0;
-  std::int64_t most_waiting = 0;
+  std::int64_t most_waiting = 0;  ///< Where replicas behave alike, of one of them.
   std::int64_t num_requests = 0;  ///< Counted.
-  std::int64_t rejected = 0;      ///< Of all: no cache could hold them.
-  std::int64_t preemptions = 0;   ///< Of all.
-  std::int64_t steps = 0;         ///< Of all replicas.
+  std::int64_t rejected = 0;      ///< Of all that were simulated: no cache could hold them.
+  std::int64_t preemptions = 0;   ///< The same.
+  std::int64_t steps = 0;         ///< Simulated.
   bool operator==(const RequestStatistics&) const = default;
 };
 

@@ -36,7 +36,8 @@ struct RequestModel {
   double input_cv = 0;               ///< The same of the prompts' lengths; 0: all alike.
   double output_cv = 0;
   std::vector<TracedRequest> trace;
-  std::optional<std::int64_t> num_requests;     ///< Simulated; unset: NumRequests.
+  std::optional<std::int64_t> num_requests;  ///< Simulated: in a closed loop of a replica, else of the cluster; unset:
+                                             ///< eight concurrencies, at a rate 1,000, a trace's.
   std::optional<std::int64_t> warmup_requests;  ///< Of those, the first and as many of the last that statistics leave
                                                 ///< out; unset: one concurrency of them, none of a trace's.
   BatchPolicy policy = BatchPolicy::kChunkedPrefill;

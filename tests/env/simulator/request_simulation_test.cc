@@ -171,6 +171,28 @@ TEST(RequestSimulation, AFixedConcurrencyReplacesWhoLeaves) {
   EXPECT_EQ(run.outcomes[2].Ttft(), 10);
 }
 
+/// In a closed loop of equal requests all ranks do the same, so that one is enough.
+TEST(RequestSimulation, EqualRanksCanBeFolded) {
+  const std::vector<Request> whole(8 * 40, {.input_tokens = 20, .output_tokens = 7});
+  const std::vector<Request> folded(40, {.input_tokens = 20, .output_tokens = 7});
+  for (const BatchPolicy policy : {BatchPolicy::kChunkedPrefill, BatchPolicy::kPrefillFirst}) {
+    EngineOptions options = {
+        .policy = policy, .max_running = 4, .max_batched_tokens = 32, .block_tokens = 4, .cache_blocks = 20};
+    const RequestRun one = SimulateConcurrency(folded, 5, options, TokensOf);
+    options.replicas = 4;
+    options.ranks = 2;
+    const RequestRun all = SimulateConcurrency(whole, 8 * 5, options, TokensOf);
+    EXPECT_EQ(all.end, one.end);
+    EXPECT_EQ(all.steps, 4 * one.steps);
+    Times expected;
+    for (const Picoseconds finish : Finishes(one)) expected.insert(expected.end(), 8, finish);
+    Times found = Finishes(all);
+    std::sort(expected.begin(), expected.end());
+    std::sort(found.begin(), found.end());
+    EXPECT_EQ(found, expected);
+  }
+}
+
 std::vector<Request> RandomRequests(Rng& rng) {
   std::vector<Request> requests;
   Picoseconds now = 0;
