@@ -1,6 +1,8 @@
 #include "shardscout/random.h"
 
+#include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "shardscout/error.h"
 
@@ -24,6 +26,11 @@ Rng Rng::Stream(std::uint64_t seed, std::string_view name) {
 }
 
 double Rng::Uniform() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
+
+double Rng::Normal() {
+  const double radius = std::sqrt(-2 * std::log1p(-Uniform()));
+  return radius * std::cos(2 * std::numbers::pi * Uniform());
+}
 
 std::size_t Rng::Below(std::size_t n) {
   SHARDSCOUT_CHECK_OP(n, >=, 1u);

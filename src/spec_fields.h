@@ -224,6 +224,11 @@ void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("objective", workload.objective, {.doc = "What is optimised."});
   visit("memory_fraction", workload.memory_fraction,
         {.doc = "Fraction of a device's memory that may be used.", .min = kLeastFraction, .max = 1});
+  visit("expert_skew", workload.expert_skew,
+        {.doc = "The simulator draws which experts tokens go to, the k-th most popular with weight k^-expert_skew (0: "
+                "all alike); null: every layer as expected of even popularity.",
+         .min = 0,
+         .max = 10});
   visit("requests", workload.requests,
         {.doc = "Serve: its requests one by one, for the simulator; null: as if all were in step."});
 }

@@ -31,6 +31,14 @@
 /// Monotone in bandwidth, peak and every time: what is chosen depends on shapes and units only. Never below bytes of
 /// the cache / (hbm_fraction bandwidth), nor below FLOP / peak.
 ///
+/// Worked example (a test), in us: 10 units, one request, heads of 128 columns, no fp8, bytes and FLOP take nothing;
+/// launch_s and tile_s 1, split_s 3, tiles' other times 0 but for step_s.
+///   4 heads, 2 KV heads, length 4096: 4 * 2 * 32 >= 10, a tile a group (at 128, 4 * 2 * 1 < 10, a tile a head).
+///     s = 32, at most round(sqrt(256)) = 16; 2 * 16 tiles are four waves, under 8. A tile is 256 tokens, one step;
+///     with step_s 2 the time is 1 + 4 (1 + 2) + 3 = 16.
+///   A tile a head, length 2560, step_s 0: 2 heads become 10 tiles, one wave: 1 + 1 + 3 = 5. 50 heads: 4 U / 50 < 1, so
+///     blocks of 256 threads, four a unit; 40 tiles are a wave and 10 the last: 1 + 2 * 1 = 3.
+///
 /// Not handled: other engines' kernels and other versions' constants (128 tokens, 8 waves, groups of 32).
 ///
 /// Source: structure from TensorRT-LLM's public kernels and AIConfigurator's tables; parameters fitted.

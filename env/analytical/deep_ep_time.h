@@ -25,6 +25,20 @@
 ///
 /// Monotone in every bandwidth and time.
 ///
+/// Worked example (a test), in us: N = p = 2, T = 100, k = 2 of E = 8, 5 units, every share 1, no fill. Of link, NIC
+/// and copies one at a time moves 1e9 bytes/s (message_s, token_s... are the copies'); the others take nothing.
+/// Throughput, a combine of H = 700, so m = 1400; base_s 10, base_s_per_byte 0.01, node_doubling_s 2, notify_s 3,
+/// notify_doubling_s 4, message_s 0.7:
+///   d     = distinct(4, 8, 2) = 4 (1 - 6/8 * 5/7) = 13/7;   q = distinct(2, 8, 2) = 2 (1 - 4/8 * 3/7) = 11/7
+///   link  = 13/7 * 1/2 * 1.4 = 1.3;   nic = 11/7 * 1/2 * 1.4 = 1.1
+///   copy  = (13/7 (0.7 + 1.4) + 11/7 * 1.4 + 1.4) / 5 = 1.5
+///   time  = 10 + 14 (1 + 13/56) + 2 + (3 + 4) = 36.25, and 130, 110 or 150: 166.25, 146.25 or 186.25
+/// Latency, a dispatch of H = 640, so m = 660 + 16; base_s 10, base_s_per_byte 0.01, token_s 2, token_s_per_byte 0.001,
+/// expert_s, nodes_s, node_doubling_s and message_s 1:
+///   link  = 2/2 * 1/2 * 0.676 = 0.338;   nic = 2 * 1/2 * 0.676 = 0.676
+///   w     = 2, s = 4;   copy = (2 + 0.001 * 1280) / 4 + 2/8 * 2 (1 + 0.676) = 1.658
+///   time  = 10 + 8 + 6.76 + (1 + 1) = 26.76, and 33.8, 67.6 or 165.8: 60.56, 94.36 or 192.56
+///
 /// Not handled: skewed routing, other routers' limits. many_nodes_nic_fraction is one cluster's (measured on 8 nodes: a
 /// third of what 2 and 4 nodes reach, while the low-latency kernels lose nothing); 1 is no limit.
 ///

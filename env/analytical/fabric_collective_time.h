@@ -36,6 +36,19 @@
 /// Monotone in W and every time. With NCCL's constants and no fills these are the one-domain formulas of nccl_model.h.
 /// What is not seen: NCCL leaves LL128 earlier than it should at 2 to 4 MiB, where it is slower than the least.
 ///
+/// Worked example (a test), in us: n = 4, W = 1e9 bytes/s; a step or peer 1; bases LL 1, LL128 2, Simple 6, NVLS 3, one
+/// shot 1, two shots 2; link shares LL 1/4 (direct 1/10), LL128 1/2, the others 1; ll_channel_bytes 2000, ll_channel_s
+/// 1, own parts at 2 W, no fills, the engine's buffers 8000 bytes.
+///   all_gather    400 bytes  LL      1 + 3 (1 + max(0.05, 0.4)) + 0.05          = 5.25
+///                4000        LL128   2 + 3 (1 + 2) + 0.5                        = 11.5    (LL 16.5, Simple 12.5)
+///               40000        Simple  6 + 3 * 1 + 3 * 10 + 5                     = 44      (LL128 70)
+///   all_reduce   4000        Simple  6 + 6 * 1 + 6 * 1 + 0.5                    = 18.5    (LL128 20.5)
+///                4000        NVLS    3 + 4 (1 + 1/4), where the switch adds     = 8
+///   all_to_all    400        LL      1 + 3 * 1 + max(1, 0.3 / .313) + 0.05      = 5.05    (Simple 9.35)
+///                4000        Simple  6 + 3 * 1 + 3 * 1 + 0.5                    = 12.5    (LL 14.5)
+///   the engine's  400        one shot   1 + 3 (1 + 0.4)                         = 5.2     (two shots 5.6)
+///                4000        two shots  2 + 3 (1 + 2)                           = 11      (one shot 16)
+///
 /// Source: NCCL's tuning model for the structure (nccl_model.h); parameters fitted (docs/calibration.md).
 namespace shardscout::internal {
 

@@ -17,6 +17,12 @@
 /// Monotone in bandwidth, peak and every time. Never below FLOP / (peak_fraction peak) nor below the cache's bytes /
 /// (hbm_fraction bandwidth).
 ///
+/// Worked example (a test), in us: 2 units, each of the curve's times 1, bytes and FLOP take nothing; 32 heads, length
+/// 608, so n = ceil(9.5) = 10 and parts = 2.
+///   3 requests: payload ceil(3 * 15 / 2) + 5 = 28, whole 1, left 13, pieces 2, blocks 10 + 8;
+///               launch 1 + 18 + 2 (1 + 32 / 64) + mask 0.5 + split 1 = 23.5
+///   1 request:  payload ceil(15 / 2) + 5 = 13, whole 0, left 13, pieces 1, blocks 8;   1 + 8 + 1.5 + 0.5 + 1 = 12
+///
 /// Source: FlashMLA's tile scheduler; parameters fitted.
 namespace shardscout::internal {
 

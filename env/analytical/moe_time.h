@@ -31,6 +31,14 @@
 /// Monotone in peak, bandwidth and every time; tiles are chosen by shapes and units only. Never below the FLOP of the
 /// rows in the loads' classes / (peak_fraction peak), nor below the products' bytes / (hbm_fraction bandwidth).
 ///
+/// Worked example (a test), in us: 4 units of 8.192e9 FLOP/s each, bytes take nothing; launch_s 10, tile_s 20, scan_s
+/// 10, expert_s and pair_s 1. 48 tokens dealt to one of 2 experts each, all on one rank; hidden = inter = 100, gated,
+/// kTriton. An expert has 24 rows, so tm = 32, tw = 128, tiles(tm) = 2; a step is 2 * 32 * 128 FLOP, 1 us.
+///   fixed = 10 + 2 * 1 + 48 * 1 = 60
+///   up    = 60 + product(200, 100), waves 2 * 2 / 4 + 1/2 = 1.5:   60 + 1.5 (20 + 100) + 2 * 10 = 260
+///   down  = product(100, 100), waves 2 * 1 / 4 + 1/2 = 1:          1 (20 + 100) + 2 * 10 = 140
+///   time  = 400
+///
 /// Source: structure from AIConfigurator's collector and its tables; parameters fitted.
 namespace shardscout::internal {
 

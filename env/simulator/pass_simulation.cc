@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "env/analytical/nccl_model.h"
+#include "env/simulator/expert_routing.h"
 #include "shardscout/collective_time.h"
 #include "strategies/sharding_rules.h"
 
@@ -80,7 +82,31 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
       }
     }
   }
+  if (problem_.workload().expert_skew && !options_.reference) DrawRouting(priced, spans);
   return priced;
+}
+
+void PassMaker::DrawRouting(PricedBlocks& priced, SpanCache& spans) const {
+  const auto k = static_cast<std::size_t>(BlockKind::kMoe);
+  const std::vector<Task>& tasks = priced.blocks[k].tasks;
+  const auto routed = std::find_if(tasks.begin(), tasks.end(), [](const Task& t) { return t.work.routing.tokens > 0; });
+  if (routed == tasks.end()) return;
+  const ExpertWork& routing = routed->work.routing;
+  const BusiestRank expected{.pairs = routing.pairs, .distinct = routing.distinct};
+  const std::vector<LayerKind>& layers = problem_.model().layers;
+  priced.moe_layers_s.resize(layers.size());
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    if (layers[layer] != LayerKind::kMoe) continue;
+    const BusiestRank drawn =
+        FindBusiestRank(DrawExpertTokens(routing, *problem_.workload().expert_skew, static_cast<std::int64_t>(layer)),
+                        std::llround(routing.ranks));
+    std::vector<double>& times_s = priced.moe_layers_s[layer];
+    times_s = priced.durations_s[k];
+    for (std::size_t t = 0; t < tasks.size(); ++t) {
+      const bool follows = tasks[t].work.routing.tokens > 0 || tasks[t].collective == Collective::kAllToAll;
+      if (follows) times_s[t] = TaskTime(problem_.cluster(), WithRouting(tasks[t], expected, drawn), spans);
+    }
+  }
 }
 
 std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced, std::size_t stage, bool detailed,
@@ -94,9 +120,12 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
   };
   const auto add = [&](BlockKind kind, std::int64_t layer) {
     const auto k = static_cast<std::size_t>(kind);
-    for (std::size_t t = 0; t < priced.durations_s[k].size(); ++t) {
+    const bool drawn = kind == BlockKind::kMoe && !priced.moe_layers_s.empty();
+    const std::vector<double>& durations_s =
+        drawn ? priced.moe_layers_s[static_cast<std::size_t>(layer)] : priced.durations_s[k];
+    for (std::size_t t = 0; t < durations_s.size(); ++t) {
       const Task& task = priced.blocks[k].tasks[t];
-      const double duration_s = priced.durations_s[k][t];
+      const double duration_s = durations_s[t];
       if (duration_s <= 0) continue;  // A view, which no stream sees.
       const bool collective = task.kind == TaskKind::kCollective;
       if (!detailed && !(apart && collective)) {

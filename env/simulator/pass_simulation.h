@@ -22,6 +22,9 @@
 ///                       be halved (an odd number, a layout that half of them does not split into, and the prefill
 ///                       passes of `serve`): as none
 ///
+/// Where the workload has an expert_skew, each MoE layer's tokens are drawn (expert_routing.h), and the busiest of the
+/// ranks that share its experts sets the pace; else, and in reference mode, they are as expected.
+///
 /// In reference mode a stage sends before it goes on, as the analytical model has it. Otherwise it goes on while it
 /// sends; a send and the collectives of the sender and of the receiver that run at the same time share the devices'
 /// ports: each device has one port out and one port in on every tier, of which a task alone takes the bytes that it
@@ -81,6 +84,7 @@ class PassMaker {
     std::vector<Block> blocks;                             ///< By BlockKind.
     std::vector<std::vector<double>> durations_s;          ///< By BlockKind and task.
     std::vector<std::vector<std::vector<double>>> shares;  ///< And tier: of a port, that the task takes alone.
+    std::vector<std::vector<double>> moe_layers_s;         ///< By layer and task of kMoe, where routing is drawn.
   };
   /// One task of a stage, in program order.
   struct StageTask {
@@ -93,6 +97,8 @@ class PassMaker {
   };
 
   PricedBlocks Price(const Strategy& strategy, SpanCache& spans) const;
+  /// Where the workload has an expert_skew, what each MoE layer's busiest rank takes.
+  void DrawRouting(PricedBlocks& priced, SpanCache& spans) const;
   /// `apart`: collectives are not made one with kernels, nor with each other.
   std::vector<StageTask> TasksOf(const PricedBlocks& blocks, std::size_t stage, bool detailed, bool apart) const;
 

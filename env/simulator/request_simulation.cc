@@ -35,6 +35,7 @@ class Rank {
 
   std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t num_running() const { return static_cast<std::int64_t>(running_.size()); }
+  std::int64_t used_blocks() const { return options_.cache_blocks - free_blocks_; }
   std::int64_t num_unfinished() const { return num_waiting() + num_running(); }
 
   void Enqueue(RequestId id) { waiting_.push_back(id); }
@@ -280,9 +281,9 @@ class Engines {
   }
 
   void SampleQueue() {
-    const bool same =
-        !run_.queue.empty() && run_.queue.back().waiting == waiting_ && run_.queue.back().running == running_;
-    if (!same) run_.queue.push_back({.time = now_, .waiting = waiting_, .running = running_});
+    if (!run_.queue.empty() && run_.queue.back().waiting == waiting_ && run_.queue.back().running == running_) return;
+    run_.queue.push_back({.time = now_, .waiting = waiting_, .running = running_, .used_blocks = 0});
+    for (const Rank& rank : ranks_) run_.queue.back().used_blocks += rank.used_blocks();
   }
 
   std::span<const Request> requests_;

@@ -89,10 +89,11 @@ struct RequestOutcome {
   double TpotS() const;
 };
 
-/// Requests that wait and run, whenever either changed.
+/// Requests that wait and run, whenever either changed, and the blocks that those hold.
 struct QueueSample {
   Picoseconds time = 0;
   std::int64_t waiting = 0, running = 0;
+  std::int64_t used_blocks = 0;
 };
 
 struct RequestRun {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "shardscout/error.h"
 #include "shardscout/random.h"
@@ -14,11 +13,6 @@ constexpr std::int64_t kConcurrencies = 8;  // Of requests, where the workload s
 constexpr std::int64_t kRequestsAtARate = 1000;
 constexpr double kMostTokens = 1e9;
 
-double Normal(Rng& rng) {
-  const double radius = std::sqrt(-2 * std::log1p(-rng.Uniform()));
-  return radius * std::cos(2 * std::numbers::pi * rng.Uniform());
-}
-
 double Exponential(Rng& rng) { return -std::log1p(-rng.Uniform()); }
 
 /// Mean `shape`.
@@ -29,7 +23,7 @@ double Gamma(Rng& rng, double shape) {
   }
   const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   while (true) {
-    const double x = Normal(rng);
+    const double x = rng.Normal();
     const double v = std::pow(1 + c * x, 3);
     if (v <= 0) continue;
     if (std::log1p(-rng.Uniform()) < 0.5 * x * x + d - d * v + d * std::log(v)) return d * v;
@@ -40,7 +34,7 @@ std::int64_t Length(Rng& rng, std::int64_t mean, double cv) {
   if (cv == 0) return mean;
   const double variance = std::log1p(cv * cv);
   const double length =
-      std::exp(std::log(static_cast<double>(mean)) - variance / 2 + std::sqrt(variance) * Normal(rng));
+      std::exp(std::log(static_cast<double>(mean)) - variance / 2 + std::sqrt(variance) * rng.Normal());
   return std::max<std::int64_t>(1, std::llround(std::min(length, kMostTokens)));
 }
 

@@ -124,35 +124,42 @@ double OutputTokensPerS(const RequestRun& run, std::int64_t warmup) {
   return std::max(kLeastTokens, tokens) / std::max(kLeastSeconds, window.to_s - window.from_s);
 }
 
-void EvaluateRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
-                      Evaluation& evaluation) {
+ServingRun RunRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
+                       const Evaluation& closed_form) {
   const WorkloadSpec& workload = problem.workload();
   const RequestModel& model = *workload.requests;
-  Metrics& metrics = evaluation.metrics;
   EngineOptions engine{.policy = model.policy,
                        .max_running = s.batch_size,
                        .max_batched_tokens = model.max_batched_tokens,
                        .block_tokens = model.block_tokens,
-                       .cache_blocks = CacheBlocks(problem, s, evaluation.memory),
-                       .replicas = metrics.replicas,
+                       .cache_blocks = CacheBlocks(problem, s, closed_form.memory),
+                       .replicas = closed_form.metrics.replicas,
                        .ranks = s.data_parallel_size};
-  std::int64_t concurrency = workload.concurrency.value_or(metrics.concurrency);
-  const double times = Fold(model, engine, concurrency);
+  std::int64_t concurrency = workload.concurrency.value_or(closed_form.metrics.concurrency);
+  ServingRun serving;
+  serving.times = Fold(model, engine, concurrency);
   const std::vector<Request> requests = MakeRequests(workload, concurrency);
   StepTimer timer(variants, s, options);
   const StepPrice price = [&](std::span<const RankBatch> ranks) { return timer(ranks); };
-  const RequestRun run = model.arrivals == ArrivalKind::kConcurrency
-                             ? SimulateConcurrency(requests, concurrency, engine, price)
-                             : SimulateRequests(requests, engine, price);
-  const std::int64_t warmup = WarmupRequests(workload, concurrency, static_cast<std::int64_t>(requests.size()));
-  RequestStatistics statistics = StatisticsOf(run, warmup, workload);
+  serving.run = model.arrivals == ArrivalKind::kConcurrency ? SimulateConcurrency(requests, concurrency, engine, price)
+                                                            : SimulateRequests(requests, engine, price);
+  serving.warmup = WarmupRequests(workload, concurrency, static_cast<std::int64_t>(requests.size()));
+  return serving;
+}
+
+void EvaluateRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
+                      Evaluation& evaluation) {
+  const RequestModel& model = *problem.workload().requests;
+  Metrics& metrics = evaluation.metrics;
+  const ServingRun serving = RunRequests(problem, s, options, variants, evaluation);
+  RequestStatistics statistics = StatisticsOf(serving.run, serving.warmup, problem.workload());
   for (double* figure : {&statistics.requests_per_s, &statistics.goodput_requests_per_s, &statistics.mean_waiting,
                          &statistics.mean_running}) {
-    *figure *= times;
+    *figure *= serving.times;
   }
   metrics.ttft_s = statistics.ttft.mean_s;
   metrics.tpot_s = statistics.tpot.mean_s;
-  metrics.throughput_tokens_per_s = times * OutputTokensPerS(run, warmup);
+  metrics.throughput_tokens_per_s = serving.times * OutputTokensPerS(serving.run, serving.warmup);
   evaluation.requests = statistics;
   DeriveMetrics(problem, evaluation);
   const auto limit = [](double& excess, double value_s, const std::optional<double>& target_s) {

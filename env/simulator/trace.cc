@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "env/analytical/analytical_evaluator.h"
 #include "env/simulator/pass_simulation.h"
+#include "env/simulator/serving_simulation.h"
 
 namespace shardscout {
 namespace {
@@ -92,6 +94,25 @@ void AppendPhase(const env::PassMaker& maker, const Pass& pass, Phase phase, int
   }
 }
 
+/// Requests that wait and run, and the blocks of the cache that they hold, as counters.
+void AppendRequests(const Problem& problem, const Strategy& strategy, int process, ordered_json& events) {
+  env::LengthVariants variants(problem);
+  const Evaluation closed_form = env::AnalyticalEvaluator(problem).Evaluate(strategy);
+  const env::ServingRun serving = env::RunRequests(problem, strategy, {}, variants, closed_form);
+  events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", process}, {"args", {{"name", "requests"}}}});
+  for (const env::QueueSample& sample : serving.run.queue) {
+    const auto count = [&](const char* name, ordered_json arguments) {
+      events.push_back({{"name", name},
+                        {"ph", "C"},
+                        {"pid", process},
+                        {"ts", Microseconds(sample.time)},
+                        {"args", std::move(arguments)}});
+    };
+    count("requests", {{"waiting", sample.waiting}, {"running", sample.running}});
+    count("KV cache", {{"blocks", sample.used_blocks}});
+  }
+}
+
 }  // namespace
 
 std::string SimulatedTrace(const Problem& problem, const Strategy& strategy) {
@@ -105,6 +126,7 @@ std::string SimulatedTrace(const Problem& problem, const Strategy& strategy) {
     AppendPhase(maker, maker.Make(one ? 1 : strategy.num_microbatches, tokens, true), phase, process, events);
     process += static_cast<int>(strategy.pipeline_parallel_size);
   }
+  if (problem.workload().requests) AppendRequests(problem, strategy, process, events);
   return ordered_json{{"displayTimeUnit", "ns"}, {"traceEvents", std::move(events)}}.dump() + "\n";
 }
 

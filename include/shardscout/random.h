@@ -10,8 +10,8 @@
 
 namespace shardscout {
 
-/// Random numbers that are the same with every compiler and library: std::mt19937_64 with our own uniform, choice and
-/// shuffle (the standard distributions differ between libraries). Not thread safe.
+/// Random numbers that are the same with every compiler and library: std::mt19937_64 with our own uniform, normal,
+/// choice and shuffle (the standard distributions differ between libraries). Not thread safe.
 class Rng {
  public:
   explicit Rng(std::uint64_t seed) : engine_(seed) {}
@@ -22,6 +22,8 @@ class Rng {
   std::uint64_t Next() { return engine_(); }
   /// Uniform in [0, 1), 53 bits.
   double Uniform();
+  /// Of mean 0 and variance 1 (Box and Muller's method, one of the pair).
+  double Normal();
   /// Uniform in [0, n), without bias. n >= 1.
   std::size_t Below(std::size_t n);
   /// An index with probability weights[i] / sum. Weights are >= 0 and not all 0.

@@ -11,7 +11,8 @@ namespace shardscout {
 /// and chrome://tracing). One process a phase and pipeline stage, with a track for each stream: every task of the
 /// program that takes time a complete event, every send between stages a flow. Prefill: one pass of all micro-batches;
 /// decode: one token, or a few where there is a pipeline, so that it is full. Times are microseconds from the phase's
-/// beginning.
+/// beginning. Where the workload describes its requests, a process of its own counts those that wait and run, and the
+/// blocks of the KV cache that they hold, over the whole run.
 std::string SimulatedTrace(const Problem& problem, const Strategy& strategy);
 
 }  // namespace shardscout

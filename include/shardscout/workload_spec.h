@@ -31,6 +31,8 @@ struct WorkloadSpec {
   std::optional<double> tpot_target_s;
   Objective objective = Objective::kThroughputPerDevice;
   double memory_fraction = 0.9;          ///< Of a device's HBM that may be used.
+  std::optional<double> expert_skew;     ///< Zipf exponent of the experts' popularity, for evaluators that draw which
+                                         ///< experts tokens go to; unset: as expected of even popularity.
   std::optional<RequestModel> requests;  ///< Serve: its requests one by one; unset: as if all were in step.
 
   /// Positions at which a decode step is priced: the mean over the output, input + output/2.

@@ -270,11 +270,14 @@ TEST(RequestSimulation, WhatHoldsOfEveryRun) {
       const Picoseconds until = i + 1 < run.queue.size() ? run.queue[i + 1].time : run.end;
       const std::int64_t present = run.queue[i].waiting + run.queue[i].running;
       ASSERT_GE(run.queue[i].waiting, 0);
+      ASSERT_GE(run.queue[i].used_blocks, run.queue[i].running);
+      ASSERT_LE(run.queue[i].used_blocks, options.cache_blocks * options.ranks * options.replicas);
       ASSERT_LE(run.queue[i].running, options.max_running * options.ranks * options.replicas);
       over_time += static_cast<double>(present * (until - run.queue[i].time));
     }
     ASSERT_EQ(over_time, in_system) << seed;
     ASSERT_EQ(run.queue.back().waiting + run.queue.back().running, 0);
+    ASSERT_EQ(run.queue.back().used_blocks, 0);
     // And again the same.
     ASSERT_EQ(Finishes(simulate()), Finishes(run));
   }

@@ -80,9 +80,9 @@ RequestRun StaggeredRun() {
     run.outcomes.push_back({.request = {.arrival = arrival, .input_tokens = 1, .output_tokens = 5},
                             .first_token = first,
                             .finish = first + ToPicoseconds(40e-3)});
-    run.queue.push_back({.time = arrival, .waiting = 1, .running = 0});
-    run.queue.push_back({.time = first, .waiting = 0, .running = 1});
-    run.queue.push_back({.time = run.outcomes.back().finish, .waiting = 0, .running = 0});
+    run.queue.push_back({.time = arrival, .waiting = 1, .running = 0, .used_blocks = 0});
+    run.queue.push_back({.time = first, .waiting = 0, .running = 1, .used_blocks = 0});
+    run.queue.push_back({.time = run.outcomes.back().finish, .waiting = 0, .running = 0, .used_blocks = 0});
   }
   run.end = run.outcomes.back().finish;
   return run;

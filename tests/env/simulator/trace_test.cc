@@ -29,6 +29,7 @@ void CheckTrace(const json& trace, const Problem& problem, const Strategy& s) {
   std::map<std::pair<int, int>, Track> tracks;
   std::map<std::int64_t, std::vector<json>> flows;
   std::set<int> named;
+  std::map<std::string, int> counters;
   for (const json& event : trace.at("traceEvents")) {
     const std::string kind = event.at("ph");
     const int process = event.at("pid");
@@ -39,6 +40,11 @@ void CheckTrace(const json& trace, const Problem& problem, const Strategy& s) {
     ASSERT_TRUE(named.contains(process)) << event;
     const double begin = event.at("ts");
     ASSERT_GE(begin, 0);
+    if (kind == "C") {
+      for (const auto& [name, value] : event.at("args").items()) ASSERT_GE(value.get<std::int64_t>(), 0) << name;
+      ++counters[event.at("name")];
+      continue;
+    }
     if (kind == "X") {
       tracks[{process, event.at("tid")}].spans.emplace_back(begin, begin + event.at("dur").get<double>());
     } else {
@@ -49,7 +55,12 @@ void CheckTrace(const json& trace, const Problem& problem, const Strategy& s) {
   std::size_t phases = 0;
   for (const Phase phase : {Phase::kPrefill, Phase::kDecode})
     if (problem.workload().HasPhase(phase)) ++phases;
-  EXPECT_EQ(named.size(), phases * static_cast<std::size_t>(s.pipeline_parallel_size));
+  if (problem.workload().requests) {
+    EXPECT_GE(counters.at("requests"), 2) << "when they begin and when they end";
+    EXPECT_EQ(counters.at("KV cache"), counters.at("requests"));
+  }
+  const std::size_t others = problem.workload().requests ? 1 : 0;
+  EXPECT_EQ(named.size() - others, phases * static_cast<std::size_t>(s.pipeline_parallel_size));
   for (auto& [place, track] : tracks) {
     std::sort(track.spans.begin(), track.spans.end());
     for (std::size_t i = 1; i < track.spans.size(); ++i) {
@@ -84,8 +95,9 @@ TEST(SimulatedTrace, KeepsTheRules) {
     Rng rng(seed);
     ProblemOptions options;
     options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch};
-    const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), testing::RandomWorkload(rng),
-                          options);
+    WorkloadSpec workload = testing::RandomWorkload(rng);
+    if (workload.kind == WorkloadKind::kServe) workload.requests.emplace().num_requests = 50;
+    const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), workload, options);
     const StrategySpace space(problem);
     for (int i = 0; i < 4; ++i) {
       const Strategy s = space.Sample(rng);
