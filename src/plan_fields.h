@@ -96,9 +96,7 @@ struct EvaluationFile {
 
 template <class V>
 void VisitFields(V& visit, EvaluationFile& file) {
-  visit("metrics", file.evaluation.metrics, json::Needed("What is achieved."));
-  visit("memory", file.evaluation.memory, json::Needed("Memory of the device of the fullest stage, by part."));
-  visit("excess", file.evaluation.excess, json::Needed("How far each limit is exceeded."));
+  VisitFields(visit, file.evaluation);
   visit("breakdown", file.breakdown, json::Needed("Where the time goes; empty where the evaluator was not asked."));
 }
 

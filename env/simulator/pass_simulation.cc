@@ -268,11 +268,15 @@ void PassMaker::SetAttention(double full_s, double window_s) {
   }
 }
 
-void PassMaker::SetHead(const PassMaker& other) {
+PassMaker::HeadTimes PassMaker::Head() const {
   const auto k = static_cast<std::size_t>(BlockKind::kHead);
-  whole_.durations_s[k] = other.whole_.durations_s[k];
-  if (!half_) return;
-  half_->durations_s[k] = (other.half_ ? *other.half_ : other.whole_).durations_s[k];
+  return {.whole_s = whole_.durations_s[k], .half_s = (half_ ? *half_ : whole_).durations_s[k]};
+}
+
+void PassMaker::SetHead(const HeadTimes& head) {
+  const auto k = static_cast<std::size_t>(BlockKind::kHead);
+  whole_.durations_s[k] = head.whole_s;
+  if (half_) half_->durations_s[k] = head.half_s;
 }
 
 bool BatchFits(const Problem& problem, const Strategy& s) {

@@ -75,8 +75,13 @@ class PassMaker {
 
   /// Replaces what attention takes, in a layer of kAttention and of kWindowAttention, for one micro-batch.
   void SetAttention(double full_s, double window_s);
-  /// The head as `other` has it, which differs in the batch only.
-  void SetHead(const PassMaker& other);
+  /// What the head's tasks take, of a whole micro-batch and of a half.
+  struct HeadTimes {
+    std::vector<double> whole_s, half_s;
+  };
+  HeadTimes Head() const;
+  /// The head of another batch.
+  void SetHead(const HeadTimes& head);
 
  private:
   /// The blocks of the whole micro-batch or of a half, priced.

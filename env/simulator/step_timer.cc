@@ -114,14 +114,15 @@ StepTimer::AttentionTimes StepTimer::AttentionOf(const RankBatch& rank) {
   return times;
 }
 
-PassMaker& StepTimer::MakerOf(std::int64_t requests) {
-  auto& [strategy, maker] = makers_[requests];
-  if (maker == nullptr) {
+StepTimer::StepPass& StepTimer::PassOf(std::int64_t requests) {
+  StepPass& pass = passes_[requests];
+  if (pass.maker == nullptr) {
     const Problem& problem = variants_.Decode(1);
-    strategy = WithRequests(problem, strategy_, requests);
-    maker = std::make_unique<PassMaker>(problem, strategy, Phase::kDecode, options_);
+    pass.strategy = WithRequests(problem, strategy_, requests);
+    pass.maker = std::make_unique<PassMaker>(problem, pass.strategy, Phase::kDecode, options_);
+    pass.head = pass.maker->Head();
   }
-  return *maker;
+  return pass;
 }
 
 Picoseconds StepTimer::operator()(std::span<const RankBatch> ranks) {
@@ -144,10 +145,10 @@ Picoseconds StepTimer::operator()(std::span<const RankBatch> ranks) {
   const auto [entry, is_new] =
       steps_.try_emplace({tokens, giving, ToPicoseconds(attention.full_s), ToPicoseconds(attention.window_s)});
   if (is_new) {
-    PassMaker& maker = MakerOf(tokens);
-    maker.SetAttention(attention.full_s, attention.window_s);
-    maker.SetHead(MakerOf(giving));
-    entry->second = SimulateDecode(maker, makers_.at(tokens).first);
+    StepPass& pass = PassOf(tokens);
+    pass.maker->SetAttention(attention.full_s, attention.window_s);
+    pass.maker->SetHead(PassOf(giving).head);
+    entry->second = SimulateDecode(*pass.maker, pass.strategy);
   }
   return entry->second;
 }

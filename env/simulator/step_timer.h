@@ -66,13 +66,19 @@ class StepTimer {
   static AttentionTimes AttentionIn(const Problem& problem, const Strategy& strategy, Phase phase);
   /// With a batch that fits, of `requests` or more a micro-batch.
   static Strategy WithRequests(const Problem& problem, Strategy strategy, std::int64_t requests);
-  PassMaker& MakerOf(std::int64_t requests);
+  /// A decode pass, whose attention and head have been replaced for one step or another.
+  struct StepPass {
+    Strategy strategy;
+    std::unique_ptr<PassMaker> maker;
+    PassMaker::HeadTimes head;  ///< Its own.
+  };
+  StepPass& PassOf(std::int64_t requests);
 
   LengthVariants& variants_;
   const Strategy& strategy_;
   SimulatorOptions options_;
   std::map<std::pair<std::int64_t, std::int64_t>, AttentionTimes> decode_, prefill_;
-  std::map<std::int64_t, std::pair<Strategy, std::unique_ptr<PassMaker>>> makers_;  ///< By tokens of a micro-batch.
+  std::map<std::int64_t, StepPass> passes_;  ///< By tokens of a micro-batch.
   std::map<std::tuple<std::int64_t, std::int64_t, Picoseconds, Picoseconds>, Picoseconds> steps_;
 };
 

@@ -39,6 +39,9 @@ Plan MakeTestPlan(const Problem& problem) {
   plan.evaluation.metrics.throughput_per_device = 1.0 / 3.0;
   plan.evaluation.memory.weight_bytes = 5;
   plan.evaluation.excess.memory = -0.25;
+  RequestStatistics& requests = plan.evaluation.requests.emplace();
+  requests.ttft.p99_s = 0.7;
+  requests.preemptions = 3;
   plan.breakdown.rows.push_back({Phase::kDecode, Operator::kQkv, "matmul", false, 61, 1e-5, 2e9, 3e12, -1});
   plan.breakdown.stages.push_back({Phase::kDecode, 0.02});
   plan.breakdown.bytes_by_tier = {1e6, 2.5};

@@ -102,6 +102,16 @@ TEST_F(StepTimerTest, OnlyTokensThatGiveOneReachTheHead) {
   EXPECT_LT(Seconds({many}) - Seconds({none}), 0.5e-3);
 }
 
+/// Steps of as many tokens, of which different numbers reach the head, one after the other.
+TEST_F(StepTimerTest, AStepIsTheSameWhateverCameBefore) {
+  StepTimer timer(variants_, strategy_, {});
+  const double decode_s = Seconds({Decodes(32, 64)}), prompt_s = Seconds({Prompt(32, 0, false)});
+  EXPECT_GT(decode_s, prompt_s);
+  EXPECT_EQ(ToSeconds(timer(std::vector{Prompt(32, 0, false)})), prompt_s);
+  EXPECT_EQ(ToSeconds(timer(std::vector{Decodes(32, 64)})), decode_s);
+  EXPECT_EQ(ToSeconds(timer(std::vector{Prompt(32, 64, false)})), Seconds({Prompt(32, 64, false)}));
+}
+
 TEST_F(StepTimerTest, TheBusiestRankCounts) {
   const double alone_s = Seconds({Decodes(32, 1024)});
   EXPECT_EQ(Seconds({Decodes(32, 1024), Decodes(2, 100)}), alone_s);
