@@ -21,12 +21,17 @@
 ///
 /// A tile a head: blocks of 1024, 512 or 256 threads as 4 U / (requests heads) fill 4, 2 or 1 places of a unit; a token
 /// takes 8, 16 or 32 threads (64 for heads of 192 in bf16), a step eight passes; tokens of a head are split until all
-/// units have a block, and until scores (6 bytes a token) fit the shared memory.
+/// units have a block (a step's tokens at least), and until scores (6 bytes a token) fit the shared memory. t tokens of
+/// a tile, the next one among them, of which a pass takes q and a step 8 q; busy: the share of a unit's places in use,
+///   begin = tile_s + tile_head_s D + busy ((t > q / 2: half_pass_s) + (t > q: full_pass_s))
+///   loop  = (ceil(t / 8q) - 1) step_s + max(0, ceil(t / q) / 8 - 1) busy busy_step_s
 ///
 /// A tile a group: s = floor(length / 128) splits, at most round(sqrt(8 s)), at most 8 waves of tiles; chosen by the
-/// whole length, so that with a window some are empty. 256 tokens a step, heads padded to 64, 128 or 256 columns.
-/// In fp8: 64 tokens a step; 4, 3 or 2 tiles a unit for 64, 128 and more columns, one less for more than 16 rows or
-/// 2048 columns of rows; outputs cost more where the cache does not fit L2.
+/// whole length, so that with a window some are empty. 256 tokens a step, heads padded to 64, 128 or 256 columns:
+///   begin = tile_s + tile_row_s g padded / 128 + (g > 16: wide_group_s);  loop = steps of a split * step_s padded /
+///   128
+/// In fp8: 64 tokens a step; half of begin overlaps; 4, 3 or 2 tiles a unit for 64, 128 and more columns, one less for
+/// more than 16 rows or 2048 columns of rows; outputs cost more where the cache does not fit L2.
 ///
 /// Monotone in bandwidth, peak and every time: what is chosen depends on shapes and units only. Never below bytes of
 /// the cache / (hbm_fraction bandwidth), nor below FLOP / peak.

@@ -17,7 +17,7 @@
 ///           (simple_link_fraction W)
 ///   NVLS    nvls_base_s + w + fill(nvls_fill_ratio w, nvls_fill_s), w = S (1 + 1 / n) / (nvls_link_fraction W):
 ///           all_reduce of more than two ranks where the switch adds numbers of the type
-///   own     = x / (own_link_ratio W), a rank's copy of its own part
+///   own     = x / (own_link_ratio W), a rank's copy of its own part; of all_to_all with direct_own_link_ratio
 ///   fill    (a, b) = a b / (a^3 + b^3)^(1/3): what the pipeline's first chunks take alone
 ///
 /// and for all_to_all of
@@ -31,7 +31,8 @@
 ///   one shot  one_shot_base_s + (n - 1) (one_shot_peer_s + S / (one_shot_link_fraction W))
 ///   two shots two_shot_base_s + (n - 1) (two_shot_peer_s + 2 S / n / (two_shot_link_fraction W))
 ///
-/// and outside a replayed graph at least host_s, and two copies of S at copy_link_ratio W.
+/// and, whatever carries it, where the curve is of launches outside a replayed graph: two copies of S at
+/// copy_link_ratio W more, and at least host_s.
 ///
 /// Monotone in W and every time. With NCCL's constants and no fills these are the one-domain formulas of nccl_model.h.
 /// What is not seen: NCCL leaves LL128 earlier than it should at 2 to 4 MiB, where it is slower than the least.

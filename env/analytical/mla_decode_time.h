@@ -13,6 +13,8 @@
 ///             + max(1, pieces) (piece_s + piece_rows_s min(heads, 64) / 64) + max(1, whole) mask_s (n - length / 64)
 ///             + (whole < 1 or left > 5, n > 1: split_s + split_traffic summands' bytes / bandwidth)
 ///             + row_traffic bytes of queries and outputs / bandwidth,         |a, b| = (a^3 + b^3)^(1/3)
+///   bytes   of summands: min(requests n, requests + parts) heads latent 8; of queries and outputs: requests heads
+///           (2 c + 2 c element_bytes + 2 latent), c = latent + rope
 ///
 /// Monotone in bandwidth, peak and every time. Never below FLOP / (peak_fraction peak) nor below the cache's bytes /
 /// (hbm_fraction bandwidth).

@@ -25,8 +25,9 @@
 ///
 /// Tiles. kLibrary (bf16 and fp8 per tensor): of {16, 32, 64, 128, 256} x 128 and {64, 128} x 256 the one with the
 /// least ceil(tiles ceil(N / tw) / U) (24 + tm) tw, at the number of tokens that the library's tuner saw (the last
-/// power of two, at most 8192) under even routing. kBlockScaled: 16, 32, 64 or 128 x 128 by the mean rows of an expert.
-/// kTriton (mxfp4 weights): the power of two that holds the pairs of a local expert, 16 to 128, x 128.
+/// power of two, at most 8192) under even routing. kBlockScaled: 16, 32, 64 or 128 x 128 for up to 16, below 32, up to
+/// 64 and more mean rows of an expert. kTriton (mxfp4 weights): the power of two that holds all pairs over the rank's
+/// experts, as the library counts, 16 to 128, x 128.
 ///
 /// Monotone in peak, bandwidth and every time; tiles are chosen by shapes and units only. Never below the FLOP of the
 /// rows in the loads' classes / (peak_fraction peak), nor below the products' bytes / (hbm_fraction bandwidth).
