@@ -28,6 +28,28 @@ std::optional<Strategy> HalfOf(const Problem& problem, Strategy s, Phase phase) 
   return s;
 }
 
+/// Whether chunks of the one can run while chunks of the other do.
+bool CanBeCut(const Task& first, const Task& second) {
+  const Task& product = first.kind == TaskKind::kMatmul ? first : second;
+  if (product.kind != TaskKind::kMatmul || product.work.m < static_cast<double>(kChunks)) return false;
+  if (second.input != first.output) return false;
+  if (second.kind == TaskKind::kCollective) {
+    return second.collective == Collective::kAllReduce || second.collective == Collective::kReduceScatter;
+  }
+  return first.kind == TaskKind::kCollective && first.collective == Collective::kAllGather;
+}
+
+/// One of kChunks, by rows.
+Task ChunkOf(Task task) {
+  constexpr auto kParts = static_cast<double>(kChunks);
+  task.payload_bytes /= kParts;
+  task.work.m /= kParts;
+  task.work.flop /= kParts;
+  task.work.read_bytes /= kParts;
+  task.work.write_bytes /= kParts;
+  return task;
+}
+
 /// The tasks of attention whose time follows from the lengths of the requests.
 bool IsAttentionCore(const Task& task) {
   return task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect;
@@ -83,7 +105,30 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
     }
   }
   if (problem_.workload().expert_skew && !options_.reference) DrawRouting(priced, spans);
+  priced.chunks_s.resize(kNumBlockKinds);
+  if (strategy.overlap == Overlap::kChunked && !options_.reference) Cut(priced, spans);
   return priced;
+}
+
+void PassMaker::Cut(PricedBlocks& priced, SpanCache& spans) const {
+  constexpr auto kParts = static_cast<double>(kChunks);
+  for (std::size_t k = 0; k < priced.blocks.size(); ++k) {
+    const std::vector<Task>& tasks = priced.blocks[k].tasks;
+    const std::vector<double>& whole_s = priced.durations_s[k];
+    std::vector<double>& chunks_s = priced.chunks_s[k];
+    chunks_s.assign(tasks.size(), 0);
+    for (std::size_t t = 0; t + 1 < tasks.size(); ++t) {
+      if (chunks_s[t] > 0 || !CanBeCut(tasks[t], tasks[t + 1])) continue;
+      double parts_s[2];
+      for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
+        parts_s[i] = TaskTime(problem_.cluster(), ChunkOf(tasks[t + i]), spans);
+      }
+      const double cut_s = parts_s[0] + (kParts - 1) * std::max(parts_s[0], parts_s[1]) + parts_s[1];
+      if (cut_s >= whole_s[t] + whole_s[t + 1]) continue;
+      chunks_s[t] = parts_s[0];
+      chunks_s[t + 1] = parts_s[1];
+    }
+  }
 }
 
 void PassMaker::DrawRouting(PricedBlocks& priced, SpanCache& spans) const {
@@ -128,17 +173,35 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
       const double duration_s = durations_s[t];
       if (duration_s <= 0) continue;  // A view, which no stream sees.
       const bool collective = task.kind == TaskKind::kCollective;
+      StageTask whole{.duration = ToPicoseconds(duration_s),
+                      .collective = collective,
+                      .block = kind,
+                      .layer = static_cast<std::int32_t>(layer),
+                      .task = &task,
+                      .shares = &priced.shares[k][t]};
+      if (!priced.chunks_s[k].empty() && priced.chunks_s[k][t] > 0) {
+        flush();
+        StageTask next = whole;
+        const Task& second = priced.blocks[k].tasks[++t];
+        next.collective = !collective;
+        next.task = &second;
+        next.shares = &priced.shares[k][t];
+        whole.duration = ToPicoseconds(priced.chunks_s[k][t - 1]);
+        next.duration = ToPicoseconds(priced.chunks_s[k][t]);
+        whole.follows = false;
+        for (std::int32_t chunk = 0; chunk < kChunks; ++chunk) {
+          whole.chunk = next.chunk = chunk;
+          tasks.push_back(whole);
+          tasks.push_back(next);
+        }
+        continue;
+      }
       if (!detailed && !(apart && collective)) {
         run_s += duration_s;
         continue;
       }
       flush();
-      tasks.push_back({.duration = ToPicoseconds(duration_s),
-                       .collective = collective,
-                       .block = kind,
-                       .layer = static_cast<std::int32_t>(layer),
-                       .task = &task,
-                       .shares = &priced.shares[k][t]});
+      tasks.push_back(whole);
     }
   };
   const Stage& own = stages_[stage];
@@ -202,6 +265,7 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
                        .microbatch = static_cast<std::int32_t>(m),
                        .round = static_cast<std::int32_t>(round)};
         SimTaskId last[2] = {arrived, arrived};
+        SimTaskId before_chunks = -1;
         // In turns: each half goes on to the end of its next collectives.
         std::size_t next[2] = {0, 0};
         const std::size_t halves = Halved() ? 2 : 1;
@@ -220,8 +284,10 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
               label.block = task.block;
               label.layer = task.layer;
               label.task = task.task;
+              if (task.chunk == 0 && !task.follows) before_chunks = last[half];
+              const SimTaskId before = task.follows ? last[half] : before_chunks;
               last[half] = add_after(task.collective ? device.collectives : device.kernels, task.duration,
-                                     {last[half], at == 0 ? worked[stage] : -1}, label);
+                                     {before, at == 0 ? worked[stage] : -1}, label);
             }
           }
         }

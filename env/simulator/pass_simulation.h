@@ -21,6 +21,12 @@
 ///                       one half computes while the other one communicates. Where the requests of a micro-batch cannot
 ///                       be halved (an odd number, a layout that half of them does not split into, and the prefill
 ///                       passes of `serve`): as none
+///   overlap chunked     a product whose output an all_reduce or reduce_scatter takes next, or whose input an
+///   all_gather
+///                       has just made, is cut by its rows into kChunks, and so is the collective: while one chunk is
+///                       sent the next one is computed. Each chunk's product reads the weights again. Only where
+///                       k + (kChunks - 1) max(k, c) + c, of a chunk's product k and collective c, is less than both
+///                       whole
 ///
 /// Where the workload has an expert_skew, each MoE layer's tokens are drawn (expert_routing.h), and the busiest of the
 /// ranks that share its experts sets the pace; else, and in reference mode, they are as expected.
@@ -35,6 +41,8 @@ namespace shardscout::env {
 inline constexpr StreamId kStreamsOfAStage = 3;
 enum class StageStream : std::uint8_t { kKernels, kCollectives, kSends };
 inline StageStream StreamKind(StreamId stream) { return static_cast<StageStream>(stream % kStreamsOfAStage); }
+
+inline constexpr std::int64_t kChunks = 4;
 
 /// Tokens of decode, where there is a pipeline, after which every token takes as long as the one before.
 inline constexpr std::int64_t kDecodeRounds = 4;
@@ -90,6 +98,8 @@ class PassMaker {
     std::vector<std::vector<double>> durations_s;          ///< By BlockKind and task.
     std::vector<std::vector<std::vector<double>>> shares;  ///< And tier: of a port, that the task takes alone.
     std::vector<std::vector<double>> moe_layers_s;         ///< By layer and task of kMoe, where routing is drawn.
+    std::vector<std::vector<double>> chunks_s;  ///< By BlockKind and task: of one of kChunks, 0 where it is whole. Of
+                                                ///< two in a row that are cut, the second follows the first.
   };
   /// One task of a stage, in program order.
   struct StageTask {
@@ -99,9 +109,13 @@ class PassMaker {
     std::int32_t layer = -1;
     const Task* task = nullptr;
     const std::vector<double>* shares = nullptr;
+    std::int32_t chunk = -1;  ///< Of a task that is cut.
+    bool follows = true;      ///< A chunk's second task: after its first one; its first: after what came before both.
   };
 
   PricedBlocks Price(const Strategy& strategy, SpanCache& spans) const;
+  /// Overlap chunked: which tasks are cut.
+  void Cut(PricedBlocks& priced, SpanCache& spans) const;
   /// Where the workload has an expert_skew, what each MoE layer's busiest rank takes.
   void DrawRouting(PricedBlocks& priced, SpanCache& spans) const;
   /// `apart`: collectives are not made one with kernels, nor with each other.

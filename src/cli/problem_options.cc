@@ -90,9 +90,10 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{65536}));
   add("--overlap", arguments.overlaps,
       "Among which overlaps of compute and communication is chosen: none, two_batch (two halves of a micro-batch take "
-      "turns; only the evaluator simulator tells them apart) [none]")
+      "turns), chunked (products are cut beside their collectives); only the evaluator simulator tells them apart "
+      "[none]")
       ->delimiter(',')
-      ->check(CLI::IsMember({"none", "two_batch"}));
+      ->check(CLI::IsMember({"none", "two_batch", "chunked"}));
   add("--fix", arguments.fixed, "Pin a decision variable, such as tensor_parallel_size=8 (repeatable)")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
@@ -115,7 +116,7 @@ Problem MakeProblem(const ProblemArguments& arguments) {
   }
   if (!arguments.overlaps.empty()) {
     options.admitted_overlaps.clear();
-    for (const Overlap overlap : {Overlap::kNone, Overlap::kTwoBatch}) {
+    for (const Overlap overlap : {Overlap::kNone, Overlap::kTwoBatch, Overlap::kChunked}) {
       const bool named = std::count(arguments.overlaps.begin(), arguments.overlaps.end(), ToString(overlap)) > 0;
       if (named) options.admitted_overlaps.push_back(overlap);
     }

@@ -48,7 +48,7 @@ TEST(Folding, OneRankOfAStageStandsForAll) {
   for (std::uint64_t seed = 1; seed <= 120; ++seed) {
     Rng rng(seed);
     ProblemOptions options;
-    options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch};
+    options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch, Overlap::kChunked};
     const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), testing::RandomWorkload(rng),
                           options);
     const Strategy s = StrategySpace(problem).Sample(rng);

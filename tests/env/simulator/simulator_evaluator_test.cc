@@ -125,7 +125,7 @@ TEST(PassMaker, TheTraceTakesAsLongAsTheEvaluation) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     Rng rng(seed);
     ProblemOptions problem_options;
-    problem_options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch};
+    problem_options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch, Overlap::kChunked};
     const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), testing::RandomWorkload(rng),
                           problem_options);
     const Phase phase = problem.workload().HasPhase(Phase::kDecode) ? Phase::kDecode : Phase::kPrefill;
@@ -205,6 +205,71 @@ TEST(SimulatorEvaluator, OddBatchesAreNotHalved) {
     EXPECT_EQ(PassMaker(problem, s, Phase::kDecode, {}).Halved(), halved) << batch;
     EXPECT_FALSE(PassMaker(problem, s, Phase::kDecode, kReference).Halved());
   }
+}
+
+/// A product and the all-reduce of its result: chunk by chunk, the one on its stream while the other is on its own.
+TEST(SimulatorEvaluator, ChunksRunBesideTheirCollective) {
+  const Problem problem(LoadModel("llama-3.1-70b"), LoadCluster("h100-sxm", 8),
+                        testing::SmallWorkload(WorkloadKind::kPrefill, 8));
+  WorkloadSpec workload = problem.workload();
+  workload.input_tokens = 8192;
+  const Problem long_prompts(problem.model(), problem.cluster(), workload);
+  Strategy s;
+  s.tensor_parallel_size = 8;
+  s.batch_size = 1;
+  for (const auto& [op, sharding] :
+       {std::pair(Operator::kQkv, Sharding::kHeads), std::pair(Operator::kAttention, Sharding::kHeads),
+        std::pair(Operator::kAttnOut, Sharding::kHeads), std::pair(Operator::kFfnUp, Sharding::kFfn),
+        std::pair(Operator::kFfnDown, Sharding::kFfn)}) {
+    s.SetSharding(op, sharding);
+  }
+  const double whole_s = SimulatorEvaluator(long_prompts).Evaluate(s).metrics.ttft_s;
+  s.overlap = Overlap::kChunked;
+  EXPECT_LT(SimulatorEvaluator(long_prompts).Evaluate(s).metrics.ttft_s, 0.98 * whole_s);
+  EXPECT_NEAR(SimulatorEvaluator(long_prompts, kReference).Evaluate(s).metrics.ttft_s, whole_s, 1e-6 * whole_s);
+
+  const PassMaker maker(long_prompts, s, Phase::kPrefill, {});
+  const Pass pass = maker.Make(1, 1, true);
+  const Schedule schedule = Simulate(pass.graph);
+  std::size_t t = 0;
+  while (pass.tasks[t].task->op != Operator::kFfnDown) ++t;
+  // Product, all-reduce, product, ...: each product begins when the one before it has ended, and so does its collective
+  // when it has ended itself and the one before it has.
+  const auto product = [&](std::size_t chunk) { return t + 2 * chunk; };
+  for (std::size_t chunk = 0; chunk < kChunks; ++chunk) {
+    ASSERT_EQ(pass.tasks[product(chunk)].task->kind, TaskKind::kMatmul);
+    ASSERT_EQ(pass.tasks[product(chunk) + 1].task->collective, Collective::kAllReduce);
+    EXPECT_GE(schedule.begin[product(chunk) + 1], schedule.end[product(chunk)]);
+    if (chunk == 0) continue;
+    EXPECT_EQ(schedule.begin[product(chunk)], schedule.end[product(chunk - 1)]);
+    EXPECT_EQ(schedule.begin[product(chunk) + 1],
+              std::max(schedule.end[product(chunk)], schedule.end[product(chunk - 1) + 1]));
+  }
+  EXPECT_NE(pass.tasks[product(kChunks)].task->op, Operator::kFfnDown) << "no more of them";
+}
+
+/// What gains nothing is not cut, so that no strategy is slower for it.
+TEST(SimulatorEvaluator, ChunksNeverLose) {
+  int quicker = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    Rng rng(seed);
+    WorkloadSpec workload = testing::RandomWorkload(rng);
+    workload.input_tokens = 2048;
+    const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), workload);
+    const StrategySpace space(problem);
+    const SimulatorEvaluator simulator(problem, {.contention = false});
+    for (int k = 0; k < 10; ++k) {
+      Strategy s = space.Sample(rng);
+      const Metrics whole = simulator.Evaluate(s).metrics;
+      s.overlap = Overlap::kChunked;
+      const Metrics cut = simulator.Evaluate(s).metrics;
+      const double rounding = 1 + 1e-6;
+      ASSERT_LE(cut.ttft_s, whole.ttft_s * rounding) << ToShortString(s);
+      ASSERT_LE(cut.tpot_s, whole.tpot_s * rounding) << ToShortString(s);
+      quicker += cut.ttft_s < whole.ttft_s * (1 - 1e-6) || cut.tpot_s < whole.tpot_s * (1 - 1e-6) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(quicker, 5);
 }
 
 /// Every task of the program but views is in the trace once a layer, and on the stream that it belongs to.

@@ -94,7 +94,7 @@ TEST(SimulatedTrace, KeepsTheRules) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     Rng rng(seed);
     ProblemOptions options;
-    options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch};
+    options.admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch, Overlap::kChunked};
     WorkloadSpec workload = testing::RandomWorkload(rng);
     if (workload.kind == WorkloadKind::kServe) workload.requests.emplace().num_requests = 50;
     const Problem problem(testing::RandomModel(rng), testing::RandomCluster(rng), workload, options);
