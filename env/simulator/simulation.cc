@@ -77,7 +77,7 @@ class Run {
     return std::span(successors_).subspan(first, first_successor_[Index(task) + 1] - first);
   }
 
-  Picoseconds After(Picoseconds duration) const { return std::min(kEndOfTime, now_ + duration); }
+  Picoseconds After(Picoseconds duration) const { return now_ + std::min(duration, kEndOfTime - now_); }
 
   Picoseconds EndOf(const Transfer& transfer) const {
     if (transfer.left <= kNothing) return now_;
