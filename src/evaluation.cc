@@ -46,15 +46,19 @@ std::string DescribeViolations(const Evaluation& evaluation, const WorkloadSpec&
     if (!limit_s || value_s <= *limit_s) return;
     add(which + Violation(kind, value_s, *limit_s, 1e-3, "ms", value_s / *limit_s - 1));
   };
-  if (workload.HasPhase(Phase::kPrefill)) {
+  // A limit's excess is that of the mean or of the percentile, whichever is larger.
+  const bool has_percentiles = evaluation.requests && workload.requests;
+  if (excess.ttft > 0) {
     add_latency("", LimitKind::kTtft, evaluation.metrics.ttft_s, workload.ttft_target_s);
+    if (has_percentiles) {
+      add_latency("p99 ", LimitKind::kTtft, evaluation.requests->ttft.p99_s, workload.requests->ttft_p99_target_s);
+    }
   }
-  if (workload.HasPhase(Phase::kDecode)) {
+  if (excess.tpot > 0) {
     add_latency("", LimitKind::kTpot, evaluation.metrics.tpot_s, workload.tpot_target_s);
-  }
-  if (evaluation.requests && workload.requests) {
-    add_latency("p99 ", LimitKind::kTtft, evaluation.requests->ttft.p99_s, workload.requests->ttft_p99_target_s);
-    add_latency("p99 ", LimitKind::kTpot, evaluation.requests->tpot.p99_s, workload.requests->tpot_p99_target_s);
+    if (has_percentiles) {
+      add_latency("p99 ", LimitKind::kTpot, evaluation.requests->tpot.p99_s, workload.requests->tpot_p99_target_s);
+    }
   }
   return text;
 }
