@@ -50,11 +50,6 @@ Task ChunkOf(Task task) {
   return task;
 }
 
-/// The tasks of attention whose time follows from the lengths of the requests.
-bool IsAttentionCore(const Task& task) {
-  return task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect;
-}
-
 /// The streams and ports of a stage.
 struct StageDevice {
   StreamId kernels = 0, collectives = 0, sends = 0;

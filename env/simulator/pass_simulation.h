@@ -130,6 +130,11 @@ class PassMaker {
   std::optional<PricedBlocks> half_;  ///< Of either half, where there are two.
 };
 
+/// The tasks of attention whose time follows from the lengths of the requests.
+inline bool IsAttentionCore(const Task& task) {
+  return task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect;
+}
+
 /// Whether the batch splits as the strategy's degrees and shardings need it.
 bool BatchFits(const Problem& problem, const Strategy& strategy);
 

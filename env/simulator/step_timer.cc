@@ -56,8 +56,7 @@ StepTimer::AttentionTimes StepTimer::AttentionIn(const Problem& problem, const S
   const auto time_of = [&](BlockKind kind) {
     double time_s = 0;
     for (const Task& task : LowerBlock(problem, s, phase, kind).tasks) {
-      const bool core = task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect;
-      if (core) time_s += TaskTime(problem.cluster(), task, spans);
+      if (IsAttentionCore(task)) time_s += TaskTime(problem.cluster(), task, spans);
     }
     return time_s;
   };
