@@ -2,6 +2,7 @@
 
 // Random small problems: every kind of model, clusters of one node and of several, all workloads and objectives.
 
+#include <utility>
 #include <vector>
 
 #include "shardscout/random.h"
@@ -85,6 +86,12 @@ inline WorkloadSpec RandomWorkload(Rng& rng) {
   return w;
 }
 
-inline Problem RandomProblem(Rng& rng) { return Problem(RandomModel(rng), RandomCluster(rng), RandomWorkload(rng)); }
+/// Drawn one after the other, so that every compiler draws the same.
+inline Problem RandomProblem(Rng& rng) {
+  WorkloadSpec workload = RandomWorkload(rng);
+  ClusterSpec cluster = RandomCluster(rng);
+  ModelSpec model = RandomModel(rng);
+  return Problem(std::move(model), std::move(cluster), std::move(workload));
+}
 
 }  // namespace shardscout::testing
