@@ -77,7 +77,23 @@ inline std::vector<Document> GoodDocuments() {
   workload["ttft_target_s"] = 2.5;
   workload["tpot_target_s"] = 0.05;
   workload["memory_fraction"] = 0.8;
+  workload["expert_skew"] = 0.5;
+  workload["requests"] = {{"arrivals", "gamma"},
+                          {"rate_per_s", 3},
+                          {"arrival_cv", 2},
+                          {"input_cv", 0.5},
+                          {"output_cv", 0.5},
+                          {"num_requests", 100},
+                          {"warmup_requests", 5},
+                          {"policy", "chunked_prefill"},
+                          {"max_batched_tokens", 4096},
+                          {"block_tokens", 16},
+                          {"seed", 3},
+                          {"ttft_p99_target_s", 3},
+                          {"tpot_p99_target_s", 0.1}};
   documents.push_back({SpecKind::kWorkload, "all fields", workload});
+  workload["requests"] = {{"arrivals", "trace"}, {"trace", {{{"arrival_s", 1}, {"input_tokens", 5}}}}};
+  documents.push_back({SpecKind::kWorkload, "a trace", workload});
   documents.push_back({SpecKind::kStrategy, "strategy", ordered_json::parse(ToJson(Strategy{}))});
   documents.push_back({SpecKind::kPlan, "plan", ordered_json::parse(ToJson(SmallPlan()))});
   ordered_json search;
