@@ -331,12 +331,15 @@ void PassMaker::SetAttention(double full_s, double window_s) {
 
 PassMaker::HeadTimes PassMaker::Head() const {
   const auto k = static_cast<std::size_t>(BlockKind::kHead);
-  return {.whole_s = whole_.durations_s[k], .half_s = (half_ ? *half_ : whole_).durations_s[k]};
+  return {.whole_s = whole_.durations_s[k],
+          .half_s = (half_ ? *half_ : whole_).durations_s[k],
+          .chunks_s = whole_.chunks_s[k]};
 }
 
 void PassMaker::SetHead(const HeadTimes& head) {
   const auto k = static_cast<std::size_t>(BlockKind::kHead);
   whole_.durations_s[k] = head.whole_s;
+  whole_.chunks_s[k] = head.chunks_s;
   if (half_) half_->durations_s[k] = head.half_s;
 }
 

@@ -21,12 +21,11 @@
 ///                       one half computes while the other one communicates. Where the requests of a micro-batch cannot
 ///                       be halved (an odd number, a layout that half of them does not split into, and the prefill
 ///                       passes of `serve`): as none
-///   overlap chunked     a product whose output an all_reduce or reduce_scatter takes next, or whose input an
-///   all_gather
-///                       has just made, is cut by its rows into kChunks, and so is the collective: while one chunk is
-///                       sent the next one is computed. Each chunk's product reads the weights again. Only where
-///                       k + (kChunks - 1) max(k, c) + c, of a chunk's product k and collective c, is less than both
-///                       whole
+///   overlap chunked     a product is cut by its rows into kChunks, and so is the all_reduce or reduce_scatter that
+///                       takes its output next, or the all_gather that has just made its input: while one chunk is
+///                       sent the next one is computed. Each chunk's product reads the weights again. Only where this
+///                       is quicker: k + (kChunks - 1) max(k, c) + c < both whole, k and c a chunk's product and
+///                       collective
 ///
 /// Where the workload has an expert_skew, each MoE layer's tokens are drawn (expert_routing.h), and the busiest of the
 /// ranks that share its experts sets the pace; else, and in reference mode, they are as expected.
@@ -83,9 +82,9 @@ class PassMaker {
 
   /// Replaces what attention takes, in a layer of kAttention and of kWindowAttention, for one micro-batch.
   void SetAttention(double full_s, double window_s);
-  /// What the head's tasks take, of a whole micro-batch and of a half.
+  /// What the head's tasks take, of a whole micro-batch, of a half, and where they are cut.
   struct HeadTimes {
-    std::vector<double> whole_s, half_s;
+    std::vector<double> whole_s, half_s, chunks_s;
   };
   HeadTimes Head() const;
   /// The head of another batch.

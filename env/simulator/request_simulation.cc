@@ -13,8 +13,6 @@
 namespace shardscout::env {
 namespace {
 
-/// What would end later ends then.
-constexpr Picoseconds kEndOfTime = 8'000'000'000'000'000'000;
 constexpr Picoseconds kNever = std::numeric_limits<Picoseconds>::max();
 
 using RequestId = std::int32_t;

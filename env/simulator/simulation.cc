@@ -15,8 +15,6 @@ namespace {
 
 constexpr double kPerSecond = 1e12;
 constexpr double kMostSeconds = 4e6;
-/// The end of time: what would end later ends then.
-constexpr Picoseconds kEndOfTime = 8'000'000'000'000'000'000;
 /// Work left over by the rounding of rates, in picoseconds.
 constexpr double kNothing = 1e-6;
 constexpr double kRounding = 1 + 1e-12;

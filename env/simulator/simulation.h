@@ -21,6 +21,9 @@ namespace shardscout::env {
 
 using Picoseconds = std::int64_t;
 
+/// The end of time: what would end later ends then.
+inline constexpr Picoseconds kEndOfTime = 8'000'000'000'000'000'000;
+
 /// To the nearest; `seconds` at most 4e6 (46 days), more is taken as that.
 Picoseconds ToPicoseconds(double seconds);
 double ToSeconds(Picoseconds time);

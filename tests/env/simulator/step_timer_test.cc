@@ -102,6 +102,16 @@ TEST_F(StepTimerTest, OnlyTokensThatGiveOneReachTheHead) {
   EXPECT_LT(Seconds({many}) - Seconds({none}), 0.5e-3);
 }
 
+/// Nor where the head's product is cut, to be summed in the meantime.
+TEST_F(StepTimerTest, ACutHeadIsOfTheTokensThatGiveOne) {
+  strategy_.tensor_parallel_size = 8;
+  strategy_.residual_layout = Layout::kFeatureSharded;
+  strategy_.SetSharding(Operator::kLmHead, Sharding::kHidden);
+  const double whole_s = Seconds({Prompt(8192)});
+  strategy_.overlap = Overlap::kChunked;
+  EXPECT_LE(Seconds({Prompt(8192)}), whole_s * (1 + 1e-9)) << "cut only where it gains";
+}
+
 /// Steps of as many tokens, of which different numbers reach the head, one after the other.
 TEST_F(StepTimerTest, AStepIsTheSameWhateverCameBefore) {
   StepTimer timer(variants_, strategy_, {});
