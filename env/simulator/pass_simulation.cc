@@ -4,13 +4,13 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
 
-#include "env/analytical/nccl_model.h"
 #include "env/simulator/expert_routing.h"
-#include "shardscout/collective_time.h"
+#include "env/simulator/link_loads.h"
 #include "strategies/sharding_rules.h"
 
 namespace shardscout::env {
@@ -53,12 +53,12 @@ Task ChunkOf(Task task) {
 /// The streams and ports of a stage.
 struct StageDevice {
   StreamId kernels = 0, collectives = 0, sends = 0;
-  LinkId first_out = 0, first_in = 0;  ///< One a tier.
+  LinkId first_out = 0, first_in = 0;
 };
 
-void AddLoads(const std::vector<double>& shares, LinkId first_port, std::vector<LinkLoad>& loads) {
-  for (std::size_t tier = 0; tier < shares.size(); ++tier) {
-    if (shares[tier] > 0) loads.push_back({first_port + static_cast<LinkId>(tier), shares[tier]});
+void AddLoads(const std::vector<double>& shares, LinkId first_link, std::vector<LinkLoad>& loads) {
+  for (std::size_t link = 0; link < shares.size(); ++link) {
+    if (shares[link] > 0) loads.push_back({first_link + static_cast<LinkId>(link), shares[link]});
   }
 }
 
@@ -89,14 +89,10 @@ PassMaker::PricedBlocks PassMaker::Price(const Strategy& strategy, SpanCache& sp
       const double duration_s = TaskTime(cluster, task, spans);
       priced.durations_s[static_cast<std::size_t>(k)].push_back(duration_s);
       std::vector<double>& shares = priced.shares[static_cast<std::size_t>(k)].emplace_back();
-      if (task.kind != TaskKind::kCollective || strategy.pipeline_parallel_size == 1) continue;
-      shares = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, SpansOfTask(task, spans));
-      for (std::size_t tier = 0; tier < shares.size(); ++tier) {
-        if (shares[tier] <= 0) continue;
-        const double port_bytes_per_s =
-            cluster.tiers[tier].bytes_per_s * internal::RailShare(cluster, static_cast<int>(tier));
-        shares[tier] = std::min(1.0, shares[tier] / (duration_s * port_bytes_per_s));
-      }
+      if (task.kind != TaskKind::kCollective || strategy.pipeline_parallel_size == 1 || duration_s <= 0) continue;
+      const bool returns = static_cast<BlockKind>(k) == BlockKind::kTransfer && &task != &block.tasks.front();
+      shares =
+          LinkShares(cluster, task, SpansOfTask(task, spans), duration_s, returns ? SendWay::kBack : SendWay::kForward);
     }
   }
   if (problem_.workload().expert_skew && !options_.reference) DrawRouting(priced, spans);
@@ -215,7 +211,8 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
 Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detailed) const {
   Pass pass;
   const std::size_t num_stages = stages_.size();
-  const std::size_t num_tiers = problem_.cluster().tiers.size();
+  const std::vector<std::size_t> links = LinksOfTiers(problem_.cluster());
+  const std::size_t num_links = std::accumulate(links.begin(), links.end(), std::size_t{0});
   // One micro-batch alone sends when nothing else runs.
   const bool contention = options_.contention && !options_.reference && num_stages > 1 && microbatches > 1;
   std::vector<StageDevice> devices(num_stages);
@@ -226,9 +223,9 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
     device.collectives = pass.graph.AddStream();
     device.sends = pass.graph.AddStream();
     device.first_out = pass.graph.num_links();
-    for (std::size_t tier = 0; tier < num_tiers; ++tier) pass.graph.AddLink();
+    for (std::size_t link = 0; link < num_links; ++link) pass.graph.AddLink();
     device.first_in = pass.graph.num_links();
-    for (std::size_t tier = 0; tier < num_tiers; ++tier) pass.graph.AddLink();
+    for (std::size_t link = 0; link < num_links; ++link) pass.graph.AddLink();
     stage_tasks.push_back(TasksOf(half_ ? *half_ : whole_, stage, detailed, contention || Halved()));
   }
   std::vector<SimTaskId> worked(num_stages, -1);  // The last task of the micro-batch before, a stage.

@@ -32,8 +32,7 @@
 ///
 /// In reference mode a stage sends before it goes on, as the analytical model has it. Otherwise it goes on while it
 /// sends; a send and the collectives of the sender and of the receiver that run at the same time share the devices'
-/// ports: each device has one port out and one port in on every tier, of which a task alone takes the bytes that it
-/// puts on the tier's wires (CollectiveWireBytes) over its duration and the port's bandwidth.
+/// links out and in (link_loads.h).
 namespace shardscout::env {
 
 /// Streams of a stage, and what they are for.
@@ -95,7 +94,7 @@ class PassMaker {
   struct PricedBlocks {
     std::vector<Block> blocks;                             ///< By BlockKind.
     std::vector<std::vector<double>> durations_s;          ///< By BlockKind and task.
-    std::vector<std::vector<std::vector<double>>> shares;  ///< And tier: of a port, that the task takes alone.
+    std::vector<std::vector<std::vector<double>>> shares;  ///< And link: of it, that the task takes alone.
     std::vector<std::vector<double>> moe_layers_s;         ///< By layer and task of kMoe, where routing is drawn.
     std::vector<std::vector<double>> chunks_s;  ///< By BlockKind and task: of one of kChunks, 0 where it is whole. Of
                                                 ///< two in a row that are cut, the second follows the first.
