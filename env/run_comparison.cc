@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "env/comparison_results.h"
+#include "env/screening.h"
 #include "shardscout/comparison.h"
 #include "shardscout/error.h"
 #include "shardscout/reward.h"
@@ -51,9 +52,10 @@ void CheckRequest(const ComparisonRequest& request, const SearcherRegistry& sear
   }
 }
 
-env::ResultsHeader HeaderOf(const ComparisonRequest& request) {
+env::ResultsHeader HeaderOf(const ComparisonRequest& request, const SearcherRegistry& searchers) {
   std::string text =
       request.evaluator + "\n" + std::to_string(request.budget) + "\n" + std::string(ToString(request.start)) + "\n";
+  if (request.screen) text += env::DescribeScreen(*request.screen, searchers) + "\n";
   for (const ComparedProblem& problem : request.problems) text += problem.problem->digest() + " " + problem.name + "\n";
   return {Digest(text), "shardscout " + std::string(Version()) + (request.build.empty() ? "" : ", " + request.build)};
 }
@@ -116,8 +118,8 @@ class Driver {
       configurations_.push_back(Digest(searchers.Make(searcher.name, searcher.settings)->ConfigJson()));
     }
     if (!request.results_path.empty()) {
-      file_ = std::make_unique<env::ComparisonResultsFile>(request.results_path, HeaderOf(request), request.resume,
-                                                           &results_.warnings);
+      file_ = std::make_unique<env::ComparisonResultsFile>(request.results_path, HeaderOf(request, searchers),
+                                                           request.resume, &results_.warnings);
     }
     PlanRuns();
     progress_.total = static_cast<std::int64_t>(request.problems.size() + results_.runs.size());
@@ -234,6 +236,7 @@ class Driver {
     search.budget = request_.budget;
     search.seed = static_cast<std::uint64_t>(std::max<std::int64_t>(run.seed, 1));
     search.start = request_.start;
+    search.screen = request_.screen;
     search.threads = 1;
     const SearchReport report = RunSearch(*request_.problems[problem].problem, search, searchers_, evaluators_);
     if (report.status == SearchStatus::kInterrupted) return;

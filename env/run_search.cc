@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "env/screening.h"
 #include "shardscout/error.h"
 #include "shardscout/journal.h"
 #include "shardscout/reward.h"
@@ -14,6 +15,9 @@
 
 namespace shardscout {
 namespace {
+
+/// Of a search whose screen took all its time: 0 would be no limit.
+constexpr double kLeastTimeLimitS = 1e-6;
 
 double ObjectiveNumber(const Problem& problem, const Evaluation& evaluation) {
   return ObjectiveOf(evaluation, problem.workload().objective, problem.workload().kind).value;
@@ -28,12 +32,17 @@ double Normaliser(const Problem& problem, const MegatronAnswer& megatron) {
                   "or choose another objective");
 }
 
-JournalHeader HeaderFor(const Problem& problem, const SearchRequest& request, const Searcher& searcher) {
+JournalHeader HeaderFor(const Problem& problem, const SearchRequest& request, const Searcher& searcher,
+                        const SearcherRegistry& searchers) {
   JournalHeader header;
   header.problem_digest = problem.digest();
-  header.configuration_digest = Digest(request.searcher + "\n" + searcher.ConfigJson() + "\n" + request.evaluator +
-                                       "\n" + std::to_string(request.seed) + "\n" + std::to_string(request.budget) +
-                                       "\n" + std::string(ToString(request.start)));
+  std::string configuration = request.searcher + "\n" + searcher.ConfigJson() + "\n" + request.evaluator + "\n" +
+                              std::to_string(request.seed) + "\n" + std::to_string(request.budget) + "\n" +
+                              std::string(ToString(request.start));
+  if (request.screen) {
+    configuration += "\n" + env::DescribeScreen(*request.screen, searchers);
+  }
+  header.configuration_digest = Digest(configuration);
   header.build = "shardscout " + std::string(Version()) + (request.build.empty() ? "" : ", " + request.build);
   return header;
 }
@@ -76,7 +85,20 @@ Plan MakePlan(const Problem& problem, const SearchRequest& request, const Strate
   return plan;
 }
 
-SearchProvenance ProvenanceOf(const SearchRequest& request, const SearchReport& report, const Searcher& searcher) {
+ScreenProvenance ProvenanceOf(const Problem& problem, const ScreenReport& report, double objective) {
+  ScreenProvenance screen;
+  screen.evaluator = report.evaluator;
+  screen.searcher = report.searcher;
+  screen.budget = report.budget;
+  screen.evaluations = report.evaluations;
+  screen.kept = static_cast<std::int64_t>(report.kept.size());
+  screen.objective = ObjectiveNumber(problem, report.of_best);
+  screen.difference = objective / screen.objective - 1;
+  return screen;
+}
+
+SearchProvenance ProvenanceOf(const Problem& problem, const SearchRequest& request, const SearchReport& report,
+                              const Searcher& searcher) {
   SearchProvenance search;
   search.searcher = request.searcher;
   search.evaluator = request.evaluator;
@@ -92,6 +114,9 @@ SearchProvenance ProvenanceOf(const SearchRequest& request, const SearchReport& 
   search.megatron_objective = report.normaliser;
   search.space_strategies = report.space.strategies;
   search.space_exact = report.space.exact;
+  if (report.screen) {
+    search.screen = ProvenanceOf(problem, *report.screen, ObjectiveNumber(problem, report.best->evaluation));
+  }
   return search;
 }
 
@@ -118,6 +143,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
                     "knows the " + entry.only_evaluator +
                         " evaluator from the inside and works with no other, found --evaluator " + request.evaluator);
   }
+  if (request.screen) env::CheckScreen(problem, request, searchers, evaluators);
   const StrategySpace space(problem);
 
   SearchReport report;
@@ -128,7 +154,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
 
   std::unique_ptr<Journal> journal;
   if (!request.journal_path.empty()) {
-    const JournalHeader header = HeaderFor(problem, request, *searcher);
+    const JournalHeader header = HeaderFor(problem, request, *searcher, searchers);
     journal = request.resume ? Journal::Resume(request.journal_path, header, &report.warnings)
                              : Journal::Create(request.journal_path, header);
     report.replayed = journal->NumReplayable();
@@ -140,6 +166,13 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   options.threads = request.threads;
   options.normaliser = report.normaliser;
   if (request.start == StartFrom::kMegatron) options.start.push_back(report.megatron.strategy);
+  if (request.screen) {
+    report.screen = env::RunScreen(problem, space, request, searchers, evaluators);
+    for (const Scored& kept : report.screen->kept) options.start.push_back(kept.strategy);
+    if (options.time_limit_s > 0) {
+      options.time_limit_s = std::max(options.time_limit_s - report.screen->wall_s, kLeastTimeLimitS);
+    }
+  }
   options.stop = request.stop;
   options.journal = journal.get();
   options.on_progress = request.on_progress;
@@ -152,9 +185,12 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   report.best = environment.best();
   report.top = environment.Top(request.top);
   report.best_so_far.assign(environment.best_so_far().begin(), environment.best_so_far().end());
+  if (report.screen && report.best) {
+    report.screen->of_best = evaluators.Make(request.screen->evaluator, problem)->Evaluate(report.best->strategy);
+  }
   if (report.best && report.best->evaluation.Feasible()) {
     report.plan = MakePlan(problem, request, space, *report.best, evaluators);
-    report.plan->search = ProvenanceOf(request, report, *searcher);
+    report.plan->search = ProvenanceOf(problem, request, report, *searcher);
     report.plan->certificate = searcher->Proof();
   }
   report.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

@@ -68,6 +68,18 @@ void VisitFields(V& visit, Certificate& certificate) {
   visit("space", certificate.space, json::Needed("The space that the proof covers."));
 }
 
+template <class V>
+void VisitFields(V& visit, ScreenProvenance& screen) {
+  const auto count = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
+  visit("evaluator", screen.evaluator, json::Needed("What scored its strategies."));
+  visit("searcher", screen.searcher, json::Needed("Who proposed them."));
+  visit("budget", screen.budget, count("Evaluations of distinct strategies that it was allowed, free of charge."));
+  visit("evaluations", screen.evaluations, count("Evaluations that it made."));
+  visit("kept", screen.kept, count("Strategies that the search evaluated first."));
+  visit("objective", screen.objective, json::Needed("Of the plan's strategy, by the screen's evaluator."));
+  visit("difference", screen.difference, json::Needed("The plan's objective over that, less 1."));
+}
+
 /// "search", without the configuration, which is the searcher's own object.
 template <class V>
 void VisitFields(V& visit, SearchProvenance& search) {
@@ -86,6 +98,7 @@ void VisitFields(V& visit, SearchProvenance& search) {
         json::Needed("Objective of the Megatron rule's strategy, in the unit of the workload's objective."));
   visit("space_strategies", search.space_strategies, count("Canonical strategies of the space."));
   visit("space_exact", search.space_exact, json::Needed("Whether that number is a count and not an estimate."));
+  visit("screen", search.screen, {.doc = "The search by a cheaper evaluator that came first."});
 }
 
 /// "evaluation": an Evaluation and where its time goes.

@@ -85,6 +85,7 @@ struct ComparisonRequest {
   std::int64_t first_seed = 1;
   std::int64_t num_seeds = 20;  ///< first_seed, first_seed + 1, ...
   StartFrom start = StartFrom::kNone;
+  std::optional<ScreenRequest> screen;      ///< Of every run, as in SearchRequest.
   double optimum_time_limit_s = 300;        ///< Of one proof; 0: none.
   int threads = 0;                          ///< Runs at a time; 0: OpenMP's default. Changes nothing but wall times.
   std::string results_path;                 ///< Where every run is appended, as JSON lines; "": nowhere.

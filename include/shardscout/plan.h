@@ -50,6 +50,15 @@ struct Certificate {
   bool operator==(const Certificate&) const = default;
 };
 
+/// The search by a cheaper evaluator that chose what the plan's was asked first (screening.h).
+struct ScreenProvenance {
+  std::string evaluator, searcher;
+  std::int64_t budget = 0, evaluations = 0, kept = 0;
+  double objective = 0;   ///< Of the plan's strategy, as the cheaper evaluator has it.
+  double difference = 0;  ///< The plan's own objective / that - 1.
+  bool operator==(const ScreenProvenance&) const = default;
+};
+
 /// How the plan was found. No wall times, no paths.
 struct SearchProvenance {
   std::string searcher;
@@ -66,6 +75,7 @@ struct SearchProvenance {
   double megatron_objective = 0;  ///< The normaliser.
   double space_strategies = 0;
   bool space_exact = true;
+  std::optional<ScreenProvenance> screen;
   bool operator==(const SearchProvenance&) const = default;
 };
 

@@ -14,6 +14,7 @@
 #include "shardscout/megatron_rule.h"
 #include "shardscout/plan.h"
 #include "shardscout/problem.h"
+#include "shardscout/screening.h"
 #include "shardscout/search_environment.h"
 #include "shardscout/searcher.h"
 
@@ -34,12 +35,13 @@ struct SearchRequest {
   std::int64_t budget = 4000;  ///< Charged evaluations, >= 1.
   std::uint64_t seed = 1;
   StartFrom start = StartFrom::kNone;
-  std::size_t top = 0;       ///< SearchReport::top holds so many.
-  int threads = 0;           ///< 0: OpenMP's default. Changes no result.
-  double time_limit_s = 0;   ///< 0: none. A time-limited search is not repeatable.
-  std::string journal_path;  ///< "": no journal.
-  bool resume = false;       ///< Replays the journal at journal_path; needs one.
-  std::string build;         ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
+  std::optional<ScreenRequest> screen;  ///< A cheaper evaluator's search first (screening.h).
+  std::size_t top = 0;                  ///< SearchReport::top holds so many.
+  int threads = 0;                      ///< 0: OpenMP's default. Changes no result.
+  double time_limit_s = 0;              ///< 0: none. A time-limited search is not repeatable.
+  std::string journal_path;             ///< "": no journal.
+  bool resume = false;                  ///< Replays the journal at journal_path; needs one.
+  std::string build;  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C. Not owned.
   std::function<void(const Progress&)> on_progress;
 };
@@ -49,8 +51,9 @@ struct SearchReport {
   std::string searcher;
   SearchStatus status = SearchStatus::kNothingFound;
   SpaceSize space;
-  MegatronAnswer megatron;          ///< The rule's own strategy: the normaliser, free of charge.
-  double normaliser = 1;            ///< Its objective.
+  MegatronAnswer megatron;  ///< The rule's own strategy: the normaliser, free of charge.
+  double normaliser = 1;    ///< Its objective.
+  std::optional<ScreenReport> screen;
   std::optional<Scored> best;       ///< Best strategy seen, feasible or not.
   std::optional<Plan> plan;         ///< Of the best strategy; absent where none was feasible.
   std::vector<Scored> top;          ///< Best first.

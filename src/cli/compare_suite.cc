@@ -58,6 +58,7 @@ ComparisonRequest MakeRequest(const SuiteArguments& arguments, const SearchArgum
   for (SearchRequest& one : MakeRequests(searchers.empty() ? suite.searchers : searchers, without_out, context)) {
     request.searchers.push_back({one.searcher, std::move(one.settings)});
     request.start = one.start;
+    request.screen = one.screen;
   }
   for (std::size_t i = 0; i < suite.problems.size(); ++i) {
     std::vector<std::string> warnings;

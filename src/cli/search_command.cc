@@ -45,11 +45,26 @@ void PrintProof(const Certificate& proof) {
   }
 }
 
+void PrintScreen(const ScreenReport& screen) {
+  std::cout << "screen    " << screen.evaluator << ", " << screen.searcher << ": " << ToString(screen.status)
+            << " after " << Grouped(screen.evaluations) << " of " << Grouped(screen.budget)
+            << " evaluations, free; its " << Grouped(static_cast<std::int64_t>(screen.kept.size()))
+            << " best came first\n";
+}
+
+/// What each evaluator says of the winner.
+void PrintDifference(const Problem& problem, const ScreenReport& screen, const SearchProvenance& search) {
+  std::cout << "          " << screen.evaluator << " says " << ObjectiveText(problem, screen.of_best) << ", "
+            << search.evaluator << " " << (search.screen->difference < 0 ? "" : "+")
+            << Percent(search.screen->difference) << "\n";
+}
+
 void PrintReport(const Problem& problem, const SearchRequest& request, const SearchReport& report,
                  const std::string& out) {
   PrintProblem(std::cout, problem);
-  std::cout << "space     " << SpaceText(report.space) << "\n"
-            << "search    " << report.searcher << ", seed " << request.seed << ": " << ToString(report.status)
+  std::cout << "space     " << SpaceText(report.space) << "\n";
+  if (report.screen) PrintScreen(*report.screen);
+  std::cout << "search    " << report.searcher << ", seed " << request.seed << ": " << ToString(report.status)
             << " after " << Grouped(report.evaluations) << " of " << Grouped(request.budget) << " evaluations, "
             << Grouped(report.feasible_evaluations) << " feasible\n";
   PrintMegatron(std::cout, problem, report.megatron);
@@ -57,6 +72,7 @@ void PrintReport(const Problem& problem, const SearchRequest& request, const Sea
     std::cout << "best      " << ObjectiveText(problem, report.best->evaluation) << ", " << Number(report.best->reward)
               << " x the Megatron rule\n"
               << "          " << ToShortString(report.best->strategy) << "\n";
+    if (report.screen) PrintDifference(problem, *report.screen, report.plan->search);
     PrintEvaluation(std::cout, problem, report.best->evaluation);
     if (report.plan->certificate) PrintProof(*report.plan->certificate);
   }
@@ -66,6 +82,20 @@ void PrintReport(const Problem& problem, const SearchRequest& request, const Sea
 
 ordered_json CertificateJson(const Certificate& proof) {
   return {{"value", proof.value}, {"bound", proof.bound}, {"gap", proof.gap}, {"space", proof.space}};
+}
+
+ordered_json ScreenJson(const ScreenReport& screen) {
+  ordered_json json;
+  json["evaluator"] = screen.evaluator;
+  json["searcher"] = screen.searcher;
+  json["status"] = ToString(screen.status);
+  json["budget"] = screen.budget;
+  json["evaluations"] = screen.evaluations;
+  json["kept"] = ordered_json::array();
+  for (const Scored& scored : screen.kept) json["kept"].push_back(ScoredJson(scored));
+  json["of_best"] = ordered_json::parse(ToJson(screen.of_best));
+  json["wall_s"] = screen.wall_s;
+  return json;
 }
 
 void PrintJson(const Problem& problem, const SearchRequest& request, const SearchReport& report,
@@ -81,6 +111,7 @@ void PrintJson(const Problem& problem, const SearchRequest& request, const Searc
   json["feasible_evaluations"] = report.feasible_evaluations;
   json["replayed"] = report.replayed;
   json["megatron"] = MegatronJson(report.megatron, report.normaliser);
+  json["screen"] = report.screen ? ScreenJson(*report.screen) : ordered_json(nullptr);
   json["best"] = report.best ? ScoredJson(*report.best) : ordered_json(nullptr);
   const bool proof = report.plan && report.plan->certificate;
   json["certificate"] = proof ? CertificateJson(*report.plan->certificate) : ordered_json(nullptr);

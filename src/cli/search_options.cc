@@ -6,6 +6,7 @@
 #include <cmath>
 #include <iostream>
 #include <limits>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -38,6 +39,18 @@ std::string DescribeRelaxation(const Problem& problem, const Evaluation& nearest
   return "it is feasible with" + text;
 }
 
+/// Its place among `chosen`, to which it is added where it is none of them; nullopt where none was asked for.
+std::optional<std::size_t> ChooseScreenSearcher(const SearchArguments& arguments, std::vector<std::string>& chosen) {
+  const std::string& name = arguments.screen_searcher;
+  if (name.empty()) return std::nullopt;
+  if (arguments.screen.empty()) throw SpecError("--screen-searcher", "needs an evaluator to search: give --screen");
+  CheckSearcherIsBuilt(name);
+  const auto place = std::find(chosen.begin(), chosen.end(), name);
+  const auto index = static_cast<std::size_t>(place - chosen.begin());
+  if (place == chosen.end()) chosen.push_back(name);
+  return index;
+}
+
 }  // namespace
 
 void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
@@ -55,6 +68,15 @@ void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
       ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
   add("--start", arguments.start, "none, or megatron: the Megatron rule's strategy comes first, charged")
+      ->capture_default_str();
+  add("--screen", arguments.screen,
+      "A cheaper evaluator, which is searched first, free of charge: its best strategies are evaluated first [none]");
+  add("--screen-searcher", arguments.screen_searcher, "Who searches it [as --searcher]");
+  add("--screen-budget", arguments.screen_budget, "Its evaluations of distinct strategies, at most")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+      ->capture_default_str();
+  add("--screen-keep", arguments.screen_keep, "How many of its best go on; from --budget on, only they are evaluated")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
       ->capture_default_str();
   add("--config", arguments.config, "A JSON file of searchers' settings: {\"annealing\": {...}}");
   add("--set", arguments.sets, "One setting of a searcher (repeatable; shardscout list searchers)")
@@ -82,7 +104,9 @@ std::vector<SearchRequest> MakeRequests(const std::vector<std::string>& searcher
     config_path = ResolvePreset("searches", arguments.config, "--config");
     config_json = ReadTextFile(config_path);
   }
-  const auto settings = SettingsFor(searchers, context.searchers, config_json, config_path, arguments.sets);
+  std::vector<std::string> chosen = searchers;
+  const std::optional<std::size_t> screening = ChooseScreenSearcher(arguments, chosen);
+  const auto settings = SettingsFor(chosen, context.searchers, config_json, config_path, arguments.sets);
   std::vector<SearchRequest> requests;
   for (std::size_t i = 0; i < searchers.size(); ++i) {
     context.searchers.Make(searchers[i], settings[i]);  // Throws for what the registry does not have or admit.
@@ -93,6 +117,16 @@ std::vector<SearchRequest> MakeRequests(const std::vector<std::string>& searcher
     request.budget = arguments.budget;
     request.seed = static_cast<std::uint64_t>(arguments.seed);
     request.start = ParseStartFrom(arguments.start, "--start");
+    if (!arguments.screen.empty()) {
+      ScreenRequest& screen = request.screen.emplace();
+      screen.evaluator = arguments.screen;
+      if (screening) {
+        screen.searcher = chosen[*screening];
+        screen.settings = settings[*screening];
+      }
+      screen.budget = arguments.screen_budget;
+      screen.keep = static_cast<std::size_t>(arguments.screen_keep);
+    }
     request.threads = arguments.threads;
     request.time_limit_s = arguments.time_limit_s;
     request.resume = arguments.resume;

@@ -18,6 +18,10 @@ struct SearchArguments {
   std::int64_t budget = 4000;
   std::int64_t seed = 1;
   std::string start = "none";
+  std::string screen;           ///< A cheaper evaluator; "": none.
+  std::string screen_searcher;  ///< "": as the search.
+  std::int64_t screen_budget = 4000;
+  std::int64_t screen_keep = 32;
   std::string config;             ///< A file of searchers' settings.
   std::vector<std::string> sets;  ///< "annealing.patience=100"
   int threads = 0;

@@ -271,6 +271,25 @@ TEST_F(Cli, EvaluateSaysWhichRuleAStrategyBreaks) {
       "tensor_parallel_size");
 }
 
+TEST_F(Cli, ACheapEvaluatorScreensForADearOne) {
+  const Words search = Search({"--evaluator", "simulator", "--budget", "20", "--screen", "analytical",
+                               "--screen-budget", "200", "--screen-keep", "5", "--out", Path("plan.json")});
+  const ProcessResult result = Run(search);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(
+      result.out.find("screen    analytical, annealing: budget_exhausted after 200 of 200 evaluations, free; its 5 "
+                      "best came first"),
+      std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find("after 20 of 20 evaluations"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("          analytical says "), std::string::npos) << result.out;
+  EXPECT_NE(Read(Path("plan.json")).find("\"screen\""), std::string::npos);
+  EXPECT_EQ(Run({"check", Path("plan.json")}).exit_code, 0);
+  ExpectUserError(Run(Search({"--screen", "analytical"})), "--screen");
+  ExpectUserError(Run(Search({"--screen", "analytic", "--evaluator", "simulator"})), "analytical");
+  ExpectUserError(Run(Search({"--screen-searcher", "exact"})), "--screen-searcher");
+}
+
 TEST_F(Cli, ComparePutsSearchersInOneTable) {
   const Words words = {"compare",    "--searchers",  "megatron,random,annealing",
                        "--model",    "llama-3.1-8b", "--cluster",
