@@ -44,7 +44,10 @@ class Causes {
       std::cout << ',';
       if (problem_.model().HasMoe()) std::cout << Simulated(drawn, {});
     }
-    std::cout << ',' << Simulated(workload, {}, Overlap::kTwoBatch) << ',';
+    for (const Overlap overlap : {Overlap::kTwoBatch, Overlap::kChunked}) {
+      std::cout << ',' << Simulated(workload, {}, overlap);
+    }
+    std::cout << ',';
     if (workload.kind == WorkloadKind::kServe) {
       WorkloadSpec one_by_one = workload;
       one_by_one.requests.emplace();
@@ -74,7 +77,7 @@ class Causes {
 
 int Main(int argc, char** argv) {
   std::cout << "problem,stages,reference,sends_beside_work,contention,drawn_routing,drawn_routing_skew_0.5,two_batch,"
-               "requests\n";
+               "chunked,requests\n";
   for (const SuiteProblem& problem : LoadSuite(argc > 1 ? argv[1] : "standard").problems) Causes(problem).Print();
   return EXIT_SUCCESS;
 }
