@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <queue>
 #include <set>
@@ -23,13 +24,21 @@ struct Progress {
   std::int64_t cached = 0;
   std::int64_t generated = 0;
   std::int64_t blocks = 0;
+  std::int64_t rank = -1;  ///< Where it was sent from; -1: nowhere.
+  bool sent = false;       ///< Its prompt is computed and waits for room, to be in this rank's cache.
+  bool left = false;       ///< The rank: finished, or on its way to another.
   bool Decodes() const { return cached >= to_prefill; }
 };
 
 class Rank {
  public:
-  Rank(const EngineOptions& options, std::vector<Progress>& progress, std::vector<RequestOutcome>& outcomes)
-      : options_(options), progress_(progress), outcomes_(outcomes), free_blocks_(options.cache_blocks) {}
+  /// `sends`: prompts that are done go on elsewhere.
+  Rank(const EngineOptions& options, bool sends, std::vector<Progress>& progress, std::vector<RequestOutcome>& outcomes)
+      : options_(options),
+        sends_(sends),
+        progress_(progress),
+        outcomes_(outcomes),
+        free_blocks_(options.cache_blocks) {}
 
   std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t num_running() const { return static_cast<std::int64_t>(running_.size()); }
@@ -43,6 +52,7 @@ class Rank {
     batch_.decodes = batch_.decode_positions = 0;
     batch_.chunks.clear();
     planned_.clear();
+    AdmitSent();
     std::int64_t budget = options_.max_batched_tokens;
     if (options_.policy == BatchPolicy::kPrefillFirst) {
       PlanPrompts(budget);
@@ -63,24 +73,30 @@ class Rank {
     return batch_;
   }
 
-  /// The planned step has ended. Appends who left.
-  void EndStep(Picoseconds now, std::vector<RequestId>& finished) {
+  /// The planned step has ended. Appends who is done and who is to be sent.
+  void EndStep(Picoseconds now, std::vector<RequestId>& finished, std::vector<RequestId>& sent) {
     for (const auto& [id, tokens] : planned_) {
       Progress& progress = At(id);
       progress.cached += tokens;
       if (!progress.Decodes()) continue;
       RequestOutcome& outcome = outcomes_[static_cast<std::size_t>(id)];
       if (++progress.generated == 1) outcome.first_token = now;
-      if (progress.generated < outcome.request.output_tokens) continue;
-      outcome.finish = now;
-      free_blocks_ += std::exchange(progress.blocks, 0);
-      finished.push_back(id);
+      if (progress.generated < outcome.request.output_tokens) {
+        if (!sends_) continue;
+        sent.push_back(id);
+      } else {
+        outcome.finish = now;
+        Free(id);
+        finished.push_back(id);
+      }
+      progress.left = true;
     }
-    if (finished.empty()) return;
-    std::erase_if(running_, [&](RequestId id) {
-      return At(id).generated == outcomes_[static_cast<std::size_t>(id)].request.output_tokens;
-    });
+    if (finished.empty() && sent.empty()) return;
+    std::erase_if(running_, [&](RequestId id) { return At(id).left; });
   }
+
+  /// Takes back the blocks of a request.
+  void Free(RequestId id) { free_blocks_ += std::exchange(At(id).blocks, 0); }
 
  private:
   Progress& At(RequestId id) { return progress_[static_cast<std::size_t>(id)]; }
@@ -130,7 +146,8 @@ class Rank {
 
   void Preempt(RequestId id) {
     Progress& progress = At(id);
-    free_blocks_ += std::exchange(progress.blocks, 0);
+    Free(id);
+    progress.sent = false;
     progress.cached = 0;
     progress.to_prefill = outcomes_[static_cast<std::size_t>(id)].request.input_tokens + progress.generated;
     ++outcomes_[static_cast<std::size_t>(id)].preemptions;
@@ -138,8 +155,22 @@ class Rank {
     waiting_.push_front(id);
   }
 
+  /// Those at the front of the queue whose cache has been sent. They decode from this step on.
+  void AdmitSent() {
+    while (!waiting_.empty() && At(waiting_.front()).sent && num_running() < options_.max_running) {
+      const RequestId id = waiting_.front();
+      const std::int64_t blocks = BlocksOf(At(id).to_prefill + 1);
+      if (blocks > free_blocks_) return;
+      free_blocks_ -= blocks;
+      At(id).blocks = blocks;
+      At(id).cached = At(id).to_prefill;
+      waiting_.pop_front();
+      running_.push_back(id);
+    }
+  }
+
   void Admit(std::int64_t& budget) {
-    while (!waiting_.empty() && num_running() < options_.max_running && budget > 0) {
+    while (!waiting_.empty() && !At(waiting_.front()).sent && num_running() < options_.max_running && budget > 0) {
       const RequestId id = waiting_.front();
       const std::int64_t blocks = BlocksOf(At(id).to_prefill);
       if (blocks > free_blocks_) return;
@@ -152,6 +183,7 @@ class Rank {
   }
 
   const EngineOptions& options_;
+  bool sends_;
   std::vector<Progress>& progress_;
   std::vector<RequestOutcome>& outcomes_;
   std::deque<RequestId> waiting_;
@@ -161,23 +193,22 @@ class Rank {
   std::int64_t free_blocks_ = 0;
 };
 
+/// What the engines of a pool share.
+struct PoolOfEngines {
+  const EngineOptions& options;
+  const StepPrice& price;
+};
+
 class Engines {
  public:
-  Engines(std::span<const Request> requests, const EngineOptions& options, const StepPrice& price)
-      : requests_(requests), options_(options), price_(price), busy_until_(Size(options.replicas), kNever) {
-    SHARDSCOUT_CHECK_OP(options.max_running, >=, 1);
-    SHARDSCOUT_CHECK_OP(options.max_batched_tokens, >=, 1);
-    SHARDSCOUT_CHECK_OP(options.block_tokens, >=, 1);
-    SHARDSCOUT_CHECK_OP(options.replicas, >=, 1);
-    SHARDSCOUT_CHECK_OP(options.ranks, >=, 1);
+  /// One pool, or that of prompts and that which decodes. `transfer` is of two pools only.
+  Engines(std::span<const Request> requests, std::initializer_list<PoolOfEngines> pools,
+          const std::function<Picoseconds(std::int64_t)>* transfer)
+      : requests_(requests), transfer_(transfer) {
     run_.outcomes.resize(requests.size());
     progress_.resize(requests.size());
     for (std::size_t i = 0; i < requests.size(); ++i) run_.outcomes[i].request = requests[i];
-    ranks_.reserve(Size(options.replicas * options.ranks));
-    for (std::int64_t r = 0; r < options.replicas * options.ranks; ++r) {
-      ranks_.emplace_back(options_, progress_, run_.outcomes);
-      by_load_.emplace(0, r);
-    }
+    for (const PoolOfEngines& pool : pools) AddPool(pool, pools_.size() + 1 < pools.size());
   }
 
   /// `closed`: each request but the first `concurrency` arrives when one leaves.
@@ -192,11 +223,17 @@ class Engines {
     while (true) {
       const Picoseconds arrival = next < requests_.size() ? arrival_of(next) : kNever;
       const Picoseconds step_end = ends_.empty() ? kNever : ends_.top().first;
-      if (arrival == kNever && step_end == kNever) break;
-      now_ = std::max(now_, std::min(arrival, step_end));
+      const Picoseconds transfer_end = transfers_.empty() ? kNever : transfers_.top().first;
+      const Picoseconds event = std::min({arrival, step_end, transfer_end});
+      if (event == kNever) break;
+      now_ = std::max(now_, event);
       while (!ends_.empty() && ends_.top().first <= now_) {
         released += EndStep(ends_.top().second);
         ends_.pop();
+      }
+      while (!transfers_.empty() && transfers_.top().first <= now_) {
+        EndTransfer(static_cast<RequestId>(transfers_.top().second));
+        transfers_.pop();
       }
       released = std::min(released, requests_.size());
       for (; next < requests_.size() && arrival_of(next) <= now_; ++next) {
@@ -213,43 +250,90 @@ class Engines {
   }
 
  private:
+  using Load = std::pair<std::int64_t, std::int64_t>;  // Unfinished requests, rank.
+
+  struct Pool {
+    PoolOfEngines engines;
+    std::set<Load> by_load = {};
+  };
+
+  struct Replica {
+    std::size_t pool = 0;
+    std::int64_t first_rank = 0;
+    bool busy = false;
+  };
+
   static std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+  void AddPool(const PoolOfEngines& pool, bool sends) {
+    const EngineOptions& options = pool.options;
+    SHARDSCOUT_CHECK_OP(options.max_running, >=, 1);
+    SHARDSCOUT_CHECK_OP(options.max_batched_tokens, >=, 1);
+    SHARDSCOUT_CHECK_OP(options.block_tokens, >=, 1);
+    SHARDSCOUT_CHECK_OP(options.replicas, >=, 1);
+    SHARDSCOUT_CHECK_OP(options.ranks, >=, 1);
+    Pool& added = pools_.emplace_back(Pool{pool});
+    for (std::int64_t replica = 0; replica < options.replicas; ++replica) {
+      replicas_.push_back({.pool = pools_.size() - 1, .first_rank = static_cast<std::int64_t>(ranks_.size())});
+      for (std::int64_t rank = 0; rank < options.ranks; ++rank) {
+        added.by_load.emplace(0, ranks_.size());
+        ranks_.emplace_back(options, sends, progress_, run_.outcomes);
+        replica_of_.push_back(static_cast<std::int64_t>(replicas_.size()) - 1);
+      }
+    }
+  }
+
+  std::span<Rank> RanksOf(const Replica& replica) {
+    return std::span(ranks_).subspan(Size(replica.first_rank), Size(pools_[replica.pool].engines.options.ranks));
+  }
+
+  static bool Fits(const EngineOptions& options, std::int64_t positions) {
+    return (positions + options.block_tokens - 1) / options.block_tokens <= options.cache_blocks;
+  }
 
   bool Arrive(std::size_t i) {
     RequestOutcome& outcome = run_.outcomes[i];
     outcome.request.arrival = now_;
     const std::int64_t positions = outcome.request.input_tokens + outcome.request.output_tokens;
-    if ((positions + options_.block_tokens - 1) / options_.block_tokens > options_.cache_blocks) {
+    const bool prompt_fits = Fits(pools_.front().engines.options, outcome.request.input_tokens);
+    if (!prompt_fits || !Fits(pools_.back().engines.options, positions)) {
       outcome.rejected = true;
       outcome.first_token = outcome.finish = now_;
       return false;
     }
     progress_[i].to_prefill = outcome.request.input_tokens;
-    const std::int64_t rank = by_load_.begin()->second;
-    ranks_[Size(rank)].Enqueue(static_cast<RequestId>(i));
-    ChangeLoad(rank, 1);
-    ++waiting_;
-    const std::int64_t replica = rank / options_.ranks;
-    if (busy_until_[Size(replica)] == kNever) Change(replica);
+    Enqueue(static_cast<RequestId>(i), pools_.front());
     return true;
   }
 
+  /// At the least loaded rank of a pool.
+  void Enqueue(RequestId id, const Pool& pool) {
+    const std::int64_t rank = pool.by_load.begin()->second;
+    ranks_[Size(rank)].Enqueue(id);
+    ChangeLoad(rank, 1);
+    ++waiting_;
+    Change(replica_of_[Size(rank)]);
+  }
+
+  /// If it is idle, a replica will look for something to do.
   void Change(std::int64_t replica) {
+    if (replicas_[Size(replica)].busy) return;
     if (std::find(changed_.begin(), changed_.end(), replica) == changed_.end()) changed_.push_back(replica);
   }
 
   /// The rank's requests have become `change` more.
   void ChangeLoad(std::int64_t rank, std::int64_t change) {
+    std::set<Load>& by_load = pools_[replicas_[Size(replica_of_[Size(rank)])].pool].by_load;
     const std::int64_t load = ranks_[Size(rank)].num_unfinished();
-    by_load_.erase({load - change, rank});
-    by_load_.emplace(load, rank);
+    by_load.erase({load - change, rank});
+    by_load.emplace(load, rank);
   }
 
-  void BeginStep(std::int64_t replica) {
+  void BeginStep(std::int64_t r) {
+    Replica& replica = replicas_[Size(r)];
     batches_.clear();
     bool any = false;
-    for (std::int64_t r = replica * options_.ranks; r < (replica + 1) * options_.ranks; ++r) {
-      Rank& rank = ranks_[Size(r)];
+    for (Rank& rank : RanksOf(replica)) {
       const std::int64_t waited = rank.num_waiting(), ran = rank.num_running();
       batches_.push_back(rank.Plan());
       waiting_ += rank.num_waiting() - waited;
@@ -258,24 +342,47 @@ class Engines {
     }
     if (!any) return;
     ++run_.steps;
-    const Picoseconds step = std::max<Picoseconds>(1, price_(batches_));
-    busy_until_[Size(replica)] = now_ + std::min(step, kEndOfTime - now_);
-    ends_.emplace(busy_until_[Size(replica)], replica);
+    const Picoseconds step = std::max<Picoseconds>(1, pools_[replica.pool].engines.price(batches_));
+    replica.busy = true;
+    ends_.emplace(After(step), r);
   }
 
-  /// How many requests left.
-  std::size_t EndStep(std::int64_t replica) {
-    busy_until_[Size(replica)] = kNever;
-    Change(replica);
+  Picoseconds After(Picoseconds duration) const { return now_ + std::min(duration, kEndOfTime - now_); }
+
+  /// How many requests left for good.
+  std::size_t EndStep(std::int64_t r) {
+    Replica& replica = replicas_[Size(r)];
+    replica.busy = false;
+    Change(r);
     std::size_t left = 0;
-    for (std::int64_t r = replica * options_.ranks; r < (replica + 1) * options_.ranks; ++r) {
+    std::int64_t rank_id = replica.first_rank;
+    for (Rank& rank : RanksOf(replica)) {
       finished_.clear();
-      ranks_[Size(r)].EndStep(now_, finished_);
+      sent_.clear();
+      rank.EndStep(now_, finished_, sent_);
       left += finished_.size();
       running_ -= static_cast<std::int64_t>(finished_.size());
-      if (!finished_.empty()) ChangeLoad(r, -static_cast<std::int64_t>(finished_.size()));
+      for (const RequestId id : sent_) {
+        progress_[Size(id)].rank = rank_id;
+        transfers_.emplace(After((*transfer_)(progress_[Size(id)].to_prefill)), id);
+      }
+      const auto gone = static_cast<std::int64_t>(finished_.size() + sent_.size());
+      if (gone > 0) ChangeLoad(rank_id, -gone);
+      ++rank_id;
     }
     return left;
+  }
+
+  /// A request's cache has arrived; until now it ran where it came from.
+  void EndTransfer(RequestId id) {
+    Progress& progress = progress_[Size(id)];
+    ranks_[Size(progress.rank)].Free(id);
+    Change(replica_of_[Size(progress.rank)]);
+    progress.sent = true;
+    progress.left = false;
+    progress.cached = 0;
+    --running_;
+    Enqueue(id, pools_.back());
   }
 
   void SampleQueue() {
@@ -285,19 +392,20 @@ class Engines {
   }
 
   std::span<const Request> requests_;
-  const EngineOptions& options_;
-  const StepPrice& price_;
+  const std::function<Picoseconds(std::int64_t)>* transfer_;
   RequestRun run_;
   std::vector<Progress> progress_;
+  std::vector<Pool> pools_;
+  std::vector<Replica> replicas_;
   std::vector<Rank> ranks_;
-  std::vector<Picoseconds> busy_until_;  // Of a replica; kNever: idle.
-  std::vector<std::int64_t> changed_;    // Replicas that are idle and may have something to do.
+  std::vector<std::int64_t> replica_of_;  // Of a rank.
+  std::vector<std::int64_t> changed_;     // Replicas that are idle and may have something to do.
   std::vector<RankBatch> batches_;
-  std::vector<RequestId> finished_;
-  using Load = std::pair<std::int64_t, std::int64_t>;  // Unfinished requests, rank.
-  std::set<Load> by_load_;
-  using End = std::pair<Picoseconds, std::int64_t>;
-  std::priority_queue<End, std::vector<End>, std::greater<>> ends_;
+  std::vector<RequestId> finished_, sent_;
+  using Event = std::pair<Picoseconds, std::int64_t>;
+  using Events = std::priority_queue<Event, std::vector<Event>, std::greater<>>;
+  Events ends_;       // Of steps, by replica.
+  Events transfers_;  // By request.
   Picoseconds now_ = 0;
   std::int64_t waiting_ = 0, running_ = 0;
 };
@@ -310,13 +418,20 @@ double RequestOutcome::TpotS() const {
 }
 
 RequestRun SimulateRequests(std::span<const Request> requests, const EngineOptions& options, const StepPrice& price) {
-  return Engines(requests, options, price).Finish(std::nullopt);
+  return Engines(requests, {{options, price}}, nullptr).Finish(std::nullopt);
 }
 
 RequestRun SimulateConcurrency(std::span<const Request> requests, std::int64_t concurrency,
                                const EngineOptions& options, const StepPrice& price) {
   SHARDSCOUT_CHECK_OP(concurrency, >=, 1);
-  return Engines(requests, options, price).Finish(concurrency);
+  return Engines(requests, {{options, price}}, nullptr).Finish(concurrency);
+}
+
+RequestRun SimulateTwoPools(std::span<const Request> requests, std::optional<std::int64_t> concurrency,
+                            const TwoPools& pools) {
+  SHARDSCOUT_CHECK_OP(concurrency.value_or(1), >=, 1);
+  return Engines(requests, {{pools.prefill, pools.prefill_price}, {pools.decode, pools.decode_price}}, &pools.transfer)
+      .Finish(concurrency);
 }
 
 }  // namespace shardscout::env

@@ -31,10 +31,18 @@
 ///
 /// A request that no empty cache could hold is rejected when it arrives.
 ///
+/// Two pools: one computes prompts, the other decodes. When a prompt is done, which gives the first token, its cache is
+/// sent: until it has arrived it also keeps its blocks where it comes from. Then the router of the second pool takes
+/// it, and it is admitted there, in its turn, as soon as its blocks have room; it takes no tokens of a budget for that.
+/// Who is pre-empted there computes its prompt again there.
+///
 /// Worked example (a test): one rank, a budget of 4 tokens, max_running 2, a step of 10 ps. Two requests of 4 prompt
 /// and 2 output tokens arrive at 0. Step 0-10: the first one's prompt, and its first token. Step 10-20: its second
 /// token, and it leaves; 3 tokens of the other's prompt. Step 20-30: its last prompt token, and its first token. Step
 /// 30-40: its second token.
+///
+/// In two pools, with a transfer of 5 ps: step 0-10 of the first: the first one's prompt, which is sent 10-15; step
+/// 10-20: the other's, sent 20-25. Step 15-25 of the second: the first one's second token; step 25-35: the other's.
 ///
 /// Departures from engines: the host's scheduling costs nothing beside the step; prefixes are not shared; a step is
 /// planned when the last one ended, not while it runs.
@@ -110,5 +118,16 @@ RequestRun SimulateRequests(std::span<const Request> requests, const EngineOptio
 /// in `requests` are not read.
 RequestRun SimulateConcurrency(std::span<const Request> requests, std::int64_t concurrency,
                                const EngineOptions& options, const StepPrice& price);
+
+/// Engines for prompts and engines that decode.
+struct TwoPools {
+  EngineOptions prefill, decode;
+  StepPrice prefill_price, decode_price;
+  std::function<Picoseconds(std::int64_t tokens)> transfer;  ///< Of the cache of so many.
+};
+
+/// With a `concurrency`, as SimulateConcurrency; else as SimulateRequests.
+RequestRun SimulateTwoPools(std::span<const Request> requests, std::optional<std::int64_t> concurrency,
+                            const TwoPools& pools);
 
 }  // namespace shardscout::env

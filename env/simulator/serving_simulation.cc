@@ -47,14 +47,13 @@ double Overlap(const Window& window, double begin_s, double end_s) {
   return std::max(0.0, std::min(end_s, window.to_s) - std::max(begin_s, window.from_s));
 }
 
-std::int64_t CacheBlocks(const Problem& problem, const Strategy& s, const MemoryUse& memory) {
+std::int64_t CacheBlocks(const Problem& problem, const Strategy& s, const MemoryUse& memory, std::int64_t block) {
   const std::int64_t positions = problem.workload().CachePositions();
   const double bytes_per_position =
       memory.kv_cache_bytes / (static_cast<double>(s.batch_size) * static_cast<double>(positions));
   const double room = memory.limit_bytes - (memory.TotalBytes() - memory.kv_cache_bytes);
   const double held = bytes_per_position > 0 ? room / bytes_per_position : 1e15;
   const double kept = std::clamp(held, static_cast<double>(positions), 1e15);
-  const std::int64_t block = problem.workload().requests->block_tokens;
   return std::max<std::int64_t>((positions + block - 1) / block, static_cast<std::int64_t>(kept) / block);
 }
 
@@ -124,17 +123,22 @@ double OutputTokensPerS(const RequestRun& run, std::int64_t warmup) {
   return std::max(kLeastTokens, tokens) / std::max(kLeastSeconds, window.to_s - window.from_s);
 }
 
+EngineOptions EngineOf(const Problem& problem, const Strategy& s, const RequestModel& model,
+                       const Evaluation& closed_form) {
+  return {.policy = model.policy,
+          .max_running = s.batch_size,
+          .max_batched_tokens = model.max_batched_tokens,
+          .block_tokens = model.block_tokens,
+          .cache_blocks = CacheBlocks(problem, s, closed_form.memory, model.block_tokens),
+          .replicas = closed_form.metrics.replicas,
+          .ranks = s.data_parallel_size};
+}
+
 ServingRun RunRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
                        const Evaluation& closed_form) {
   const WorkloadSpec& workload = problem.workload();
   const RequestModel& model = *workload.requests;
-  EngineOptions engine{.policy = model.policy,
-                       .max_running = s.batch_size,
-                       .max_batched_tokens = model.max_batched_tokens,
-                       .block_tokens = model.block_tokens,
-                       .cache_blocks = CacheBlocks(problem, s, closed_form.memory),
-                       .replicas = closed_form.metrics.replicas,
-                       .ranks = s.data_parallel_size};
+  EngineOptions engine = EngineOf(problem, s, model, closed_form);
   std::int64_t concurrency = workload.concurrency.value_or(closed_form.metrics.concurrency);
   ServingRun serving;
   serving.times = Fold(model, engine, concurrency);
@@ -149,9 +153,12 @@ ServingRun RunRequests(const Problem& problem, const Strategy& s, SimulatorOptio
 
 void EvaluateRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
                       Evaluation& evaluation) {
+  PutRequests(problem, RunRequests(problem, s, options, variants, evaluation), evaluation);
+}
+
+void PutRequests(const Problem& problem, const ServingRun& serving, Evaluation& evaluation) {
   const RequestModel& model = *problem.workload().requests;
   Metrics& metrics = evaluation.metrics;
-  const ServingRun serving = RunRequests(problem, s, options, variants, evaluation);
   RequestStatistics statistics = StatisticsOf(serving.run, serving.warmup, problem.workload());
   for (double* figure : {&statistics.requests_per_s, &statistics.goodput_requests_per_s, &statistics.mean_waiting,
                          &statistics.mean_running}) {

@@ -112,6 +112,17 @@ void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation
   if (!evaluation.Feasible()) out << "  breaks      " << DescribeViolations(evaluation, workload) << "\n";
 }
 
+void PrintPools(std::ostream& out, const Problem& problem, const std::vector<Pool>& pools,
+                const Evaluation& evaluation) {
+  PrintProblem(out, problem);
+  for (const Pool& pool : pools) {
+    out << "pool      " << pool.role << ", " << Grouped(pool.replicas) << " x " << Grouped(pool.strategy.InstanceSize())
+        << " devices\n          " << ToShortString(pool.strategy) << "\n";
+  }
+  out << "together  " << ObjectiveText(problem, evaluation) << "\n";
+  PrintEvaluation(out, problem, evaluation);
+}
+
 void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnswer& megatron) {
   out << "Megatron  " << ObjectiveText(problem, megatron.evaluation);
   if (!megatron.feasible)
@@ -121,6 +132,18 @@ void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnsw
 
 void PrintDocument(const ordered_json& json) {
   std::cout << json.dump(2, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace) << "\n";
+}
+
+ordered_json PoolsJson(const Problem& problem, const std::vector<Pool>& pools, const Evaluation& evaluation) {
+  ordered_json json;
+  json["problem"] = ProblemSummaryJson(problem);
+  json["pools"] = ordered_json::array();
+  for (const Pool& pool : pools) {
+    json["pools"].push_back(
+        {{"role", pool.role}, {"replicas", pool.replicas}, {"strategy", ordered_json::parse(ToJson(pool.strategy))}});
+  }
+  json["evaluation"] = ordered_json::parse(ToJson(evaluation));
+  return json;
 }
 
 ordered_json ProblemSummaryJson(const Problem& problem) {

@@ -5,9 +5,11 @@
 #include <iosfwd>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "shardscout/evaluation.h"
 #include "shardscout/megatron_rule.h"
+#include "shardscout/plan.h"
 #include "shardscout/problem.h"
 #include "shardscout/run_search.h"
 
@@ -24,6 +26,11 @@ void PrintProblem(std::ostream& out, const Problem& problem);
 
 /// Metrics and memory of one evaluation: a few lines, with the limits beside what they limit.
 void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation& evaluation);
+
+/// A deployment of several pools: the problem, each pool's strategy, and the evaluation of all.
+void PrintPools(std::ostream& out, const Problem& problem, const std::vector<Pool>& pools,
+                const Evaluation& evaluation);
+nlohmann::ordered_json PoolsJson(const Problem& problem, const std::vector<Pool>& pools, const Evaluation& evaluation);
 
 /// "megatron rule ... 1,234 tokens/s/device  pp1 tp8 ...", with what it breaks where it is not feasible.
 void PrintMegatron(std::ostream& out, const Problem& problem, const MegatronAnswer& megatron);

@@ -3,11 +3,13 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
 #include "shardscout/run_search.h"
 #include "shardscout/trace.h"
+#include "shardscout/two_pools.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
 #include "src/cli/output.h"
@@ -39,6 +41,22 @@ struct Arguments : StrategyArguments {
   std::string trace;
 };
 
+int EvaluatePools(const Plan& plan, const Arguments& arguments, const Context& context) {
+  if (arguments.evaluator != "simulator" || !arguments.trace.empty()) {
+    throw SpecError("--evaluator " + arguments.evaluator,
+                    "the plan has two pools, whose requests are simulated one by one: give --evaluator simulator, and "
+                    "no --trace");
+  }
+  const Problem problem = ParseProblem(plan.problem_json, arguments.file);
+  const Evaluation evaluation = EvaluateTwoPools(problem, plan.pools[0], plan.pools[1]);
+  if (context.json) {
+    PrintDocument(PoolsJson(problem, plan.pools, evaluation));
+  } else {
+    PrintPools(std::cout, problem, plan.pools, evaluation);
+  }
+  return evaluation.Feasible() ? kExitResult : kExitInfeasible;
+}
+
 int Run(const Arguments& arguments, const Context& context) {
   if (!arguments.trace.empty()) {
     if (arguments.evaluator != "simulator") {
@@ -46,6 +64,7 @@ int Run(const Arguments& arguments, const Context& context) {
     }
     CheckCanWrite(arguments.trace);
   }
+  if (const std::optional<Plan> pools = ReadTwoPools(arguments)) return EvaluatePools(*pools, arguments, context);
   const StrategyInput input = ReadStrategyInput(arguments);
   const StrategyReport report =
       EvaluateStrategy(input.problem, input.strategy, arguments.evaluator, context.evaluators);

@@ -93,6 +93,7 @@ int Main(int argc, char** argv) {
   AddExportCommand(app, context);
   AddListCommand(app, context);
   AddCheckCommand(app, context);
+  AddJoinCommand(app, context);
   AddCalibrateCommand(app, context);
   try {
     app.parse(argc, argv);

@@ -49,6 +49,16 @@ StrategyInput ReadStrategyInput(const StrategyArguments& arguments) {
   return {ParseProblem(plan.problem_json, path), strategy, std::move(plan)};
 }
 
+std::optional<Plan> ReadTwoPools(const StrategyArguments& arguments) {
+  const std::string& path = arguments.file.empty() ? arguments.strategy_file : arguments.file;
+  if (path.empty()) return std::nullopt;
+  const std::string text = ReadTextFile(path);
+  if (!IsPlan(text, path)) return std::nullopt;
+  Plan plan = ParsePlan(text, path);
+  if (plan.pools.size() != 2) return std::nullopt;
+  return plan;
+}
+
 Strategy ReadStrategyFile(const std::string& path) {
   const std::string text = ReadTextFile(path);
   return IsPlan(text, path) ? OnlyStrategy(ParsePlan(text, path), path) : ParseStrategy(text, path);

@@ -29,6 +29,9 @@ struct StrategyInput {
 /// A plan brings its problem along; problem options given beside it replace that as a whole. A strategy needs them.
 StrategyInput ReadStrategyInput(const StrategyArguments& arguments);
 
+/// The plan, where the file is one of two pools.
+std::optional<Plan> ReadTwoPools(const StrategyArguments& arguments);
+
 /// The strategy of a plan or strategy file alone.
 Strategy ReadStrategyFile(const std::string& path);
 

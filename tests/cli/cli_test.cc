@@ -290,6 +290,43 @@ TEST_F(Cli, ACheapEvaluatorScreensForADearOne) {
   ExpectUserError(Run(Search({"--screen-searcher", "exact"})), "--screen-searcher");
 }
 
+TEST_F(Cli, TwoPlansBecomeOneOfTwoPools) {
+  const auto plan = [&](const std::string& workload, const std::string& devices) {
+    const Words words = {"search",
+                         "--model",
+                         "llama-3.1-8b",
+                         "--cluster",
+                         "h100-sxm",
+                         "--devices",
+                         devices,
+                         "--workload",
+                         workload,
+                         "--searcher",
+                         "megatron-tuned",
+                         "--out",
+                         Path(workload + ".json")};
+    EXPECT_EQ(Run(words).exit_code, 0);
+    return Path(workload + ".json");
+  };
+  const std::string prefill = plan("prefill-chat", "2"), decode = plan("decode-chat", "4");
+  const std::string workload = SHARDSCOUT_TEST_CONFIGS "/../docs/chat-poisson.json";
+  const ProcessResult joined = Run({"join", prefill, decode, "--workload", workload, "--out", Path("two.json")});
+  EXPECT_EQ(joined.exit_code, 0) << joined.err << joined.out;
+  EXPECT_NE(joined.out.find("pool      prefill, "), std::string::npos) << joined.out;
+  EXPECT_NE(joined.out.find("pool      decode, "), std::string::npos);
+  EXPECT_NE(joined.out.find("requests    "), std::string::npos);
+  const ProcessResult again = Run({"evaluate", Path("two.json"), "--evaluator", "simulator"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(joined.out.substr(0, again.out.size()), again.out);
+  EXPECT_EQ(Run({"check", Path("two.json")}).exit_code, 0);
+  ExpectUserError(Run({"evaluate", Path("two.json")}), "--evaluator simulator");
+  ExpectUserError(Run({"explain", Path("two.json")}), "2 pools");
+  ExpectUserError(Run({"export", Path("two.json"), "--to", "vllm"}), "2 pools");
+  ExpectUserError(Run({"join", decode, prefill, "--workload", workload}), "expected prefill or serve");
+  ExpectUserError(Run({"join", prefill, decode, "--workload", "serve-chat"}), "\"requests\"");
+  ExpectUserError(Run({"join", prefill, Path("two.json"), "--workload", workload}), "expected one");
+}
+
 TEST_F(Cli, ComparePutsSearchersInOneTable) {
   const Words words = {"compare",    "--searchers",  "megatron,random,annealing",
                        "--model",    "llama-3.1-8b", "--cluster",

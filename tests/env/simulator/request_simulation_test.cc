@@ -193,6 +193,74 @@ TEST(RequestSimulation, EqualRanksCanBeFolded) {
   }
 }
 
+/// The header's example: a transfer of 5 ps after each prompt, while the next one is computed.
+TEST(RequestSimulation, TwoPoolsHandOver) {
+  Steps prompts, tokens;
+  const std::vector<Request> requests(2, {.input_tokens = 4, .output_tokens = 2});
+  const TwoPools pools = {.prefill = {.max_batched_tokens = 4},
+                          .decode = {},
+                          .prefill_price = Recording(prompts, Constant(10)),
+                          .decode_price = Recording(tokens, Constant(10)),
+                          .transfer = [](std::int64_t sent) { return sent + 1; }};
+  const RequestRun run = SimulateTwoPools(requests, std::nullopt, pools);
+  EXPECT_EQ(prompts, (Steps{"0d0 4p0!", "0d0 4p0!"}));
+  EXPECT_EQ(tokens, (Steps{"1d5", "1d5"}));
+  EXPECT_EQ(FirstTokens(run), (Times{10, 20}));
+  EXPECT_EQ(Finishes(run), (Times{25, 35}));
+  // One waits; both run, or are on their way; one is left; none.
+  ASSERT_EQ(run.queue.size(), 4U);
+  EXPECT_EQ(run.queue[0].waiting, 1);
+  EXPECT_EQ(run.queue[1].time, 10);
+  EXPECT_EQ(run.queue[1].running, 2);
+  EXPECT_EQ(run.queue[2].time, 25);
+  EXPECT_EQ(run.queue[3].time, 35);
+}
+
+/// A cache in the first pool is held until it has arrived in the second.
+TEST(RequestSimulation, ASentCacheIsHeldOnTheWay) {
+  const std::vector<Request> requests(2, {.input_tokens = 4, .output_tokens = 2});
+  TwoPools pools = {.prefill = {.block_tokens = 4, .cache_blocks = 1},
+                    .decode = {},
+                    .prefill_price = Constant(10),
+                    .decode_price = Constant(10),
+                    .transfer = [](std::int64_t) { return 100; }};
+  EXPECT_EQ(FirstTokens(SimulateTwoPools(requests, std::nullopt, pools)), (Times{10, 120}));
+  pools.prefill.cache_blocks = 2;
+  EXPECT_EQ(FirstTokens(SimulateTwoPools(requests, std::nullopt, pools)), (Times{10, 10}));
+}
+
+/// Who finds no room waits with its cache sent, and decodes when it is its turn; with one token none is sent.
+TEST(RequestSimulation, TheSecondPoolAdmitsInTurn) {
+  Steps tokens;
+  std::vector<Request> requests(3, {.input_tokens = 4, .output_tokens = 3});
+  requests.push_back({.input_tokens = 4, .output_tokens = 1});
+  const TwoPools pools = {.prefill = {},
+                          .decode = {.max_running = 2},
+                          .prefill_price = Constant(10),
+                          .decode_price = Recording(tokens, Constant(10)),
+                          .transfer = [](std::int64_t) { return 0; }};
+  const RequestRun run = SimulateTwoPools(requests, std::nullopt, pools);
+  EXPECT_EQ(tokens, (Steps{"2d10", "2d12", "1d5", "1d6"}));
+  EXPECT_EQ(Finishes(run), (Times{30, 30, 50, 10}));
+}
+
+/// Who makes room in the second pool computes its prompt and what it had again, there.
+TEST(RequestSimulation, TheSecondPoolComputesAgain) {
+  Steps prompts, tokens;
+  const std::vector<Request> requests(2, {.input_tokens = 4, .output_tokens = 4});
+  const TwoPools pools = {.prefill = {},
+                          .decode = {.block_tokens = 2, .cache_blocks = 6},
+                          .prefill_price = Recording(prompts, Constant(10)),
+                          .decode_price = Recording(tokens, Constant(10)),
+                          .transfer = [](std::int64_t) { return 0; }};
+  const RequestRun run = SimulateTwoPools(requests, std::nullopt, pools);
+  EXPECT_EQ(prompts, Steps{"0d0 4p0! 4p0!"});
+  // Both have 6 positions; the first one's seventh takes the block that the other gives back.
+  EXPECT_EQ(tokens, (Steps{"2d10", "2d12", "1d7", "0d0 7p0!"}));
+  EXPECT_EQ(run.outcomes[1].preemptions, 1);
+  EXPECT_EQ(Finishes(run), (Times{40, 50}));
+}
+
 std::vector<Request> RandomRequests(Rng& rng) {
   std::vector<Request> requests;
   Picoseconds now = 0;
@@ -282,6 +350,68 @@ TEST(RequestSimulation, WhatHoldsOfEveryRun) {
     ASSERT_EQ(Finishes(simulate()), Finishes(run));
   }
   EXPECT_GT(preempted, 100);
+  EXPECT_GT(rejected, 100);
+}
+
+/// As in one pool: everyone leaves or is rejected, Little's law holds, and caches and queues end empty.
+TEST(RequestSimulation, WhatHoldsOfTwoPools) {
+  std::int64_t preempted = 0, rejected = 0;
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+    Rng rng(seed);
+    const std::vector<Request> requests = RandomRequests(rng);
+    const bool closed = rng.Below(2) == 0;
+    std::int64_t sent = 0, prompts = 0;
+    const TwoPools pools = {.prefill = RandomEngine(rng),
+                            .decode = RandomEngine(rng),
+                            .prefill_price =
+                                [&](auto ranks) {
+                                  for (const RankBatch& rank : ranks) {
+                                    EXPECT_EQ(rank.decodes, 0);
+                                    for (const PrefillChunk& chunk : rank.chunks) prompts += chunk.tokens;
+                                  }
+                                  return 3 * TokensOf(ranks);
+                                },
+                            .decode_price = TokensOf,
+                            .transfer =
+                                [&](std::int64_t tokens) {
+                                  sent += tokens;
+                                  return tokens / 2;
+                                }};
+    const std::optional<std::int64_t> concurrency = closed ? std::optional<std::int64_t>(7) : std::nullopt;
+    const RequestRun run = SimulateTwoPools(requests, concurrency, pools);
+    double in_system = 0;
+    std::int64_t inputs = 0, to_send = 0, preemptions = 0;
+    for (const RequestOutcome& outcome : run.outcomes) {
+      in_system += static_cast<double>(outcome.Latency());
+      preemptions += outcome.preemptions;
+      rejected += outcome.rejected ? 1 : 0;
+      if (outcome.rejected) continue;
+      const Request& request = outcome.request;
+      inputs += request.input_tokens;
+      ASSERT_GE(outcome.Ttft(), 3 * request.input_tokens);
+      if (request.output_tokens == 1) {
+        ASSERT_EQ(outcome.finish, outcome.first_token);
+        continue;
+      }
+      to_send += request.input_tokens;
+      ASSERT_GE(outcome.finish - outcome.first_token, request.input_tokens / 2 + request.output_tokens - 1);
+    }
+    ASSERT_EQ(prompts, inputs) << "the first pool computes each prompt once";
+    ASSERT_EQ(sent, to_send);
+    preempted += preemptions > 0 ? 1 : 0;
+    double over_time = 0;
+    for (std::size_t i = 0; i < run.queue.size(); ++i) {
+      const Picoseconds until = i + 1 < run.queue.size() ? run.queue[i + 1].time : run.end;
+      ASSERT_GE(run.queue[i].waiting, 0);
+      ASSERT_GE(run.queue[i].running, 0);
+      over_time += static_cast<double>((run.queue[i].waiting + run.queue[i].running) * (until - run.queue[i].time));
+    }
+    ASSERT_EQ(over_time, in_system) << seed;
+    ASSERT_EQ(run.queue.back().waiting + run.queue.back().running, 0);
+    ASSERT_EQ(run.queue.back().used_blocks, 0);
+    ASSERT_EQ(Finishes(SimulateTwoPools(requests, concurrency, pools)), Finishes(run));
+  }
+  EXPECT_GT(preempted, 20);
   EXPECT_GT(rejected, 100);
 }
 
