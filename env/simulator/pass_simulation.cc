@@ -9,8 +9,8 @@
 #include <span>
 #include <utility>
 
-#include "env/simulator/expert_routing.h"
 #include "env/simulator/link_loads.h"
+#include "shardscout/error.h"
 #include "strategies/sharding_rules.h"
 
 namespace shardscout::env {
@@ -48,6 +48,11 @@ Task ChunkOf(Task task) {
   task.work.read_bytes /= kParts;
   task.work.write_bytes /= kParts;
   return task;
+}
+
+/// Whether a task of a MoE layer depends on where its tokens go.
+bool FollowsRouting(const Task& task) {
+  return task.work.routing.tokens > 0 || task.collective == Collective::kAllToAll;
 }
 
 /// The streams and ports of a stage.
@@ -128,21 +133,30 @@ void PassMaker::DrawRouting(PricedBlocks& priced, SpanCache& spans) const {
   const auto routed = std::find_if(tasks.begin(), tasks.end(), [](const Task& t) { return t.work.routing.tokens > 0; });
   if (routed == tasks.end()) return;
   const ExpertWork& routing = routed->work.routing;
-  const BusiestRank expected{.pairs = routing.pairs, .distinct = routing.distinct};
+  priced.expected = {.pairs = routing.pairs, .distinct = routing.distinct};
   const std::vector<LayerKind>& layers = problem_.model().layers;
   priced.moe_layers_s.resize(layers.size());
+  priced.drawn.resize(layers.size());
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     if (layers[layer] != LayerKind::kMoe) continue;
-    const BusiestRank drawn =
+    const BusiestRank& drawn = priced.drawn[layer] =
         FindBusiestRank(DrawExpertTokens(routing, *problem_.workload().expert_skew, static_cast<std::int64_t>(layer)),
                         std::llround(routing.ranks));
     std::vector<double>& times_s = priced.moe_layers_s[layer];
     times_s = priced.durations_s[k];
     for (std::size_t t = 0; t < tasks.size(); ++t) {
-      const bool follows = tasks[t].work.routing.tokens > 0 || tasks[t].collective == Collective::kAllToAll;
-      if (follows) times_s[t] = TaskTime(problem_.cluster(), WithRouting(tasks[t], expected, drawn), spans);
+      if (!FollowsRouting(tasks[t])) continue;
+      times_s[t] = TaskTime(problem_.cluster(), WithRouting(tasks[t], priced.expected, drawn), spans);
     }
   }
+}
+
+Task PassMaker::PricedTask(const PassTask& task) const {
+  SHARDSCOUT_CHECK(task.task != nullptr);
+  if (task.chunk >= 0) return ChunkOf(*task.task);
+  const PricedBlocks& priced = half_ ? *half_ : whole_;
+  if (task.block != BlockKind::kMoe || priced.drawn.empty() || !FollowsRouting(*task.task)) return *task.task;
+  return WithRouting(*task.task, priced.expected, priced.drawn[static_cast<std::size_t>(task.layer)]);
 }
 
 std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced, std::size_t stage, bool detailed,
@@ -275,6 +289,7 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
               label.half = static_cast<std::int32_t>(half);
               label.block = task.block;
               label.layer = task.layer;
+              label.chunk = task.chunk;
               label.task = task.task;
               if (task.chunk == 0 && !task.follows) before_chunks = last[half];
               const SimTaskId before = task.follows ? last[half] : before_chunks;
@@ -285,6 +300,7 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
         }
         label.half = 0;
         label.layer = -1;
+        label.chunk = -1;
         arrived = last[0];
         if (Halved()) {
           // What follows waits for both.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "env/analytical/block_cost.h"
+#include "env/simulator/expert_routing.h"
 #include "env/simulator/simulation.h"
 #include "shardscout/problem.h"
 #include "shardscout/program.h"
@@ -59,6 +60,7 @@ struct PassTask {
   std::int32_t round = 0;  ///< Decode: the token.
   BlockKind block = BlockKind::kAttention;
   std::int32_t layer = -1;  ///< -1: none.
+  std::int32_t chunk = -1;  ///< Of a task that is cut; else -1.
   const Task* task = nullptr;
 };
 
@@ -78,6 +80,9 @@ class PassMaker {
   Pass Make(std::int64_t microbatches, std::int64_t rounds, bool detailed) const;
   /// Whether two halves take turns.
   bool Halved() const { return half_.has_value(); }
+  /// What a task of a detailed pass was priced as: one chunk's work where it is cut, the drawn tokens' where routing is
+  /// drawn, else the program's task. Not for where halves meet, which is no task.
+  Task PricedTask(const PassTask& task) const;
 
   /// Replaces what attention takes, in a layer of kAttention and of kWindowAttention, for one micro-batch.
   void SetAttention(double full_s, double window_s);
@@ -96,6 +101,8 @@ class PassMaker {
     std::vector<std::vector<double>> durations_s;          ///< By BlockKind and task.
     std::vector<std::vector<std::vector<double>>> shares;  ///< And link: of it, that the task takes alone.
     std::vector<std::vector<double>> moe_layers_s;         ///< By layer and task of kMoe, where routing is drawn.
+    BusiestRank expected;                                  ///< What the tasks of kMoe were lowered for,
+    std::vector<BusiestRank> drawn;                        ///< and by layer what was drawn.
     std::vector<std::vector<double>> chunks_s;  ///< By BlockKind and task: of one of kChunks, 0 where it is whole. Of
                                                 ///< two in a row that are cut, the second follows the first.
   };
