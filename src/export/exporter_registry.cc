@@ -3,6 +3,7 @@
 #include "shardscout/error.h"
 #include "shardscout/exporter.h"
 #include "src/choices.h"
+#include "src/export/chakra.h"
 #include "src/export/vllm.h"
 
 namespace shardscout {
@@ -42,6 +43,7 @@ std::vector<std::string> ExporterRegistry::List() const {
 
 void RegisterBuiltinExporters(ExporterRegistry& registry) {
   registry.Register(std::make_unique<exporters::VllmExporter>());
+  registry.Register(std::make_unique<exporters::ChakraExporter>());
 }
 
 }  // namespace shardscout
