@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -54,6 +55,13 @@ void PrintJson(const Problem& problem, const Plan& plan, const ExportResult& res
   PrintDocument(json);
 }
 
+/// Traces are one a rank: the first ones stand for the others.
+void PrintWritten(std::ostream& out, const std::vector<std::string>& written) {
+  constexpr std::size_t kListed = 16;
+  for (std::size_t i = 0; i < std::min(kListed, written.size()); ++i) out << "wrote " << written[i] << "\n";
+  if (written.size() > kListed) out << "wrote " << written.size() - kListed << " more files beside them\n";
+}
+
 int Run(const Arguments& arguments, const Context& context) {
   const Plan plan = ParsePlan(ReadTextFile(arguments.plan), arguments.plan);
   const Problem problem = ParseProblem(plan.problem_json, arguments.plan);
@@ -83,9 +91,9 @@ int Run(const Arguments& arguments, const Context& context) {
     PrintDropped(std::cout, result);
     PrintCost(std::cout, problem, plan, result);
   }
-  for (const std::string& path : written) std::cout << "wrote " << path << "\n";
+  PrintWritten(std::cout, written);
   for (const std::string& note : result.notes) std::cout << "note: " << note << "\n";
-  std::cout << result.command << "\n";
+  if (!result.command.empty()) std::cout << result.command << "\n";
   return kExitResult;
 }
 

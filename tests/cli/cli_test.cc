@@ -366,6 +366,30 @@ TEST_F(Cli, ExportRefusesWhatVllmCannotRunUnlessLowered) {
   EXPECT_NE(Read(Path("vllm.yaml")).find("tensor-parallel-size: 2"), std::string::npos);
 }
 
+TEST_F(Cli, ExportWritesATraceARank) {
+  ASSERT_EQ(Run(Search({"--out", Path("plan.json"), "--fix", "tensor_parallel_size=2", "--fix",
+                        "pipeline_parallel_size=2", "--fix", "context_parallel_size=1"}))
+                .exit_code,
+            0);
+  const ProcessResult result =
+      Run({"export", Path("plan.json"), "--to", "chakra", "--out", folder_.string(), "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["target"], "chakra@0.0.4");
+  EXPECT_EQ(json["dropped"].size(), 0u);
+  EXPECT_EQ(json["lowered"], nlohmann::json::parse(Read(Path("plan.json")))["pools"][0]["strategy"]);
+  EXPECT_NE(json["command"].get<std::string>().find("--workload-configuration=decode"), std::string::npos);
+  for (const char* name :
+       {"decode.0.et", "decode.3.et", "comm_groups.json", "network.yml", "system.json", "remote_memory.json"}) {
+    EXPECT_TRUE(fs::exists(Path(name))) << name;
+  }
+  EXPECT_FALSE(fs::exists(Path("decode.4.et")));
+  EXPECT_EQ(Read(Path("decode.3.et")).substr(1, 7),
+            "\n\x05"
+            "0.0.4")
+      << "the version, after a length of one byte";
+}
+
 TEST_F(Cli, FixedVariablesHold) {
   const ProcessResult result = Run(Search({"--fix", "tensor_parallel_size=4", "--fix", "batch_size=32", "--json"}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
