@@ -66,7 +66,7 @@ ScreenReport RunScreen(const Problem& problem, const StrategySpace& space, const
                       .kept = found.top,
                       .of_best = {},
                       .wall_s = found.wall_s};
-  // A cheap evaluator may not see what `overlap` does: a strategy goes on with all of them or with none.
+  // A cheap evaluator may not see what `overlap` does, so that each goes on with every one that is admitted.
   const std::unique_ptr<Evaluator> evaluator = evaluators.Make(screen.evaluator, problem);
   std::unordered_set<Strategy, StrategyHash> kept;
   for (const Scored& scored : found.top) kept.insert(scored.strategy);

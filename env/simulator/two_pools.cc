@@ -25,7 +25,7 @@ Problem ProblemOf(const Problem& problem, const Pool& pool, WorkloadKind kind) {
   workload.kind = kind;
   workload.requests.reset();
   workload.concurrency.reset();
-  workload.batch_size.reset();
+  workload.batch_size = pool.strategy.batch_size;
   workload.ttft_target_s = workload.tpot_target_s = std::nullopt;
   const ProblemOptions options{.fixed = {},
                                .admitted_overlaps = {Overlap::kNone, Overlap::kTwoBatch, Overlap::kChunked}};

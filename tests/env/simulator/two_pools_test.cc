@@ -103,6 +103,13 @@ TEST_F(TwoPoolsTest, ThePlanHoldsBoth) {
   EXPECT_EQ(EvaluateTwoPools(problem, read.pools[0], read.pools[1]), plan.evaluation);
 }
 
+/// Any batch: a search may have been given one that is no power of two.
+TEST_F(TwoPoolsTest, AnyBatchIsTaken) {
+  decode_.batch_size = 80;
+  workload_.concurrency = 80;
+  EXPECT_GT(Join(2, 1).evaluation.requests->mean_running, 40);
+}
+
 /// An instance of 4 after 6 devices of a node of 8 would lie across two nodes: it begins at the next one's first.
 TEST_F(TwoPoolsTest, InstancesKeepTheirPlaceInANode) {
   decode_.tensor_parallel_size = 4;
