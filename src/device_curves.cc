@@ -2,10 +2,16 @@
 
 #include "shardscout/device_curves.h"
 
+#include <algorithm>
+
 #include "shardscout/cluster_spec.h"
 
 namespace shardscout {
 namespace {
+
+/// Beyond this factor no device is like the measured one; within it every parameter stays in its field's range, so that
+/// what is written reads back.
+constexpr double kMostRatio = 1e6;
 
 /// How much a device has of what the measured one has.
 struct Ratios {
@@ -62,8 +68,11 @@ DeviceCurves ScaledCurves(const DeviceSpec& measured, const DeviceSpec& device) 
   const auto unit = [](const DeviceSpec& d) {
     return d.PeakFlopPerS(DType::kBf16) / static_cast<double>(d.num_compute_units);
   };
-  const Ratios ratios{.unit = unit(device) / unit(measured),
-                      .bandwidth = device.hbm_bytes_per_s / measured.hbm_bytes_per_s};
+  const auto ratio = [](double have, double measured_has) {
+    return std::clamp(have / measured_has, 1 / kMostRatio, kMostRatio);
+  };
+  const Ratios ratios{.unit = ratio(unit(device), unit(measured)),
+                      .bandwidth = ratio(device.hbm_bytes_per_s, measured.hbm_bytes_per_s)};
   const auto scale = [&](auto&... scaled) { (Scale(scaled, ratios), ...); };
   scale(curves.gemm_bf16, curves.gemm_fp8, curves.gemm_fp8_block, curves.gemm_int8, curves.gemm_int8_weights,
         curves.gemm_int4_weights);

@@ -102,6 +102,22 @@ TEST(DeviceSpecTest, PeakFallsBackToWiderTypes) {
   EXPECT_EQ(device.PeakFlopPerS(DType::kFp32), 0);
 }
 
+/// A device that was not measured has the measured one's curves, scaled: of the slowest and of the quickest that a file
+/// may describe, what is written reads back. (Found by fuzzing.)
+TEST(ParseClusterTest, ScaledCurvesReadBack) {
+  ordered_json cluster = json::WriteJson(LoadCluster("tpu-ironwood"));
+  cluster["device"].erase("curves");
+  for (const double flop_per_s : {1e5, 1e21}) {
+    for (const double bytes_per_s : {1e5, 1e18}) {
+      cluster["device"]["peak_flop_per_s"] = {{"bf16", flop_per_s}};
+      cluster["device"]["hbm_bytes_per_s"] = bytes_per_s;
+      const ClusterSpec read = Parse(cluster);
+      EXPECT_NE(read.device.curves.source.find("scaled"), std::string::npos);
+      EXPECT_EQ(Parse(json::WriteJson(read)), read);
+    }
+  }
+}
+
 TEST(ParseClusterTest, RefusesUnknownAndMissingKeys) {
   EXPECT_THAT(ErrorAt("/device/hbm_bites", With(H100(), "/device/hbm_bites", 1)),
               HasSubstr("unknown key, expected one of name, measured_as, peak_flop_per_s, hbm_bytes, "));
