@@ -12,20 +12,20 @@
 namespace shardscout::env {
 namespace {
 
+/// The search's own but for what the screen says, without journal.
 SearchRequest ScreeningSearch(const SearchRequest& request) {
   const ScreenRequest& screen = *request.screen;
-  SearchRequest search;
-  search.searcher = screen.searcher.empty() ? request.searcher : screen.searcher;
-  search.settings = screen.searcher.empty() ? request.settings : screen.settings;
+  SearchRequest search = request;
+  search.screen.reset();
+  search.journal_path.clear();
+  search.resume = false;
   search.evaluator = screen.evaluator;
   search.budget = screen.budget;
-  search.seed = request.seed;
-  search.start = request.start;
   search.top = screen.keep;
-  search.threads = request.threads;
-  search.time_limit_s = request.time_limit_s;
-  search.stop = request.stop;
-  search.on_progress = request.on_progress;
+  if (!screen.searcher.empty()) {
+    search.searcher = screen.searcher;
+    search.settings = screen.settings;
+  }
   return search;
 }
 

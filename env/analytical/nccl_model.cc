@@ -75,9 +75,6 @@ constexpr double kFabricPeerLatency = 0.25e-6;   // A peer of an all-to-all insi
 constexpr double kNetworkPeerLatency = 0.53e-6;  // A peer behind a NIC.
 constexpr double kAllToAllNetworkLoss = 0.44;    // Fraction lost, over the number of nodes.
 
-// The sides of a torus are closed to rings from a TPU's cube of 4 x 4 x 4 on; a smaller slice is a mesh.
-constexpr double kShortestRing = 4;
-
 double StepLatency(const TierUse& tier, Protocol protocol, bool tree) {
   const PerProtocol& extra =
       tier.network ? (tree ? kNetworkTreeExtra : kNetworkRingExtra) : (tree ? kFabricTreeExtra : kFabricRingExtra);
@@ -95,17 +92,6 @@ double CeilLog2(double x) {
   const auto floor = static_cast<std::uint64_t>(x);
   const std::uint64_t places = floor + (static_cast<double>(floor) < x ? 1 : 0);
   return static_cast<double>(std::bit_width(places - 1));
-}
-
-int TorusDimensions(TierKind kind) {
-  switch (kind) {
-    case TierKind::kTorus2d:
-      return 2;
-    case TierKind::kTorus3d:
-      return 3;
-    default:
-      return 1;
-  }
 }
 
 // bandwidth, pair_bandwidth, distance and steps for `branch` of the tier's places / places_inside.
@@ -136,7 +122,7 @@ void ApplyKind(TierKind kind, double wire, std::int64_t places, std::int64_t pla
       ++filled;
       size *= full_side;
     }
-    whole = size <= b * (1 + 1e-9) && full_side >= kShortestRing - 1e-9;
+    whole = size <= b * (1 + 1e-9) && full_side >= static_cast<double>(kShortestRing) - 1e-9;
     side = filled == 1 ? b : filled == 2 ? std::sqrt(b) : std::cbrt(b);
   }
   use.bandwidth = wire * filled / dimensions * (whole ? 1.0 : 0.5);
@@ -183,6 +169,17 @@ double TierTreeTime(const TierUse& tier, double bytes) {
 }
 
 }  // namespace
+
+int TorusDimensions(TierKind kind) {
+  switch (kind) {
+    case TierKind::kTorus2d:
+      return 2;
+    case TierKind::kTorus3d:
+      return 3;
+    default:
+      return 1;
+  }
+}
 
 bool IsNetworkTier(const ClusterSpec& cluster, int tier) {
   if (tier == 0) return cluster.devices_per_node == 1;

@@ -72,6 +72,12 @@ enum class Protocol : std::uint8_t { kLl, kLl128, kSimple };
 inline constexpr int kNumProtocols = 3;
 inline constexpr std::array<Protocol, kNumProtocols> kProtocols = {Protocol::kLl, Protocol::kLl128, Protocol::kSimple};
 
+/// 2 and 3 of tori; 1 of every other kind.
+int TorusDimensions(TierKind kind);
+
+/// The shortest side of a torus that is closed to a ring: a TPU's cube of 4 x 4 x 4; a smaller slice is a mesh.
+inline constexpr std::int64_t kShortestRing = 4;
+
 /// time = latency_s + bytes / bytes_per_s ("algbw"), seconds and bytes/s. bytes_per_s of 0: not applicable.
 struct AlgorithmCost {
   double latency_s = 0;

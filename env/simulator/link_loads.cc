@@ -16,16 +16,8 @@ constexpr double kSlack = 1e-9;
 
 /// 0 where a tier is no ring or torus.
 int DimensionsOf(TierKind kind) {
-  switch (kind) {
-    case TierKind::kRing:
-      return 1;
-    case TierKind::kTorus2d:
-      return 2;
-    case TierKind::kTorus3d:
-      return 3;
-    default:
-      return 0;
-  }
+  const bool has_links = kind == TierKind::kRing || internal::TorusDimensions(kind) > 1;
+  return has_links ? internal::TorusDimensions(kind) : 0;
 }
 
 std::int64_t PlacesOf(const ClusterSpec& cluster, std::size_t tier) {

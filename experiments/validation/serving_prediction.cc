@@ -28,8 +28,6 @@ Pool PoolOf(const Problem& problem, const PoolLayout& layout, const ModelSpec& m
   return pool;
 }
 
-ModelSpec ModelOf(const std::string& preset, const ModelOverrides& overrides) { return LoadModel(preset, overrides); }
-
 std::int64_t DevicesOf(const PoolLayout& layout) { return layout.workers * layout.DevicesOfAWorker(); }
 
 }  // namespace
@@ -112,7 +110,7 @@ Prediction Predict(const ServingPoint& point) {
   const std::optional<ModelOverrides> formats = NumberFormatsOf(point);
   if (!formats) return {std::nullopt, "number format " + point.gemm_type};
   try {
-    const ModelSpec model = ModelOf(*model_preset, *formats);
+    const ModelSpec model = LoadModel(*model_preset, *formats);
     if (point.disaggregated) {
       const std::int64_t devices = DevicesOf(point.prefill) + DevicesOf(point.decode);
       const ClusterSpec cluster = LoadCluster(*cluster_preset, 2 * devices + 64);

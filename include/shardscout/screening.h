@@ -28,7 +28,7 @@ struct ScreenRequest {
 struct ScreenReport {
   std::string evaluator, searcher;
   SearchStatus status = SearchStatus::kNothingFound;
-  std::int64_t budget = 0, evaluations = 0;
+  std::int64_t budget = 0, evaluations = 0;  ///< Of its search; other overlaps of what is kept are priced beside it.
   std::vector<Scored>
       kept;            ///< As the screen scored them, best first: what it found, each with every admitted overlap.
   Evaluation of_best;  ///< What the screen says of the search's best strategy, where there is one.

@@ -16,13 +16,6 @@ using nlohmann::ordered_json;
 constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
 /// ASTRA-sim takes a collective to use this many dimensions where its node does not say.
 constexpr std::size_t kMaxDimensions = 4;
-/// The shortest side of a torus whose ends are joined.
-constexpr std::int64_t kShortestRing = 4;
-
-int TorusDimensions(TierKind kind) {
-  if (kind == TierKind::kTorus2d) return 2;
-  return kind == TierKind::kTorus3d ? 3 : 1;
-}
 
 /// The side of a torus of `places`, or 0 where they are no square or cube.
 std::int64_t SideOf(std::int64_t places, int dimensions) {
@@ -50,10 +43,10 @@ std::string AddTier(const NetworkTier& tier, double wire, std::int64_t places, s
     return "a part of " + tier.name + " (" + std::to_string(places) + " of " + std::to_string(capacity) +
            " places) is no closed ring";
   }
-  const int sides = TorusDimensions(tier.kind);
+  const int sides = internal::TorusDimensions(tier.kind);
   const std::int64_t side = SideOf(places, sides);
   if (side == 0) return std::to_string(places) + " places of " + tier.name + " are no torus of equal sides";
-  if (sides > 1 && side < kShortestRing) {
+  if (sides > 1 && side < internal::kShortestRing) {
     return "the sides of " + tier.name + ", " + std::to_string(side) + " long, are not closed to rings";
   }
   for (int i = 0; i < sides; ++i) dimensions.push_back({"Ring", side, gib_per_s / (2 * sides), latency_ns});
