@@ -73,13 +73,7 @@ Plan MakePlan(const Problem& problem, const SearchRequest& request, const Strate
   // NOLINTNEXTLINE(readability-container-size-empty): a check prints what it compares.
   SHARDSCOUT_CHECK_OP(space.WhyNot(winner.strategy), ==, "");
   SHARDSCOUT_CHECK(judge->Evaluate(winner.strategy) == winner.evaluation);
-  Plan plan;
-  plan.model_name = problem.model().name;
-  plan.cluster_name = problem.cluster().name;
-  plan.workload_name = problem.workload().name;
-  plan.problem_digest = problem.digest();
-  plan.problem_json = ToJson(problem);
-  plan.pools.push_back(MakePool(problem, winner.strategy));
+  Plan plan = PlanOf(problem, {MakePool(problem, winner.strategy)});
   plan.evaluation = winner.evaluation;
   plan.breakdown = judge->Explain(winner.strategy);
   return plan;

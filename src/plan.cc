@@ -1,6 +1,7 @@
 #include "shardscout/plan.h"
 
 #include <string>
+#include <utility>
 
 #include "shardscout/error.h"
 
@@ -51,6 +52,17 @@ Pool MakePool(const Problem& problem, const Strategy& strategy) {
   pool.stages = SplitLayers(problem.model(), strategy.pipeline_parallel_size);
   pool.experts = PlaceExperts(problem.model(), strategy);
   return pool;
+}
+
+Plan PlanOf(const Problem& problem, std::vector<Pool> pools) {
+  Plan plan;
+  plan.model_name = problem.model().name;
+  plan.cluster_name = problem.cluster().name;
+  plan.workload_name = problem.workload().name;
+  plan.problem_digest = problem.digest();
+  plan.problem_json = ToJson(problem);
+  plan.pools = std::move(pools);
+  return plan;
 }
 
 }  // namespace shardscout

@@ -163,14 +163,8 @@ Plan JoinPools(const Plan& prefill, const Plan& decode, const WorkloadSpec& work
   }
   const Problem problem(first.model(), cluster, workload);
 
-  Plan plan;
-  plan.model_name = first.model().name;
-  plan.cluster_name = cluster.name;
-  plan.workload_name = workload.name;
-  plan.problem_digest = problem.digest();
-  plan.problem_json = ToJson(problem);
-  plan.evaluation = EvaluateTwoPools(problem, prefill_pool, decode_pool);
-  plan.pools = {std::move(prefill_pool), std::move(decode_pool)};
+  Plan plan = PlanOf(problem, {std::move(prefill_pool), std::move(decode_pool)});
+  plan.evaluation = EvaluateTwoPools(problem, plan.pools[0], plan.pools[1]);
   plan.search.searcher = "join";
   plan.search.evaluator = "simulator";
   plan.search.status = ToString(SearchStatus::kFinished);

@@ -98,6 +98,9 @@ struct Plan {
 /// ep 2.
 Pool MakePool(const Problem& problem, const Strategy& strategy);
 
+/// A plan of these pools, with the problem whole and nothing else.
+Plan PlanOf(const Problem& problem, std::vector<Pool> pools);
+
 /// Pretty-printed, keys in a fixed order, numbers shortest that read back equal: equal plans are equal byte for byte.
 std::string ToJson(const Plan& plan);
 Plan ParsePlan(std::string_view json, std::string_view place);

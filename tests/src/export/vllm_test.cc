@@ -17,14 +17,7 @@ Problem MakeProblem(const char* model, const char* workload, std::int64_t device
 }
 
 Plan PlanOf(const Problem& problem, const Strategy& strategy) {
-  Plan plan;
-  plan.model_name = problem.model().name;
-  plan.cluster_name = problem.cluster().name;
-  plan.workload_name = problem.workload().name;
-  plan.problem_digest = problem.digest();
-  plan.problem_json = ToJson(problem);
-  plan.pools.push_back(MakePool(problem, strategy));
-  return plan;
+  return shardscout::PlanOf(problem, {MakePool(problem, strategy)});
 }
 
 void SplitOverTensor(Strategy& strategy) {
