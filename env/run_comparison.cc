@@ -56,7 +56,7 @@ env::ResultsHeader HeaderOf(const ComparisonRequest& request, const SearcherRegi
   std::string text =
       request.evaluator + "\n" + std::to_string(request.budget) + "\n" + std::string(ToString(request.start)) + "\n";
   if (request.screen) text += env::DescribeScreen(*request.screen, searchers) + "\n";
-  for (const ComparedProblem& problem : request.problems) text += problem.problem->digest() + " " + problem.name + "\n";
+  for (const ComparedProblem& problem : request.problems) text += problem.problem->Digest() + " " + problem.name + "\n";
   return {Digest(text), "shardscout " + std::string(Version()) + (request.build.empty() ? "" : ", " + request.build)};
 }
 

@@ -35,7 +35,7 @@ double Normaliser(const Problem& problem, const MegatronAnswer& megatron) {
 JournalHeader HeaderFor(const Problem& problem, const SearchRequest& request, const Searcher& searcher,
                         const SearcherRegistry& searchers) {
   JournalHeader header;
-  header.problem_digest = problem.digest();
+  header.problem_digest = problem.Digest();
   std::string configuration = request.searcher + "\n" + searcher.ConfigJson() + "\n" + request.evaluator + "\n" +
                               std::to_string(request.seed) + "\n" + std::to_string(request.budget) + "\n" +
                               std::string(ToString(request.start));

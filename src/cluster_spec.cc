@@ -61,6 +61,7 @@ std::string_view ToString(TierKind kind) {
 double DeviceSpec::PeakFlopPerS(DType dtype) const {
   const auto peak_of = [&](DType candidate) { return peak_flop_per_s[static_cast<std::size_t>(candidate)]; };
   if (peak_of(dtype) > 0 || dtype == DType::kFp32) return peak_of(dtype);
+  if (dtype == DType::kNvfp4 && peak_of(DType::kMxfp4) > 0) return peak_of(DType::kMxfp4);
   if (BitsPerElement(dtype) == 4 && peak_of(DType::kFp8) > 0) return peak_of(DType::kFp8);
   for (const DType wider : {DType::kBf16, DType::kFp16, DType::kFp32}) {
     if (peak_of(wider) > 0) return peak_of(wider);

@@ -17,7 +17,7 @@ struct DTypeInfo {
 
 /// Indexed by DType.
 constexpr std::array<DTypeInfo, kNumDTypes> kInfo = {
-    {{"fp32", 32}, {"bf16", 16}, {"fp16", 16}, {"fp8", 8}, {"int8", 8}, {"int4", 4}, {"mxfp4", 4}}};
+    {{"fp32", 32}, {"bf16", 16}, {"fp16", 16}, {"fp8", 8}, {"int8", 8}, {"int4", 4}, {"mxfp4", 4}, {"nvfp4", 4}}};
 
 struct Alias {
   std::string_view name;

@@ -92,6 +92,10 @@ void ApplyOverrides(const ModelOverrides& overrides, ModelSpec& model) {
     }
     // No recipe has squares of 4-bit weights.
     if (BitsPerElement(model.weight_dtype) == 4) model.weight_quant_grouped = true;
+    if (model.weight_dtype == DType::kNvfp4) {
+      model.weight_quant_block = 16;
+      model.scale_dtype = DType::kFp8;
+    }
   }
   if (!overrides.activation_dtype.empty()) {
     model.activation_dtype = ParseDType(overrides.activation_dtype, "--activation-dtype");

@@ -146,6 +146,40 @@ void ReadMxfp4(ConfigReader& config, ModelSpec& model) {
   if (model.HasSharedExpert()) model.shared_expert_quantised = false;
 }
 
+/// One tensor's scheme of compressed-tensors.
+DType ReadScheme(ConfigReader& scheme) {
+  const std::int64_t bits = scheme.Count("num_bits");
+  const std::string type = scheme.FindText("type").value_or("int");
+  if (type == "float") {
+    if (bits != 8) scheme.Refuse("num_bits", "expected 8 bits for floats");
+    return DType::kFp8;
+  }
+  if (type != "int") scheme.Refuse("type", "expected int or float");
+  return IntegerOf(scheme, "num_bits", bits);
+}
+
+/// NVIDIA's Model Optimizer. Its config_groups repeat what quant_algo says.
+void ReadModelOpt(ConfigReader& config, ModelSpec& model, std::vector<std::string>* warnings) {
+  const std::string algorithm = config.Text("quant_algo");
+  if (algorithm == "NVFP4") {
+    model.weight_dtype = model.activation_dtype = DType::kNvfp4;
+    SetGroups(model, config.FindCount("group_size").value_or(16), DType::kFp8);
+  } else if (algorithm == "FP8") {
+    model.weight_dtype = model.activation_dtype = DType::kFp8;
+  } else {
+    config.Refuse("quant_algo", "expected NVFP4 or FP8");
+  }
+  if (config.Has("kv_cache_scheme")) {
+    ConfigReader cache(*config.FindObject("kv_cache_scheme"), config.PlaceOf("kv_cache_scheme"));
+    model.kv_dtype = ReadScheme(cache);
+    cache.Ignore({"dynamic"});
+    cache.Finish(warnings);
+  }
+  ReadExceptions(config, "ignore", model);
+  ReadExceptions(config, "exclude_modules", model);
+  config.Ignore({"config_groups", "producer", "kv_cache_quant_algo"});
+}
+
 /// AWQ and GPTQ: integers in groups of input features, -1 for one group over all of them.
 void ReadIntegerGroups(ConfigReader& config, ModelSpec& model) {
   model.weight_dtype = IntegerOf(config, "bits", config.Count("bits"));
@@ -187,18 +221,6 @@ void ReadIntegerGroups(ConfigReader& config, ModelSpec& model) {
                  "fuse_max_seq_len",
                  "modules_to_fuse",
                  "is_marlin_format"});
-}
-
-/// One tensor's scheme of compressed-tensors.
-DType ReadScheme(ConfigReader& scheme) {
-  const std::int64_t bits = scheme.Count("num_bits");
-  const std::string type = scheme.FindText("type").value_or("int");
-  if (type == "float") {
-    if (bits != 8) scheme.Refuse("num_bits", "expected 8 bits for floats");
-    return DType::kFp8;
-  }
-  if (type != "int") scheme.Refuse("type", "expected int or float");
-  return IntegerOf(scheme, "num_bits", bits);
 }
 
 void IgnoreSchemeKeys(ConfigReader& scheme) {
@@ -270,14 +292,17 @@ void ReadQuantization(ConfigReader& config, ModelSpec& model, std::vector<std::s
     ReadFp8(quantization, model);
   } else if (method == "mxfp4") {
     ReadMxfp4(quantization, model);
+  } else if (method == "modelopt") {
+    ReadModelOpt(quantization, model, warnings);
   } else if (method == "awq" || method == "gptq") {
     ReadIntegerGroups(quantization, model);
   } else if (method == "compressed-tensors") {
     ReadCompressedTensors(quantization, model, warnings);
   } else {
-    quantization.Refuse("quant_method",
-                        "expected fp8, mxfp4, awq, gptq or compressed-tensors; for others give the unquantised "
-                        "config.json and --weight-dtype");
+    quantization.Refuse(
+        "quant_method",
+        "expected fp8, mxfp4, modelopt, awq, gptq or compressed-tensors; for others give the unquantised "
+        "config.json and --weight-dtype");
   }
   quantization.Finish(warnings);
 }

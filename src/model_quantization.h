@@ -13,6 +13,8 @@ namespace shardscout::internal {
 ///
 ///   fp8                 weights and activations FP8; weight_block_size [n, n], or null for one scale a tensor
 ///   mxfp4               routed experts MXFP4 (32 weights with one 8-bit exponent), activations as they are
+///   modelopt            quant_algo NVFP4 (16 weights with one fp8 scale) or FP8 (per tensor), activations alike, the
+///                       KV cache FP8 where kv_cache_scheme says so
 ///   awq, gptq           weights INT4 or INT8, groups of group_size with fp16 scales; activations as they are
 ///   compressed-tensors  weights and, where it says so, activations of one scheme: INT4, INT8, FP8; per tensor,
 ///   channel,

@@ -59,7 +59,7 @@ Plan PlanOf(const Problem& problem, std::vector<Pool> pools) {
   plan.model_name = problem.model().name;
   plan.cluster_name = problem.cluster().name;
   plan.workload_name = problem.workload().name;
-  plan.problem_digest = problem.digest();
+  plan.problem_digest = problem.Digest();
   plan.problem_json = ToJson(problem);
   plan.pools = std::move(pools);
   return plan;

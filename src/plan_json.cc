@@ -126,9 +126,9 @@ Plan ParsePlan(std::string_view json, std::string_view place) {
   plan.workload_name = ReadMember<std::string>(problem, "workload_name", problem_place);
   plan.problem_digest = ReadMember<std::string>(problem, "digest", problem_place);
   const Problem parsed = ParseProblem(problem.at("spec").dump(), problem_place + "/spec");
-  if (parsed.digest() != plan.problem_digest) {
+  if (parsed.Digest() != plan.problem_digest) {
     throw SpecError(problem_place + "/digest", "found " + plan.problem_digest + ", but the problem beside it has " +
-                                                   parsed.digest() +
+                                                   parsed.Digest() +
                                                    ": it was changed, or written by another version; search again");
   }
   plan.problem_json = ToJson(parsed);

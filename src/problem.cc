@@ -43,11 +43,15 @@ Problem::Problem(ModelSpec model, ClusterSpec cluster, WorkloadSpec workload, Pr
     throw SpecError("overlap", "the problem admits no value; give at least \"none\"");
   CheckTypes(model_, cluster_.device);
   CheckLetters(options_);
+}
+
+std::string Problem::Digest() const {
   ProblemFile file = MakeProblemFile(*this);
   file.model.name.clear();
   file.cluster.name.clear();
   file.workload.name.clear();
-  digest_ = Digest(json::WriteJson(std::move(file)).dump());
+  if (file.workload.engine) file.workload.engine->name.clear();
+  return shardscout::Digest(json::WriteJson(std::move(file)).dump());
 }
 
 }  // namespace shardscout

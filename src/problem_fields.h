@@ -16,7 +16,8 @@
 namespace shardscout {
 
 inline std::array<DType, kNumDTypes> EnumValues(DType) {
-  return {DType::kFp32, DType::kBf16, DType::kFp16, DType::kFp8, DType::kInt8, DType::kInt4, DType::kMxfp4};
+  return {DType::kFp32, DType::kBf16, DType::kFp16,  DType::kFp8,
+          DType::kInt8, DType::kInt4, DType::kMxfp4, DType::kNvfp4};
 }
 
 inline std::array<LayerKind, 2> EnumValues(LayerKind) { return {LayerKind::kDense, LayerKind::kMoe}; }

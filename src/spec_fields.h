@@ -27,6 +27,8 @@ constexpr json::Field NeededSize(std::string_view doc) {
 /// The least time, and (as 1) the least rate and memory, of a spec: what divides by them stays a number.
 inline constexpr double kLeastSeconds = 1e-9;
 inline constexpr double kMostSeconds = 1e9;
+/// The most of one of a host's times.
+inline constexpr double kMostHostSeconds = 1e3;
 
 /// The most devices of a cluster: tables over the degrees have one entry a device, so that more would only run out of
 /// memory.
@@ -166,6 +168,11 @@ void VisitFields(V& visit, RequestModel& requests) {
   visit("input_cv", requests.input_cv,
         deviation("Standard deviation of the prompts' lengths over their mean, input_tokens (log-normal); 0: alike."));
   visit("output_cv", requests.output_cv, deviation("The same of the outputs' lengths."));
+  visit("shortest_ratio", requests.shortest_ratio,
+        {.doc = "Below 1, lengths are uniform from this share of input_tokens and output_tokens up to these, as a "
+                "benchmark client's --random-range-ratio; not beside input_cv and output_cv.",
+         .min = kLeastFraction,
+         .max = 1});
   visit("trace", requests.trace,
         {.doc = "The requests in the order of their arrivals; by concurrency, of no arrival."});
   visit(
@@ -185,6 +192,22 @@ void VisitFields(V& visit, RequestModel& requests) {
   visit("max_batched_tokens", requests.max_batched_tokens,
         {.doc = "Most tokens of a step, a data parallel rank.", .min = 1, .max = 1e9});
   visit("block_tokens", requests.block_tokens, {.doc = "Tokens of a block of the KV cache.", .min = 1, .max = 1e6});
+  visit("poll_interval_steps", requests.poll_interval_steps,
+        {.doc = "While it only decodes, the engine looks for new requests once in so many steps (SGLang's "
+                "scheduler_recv_interval).",
+         .min = 1,
+         .max = 1e6});
+  visit("reserves_output", requests.reserves_output,
+        {.doc = "Whether an admitted request gets the cache of its whole output at once, so that none is pre-empted "
+                "(TensorRT-LLM's GUARANTEED_NO_EVICT)."});
+  visit("prompt_wait_steps", requests.prompt_wait_steps,
+        {.doc = "Steps that new prompts wait beside decodes (TensorRT-LLM's batch_wait_timeout_iters), unless they "
+                "make prompt_wait_ratio of a step; 0: none.",
+         .min = 0,
+         .max = 1e6});
+  visit(
+      "prompt_wait_ratio", requests.prompt_wait_ratio,
+      {.doc = "Share of max_batched_tokens for which prompts wait (batch_wait_max_tokens_ratio).", .min = 0, .max = 1});
   visit("seed", requests.seed, {.doc = "Of arrivals and lengths.", .min = 0, .max = 9e15});
   visit("ttft_p99_target_s", requests.ttft_p99_target_s,
         {.doc = "Limit of the 99th percentile of the time to first token, seconds; null: none.",
@@ -194,6 +217,21 @@ void VisitFields(V& visit, RequestModel& requests) {
         {.doc = "Limit of the 99th percentile of the time per output token, seconds; null: none.",
          .min = kLeastSeconds,
          .max = kMostSeconds});
+}
+
+template <class V>
+void VisitFields(V& visit, EngineModel& engine) {
+  const auto time = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .max = kMostHostSeconds}; };
+  visit("name", engine.name, {.doc = "As reports call it.", .required = true});
+  visit(
+      "overlaps", engine.overlaps,
+      {.doc = "Whether the host plans a step while the devices run the one before, so that the slower of the two sets "
+              "the pace; else they take turns."});
+  visit("layer_gap_s", engine.layer_gap_s, time("Between the kernels of a layer, in each step, seconds."));
+  visit("layer_launch_s", engine.layer_launch_s,
+        time("Launching the kernels of a layer in a step with prompts, which is no CUDA graph, seconds."));
+  visit("request_host_s", engine.request_host_s, time("The host's work for each request in a step, seconds."));
+  visit("arrival_s", engine.arrival_s, time("From a request's arrival until the scheduler has it, seconds."));
 }
 
 template <class V>
@@ -229,6 +267,8 @@ void VisitFields(V& visit, WorkloadSpec& workload) {
                 "all alike); null: every layer as expected of even popularity.",
          .min = 0,
          .max = 10});
+  visit("engine", workload.engine,
+        {.doc = "What the serving engine's host adds to each step (--engine NAME takes a preset); null: nothing."});
   visit("requests", workload.requests,
         {.doc = "Serve: its requests one by one, for the simulator; null: as if all were in step."});
 }

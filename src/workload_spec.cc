@@ -45,6 +45,10 @@ void CheckRequests(const RequestModel& requests, std::string_view place) {
     throw SpecError(json::Place(place, "/requests/trace"),
                     std::string(requests.trace.empty() ? "missing" : "found one") + ", expected one exactly for trace");
   }
+  if (requests.shortest_ratio < 1 && (requests.input_cv > 0 || requests.output_cv > 0)) {
+    throw SpecError(json::Place(place, "/requests/shortest_ratio"),
+                    "found beside input_cv or output_cv, expected one way of drawing lengths");
+  }
   for (std::size_t i = 1; i < requests.trace.size(); ++i) {
     if (requests.trace[i].arrival_s >= requests.trace[i - 1].arrival_s) continue;
     throw SpecError(
@@ -84,6 +88,11 @@ WorkloadSpec ParseWorkload(std::string_view text, std::string_view place) {
 WorkloadSpec LoadWorkload(const std::string& name_or_path) {
   const std::string path = ResolvePreset("workloads", name_or_path, "--workload");
   return ParseWorkload(ReadTextFile(path), path);
+}
+
+EngineModel LoadEngine(const std::string& name_or_path) {
+  const std::string path = ResolvePreset("engines", name_or_path, "--engine");
+  return json::ReadJson<EngineModel>(json::ParseText(ReadTextFile(path), path), path);
 }
 
 }  // namespace shardscout

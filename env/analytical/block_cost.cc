@@ -184,8 +184,20 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
   return Assemble(problem, s, stages, cost, StorageOf(problem, s));
 }
 
-Evaluation EvaluationOf(const Problem& problem, const Strategy& s, const PassTimes& times, const MemoryUse& memory) {
+namespace {
+
+PassTimes WithHost(const EngineModel& engine, const Problem& problem, const Strategy& s, const PassTimes& device) {
+  const std::int64_t layers = problem.model().num_layers;
+  return {.prefill_pass_s = engine.StepTime(device.prefill_pass_s, PrefillRequests(problem, s), layers, true),
+          .prefill_s = engine.StepTime(device.prefill_s, s.batch_size, layers, true),
+          .decode_s = engine.StepTime(device.decode_s, s.batch_size, layers, false)};
+}
+
+}  // namespace
+
+Evaluation EvaluationOf(const Problem& problem, const Strategy& s, PassTimes times, const MemoryUse& memory) {
   const WorkloadSpec& workload = problem.workload();
+  if (workload.engine) times = WithHost(*workload.engine, problem, s, times);
   Evaluation e;
   Metrics& m = e.metrics;
   m.replicas = problem.Replicas(s);
@@ -212,6 +224,7 @@ Evaluation EvaluationOf(const Problem& problem, const Strategy& s, const PassTim
       break;
     }
   }
+  if (workload.engine && workload.HasPhase(Phase::kPrefill)) m.ttft_s += workload.engine->arrival_s;
   e.memory = memory;
   DeriveMetrics(problem, e);
   return e;

@@ -93,8 +93,10 @@ struct PassTimes {
 ///     serve       T = output * decode_s + passes * prefill_pass_s for the batch's requests
 ///                 TPOT = T / output; throughput = batch * dp * replicas * output / T
 ///                 TTFT = prefill_pass_s + decode_s / 2
-Evaluation EvaluationOf(const Problem& problem, const Strategy& strategy, const PassTimes& times,
-                        const MemoryUse& memory);
+///
+/// With an engine (WorkloadSpec::engine) each of the three times is that of a step with its host, of the requests that
+/// it holds, and TTFT has the engine's arrival_s as well.
+Evaluation EvaluationOf(const Problem& problem, const Strategy& strategy, PassTimes times, const MemoryUse& memory);
 
 /// What follows from an evaluation's times, throughput and memory: what is per device or token, cost and energy, and
 /// the excess over each limit.

@@ -22,8 +22,10 @@ bool OfExperts(const Task& task) { return task.work.routing.tokens > 0; }
 
 /// What products compute in: activations whose type has no units are widened.
 DType ComputeType(const DeviceSpec& device, DType inputs) {
+  const auto has_units = [&](DType dtype) { return device.peak_flop_per_s[static_cast<std::size_t>(dtype)] > 0; };
   const bool narrow = BitsPerElement(inputs) <= 8;
-  return narrow && device.peak_flop_per_s[static_cast<std::size_t>(inputs)] <= 0 ? DType::kBf16 : inputs;
+  if (!narrow || has_units(inputs) || (inputs == DType::kNvfp4 && has_units(DType::kMxfp4))) return inputs;
+  return DType::kBf16;
 }
 
 const GemmCurve& GemmCurveOf(const DeviceSpec& device, const Work& work) {

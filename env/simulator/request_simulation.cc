@@ -40,12 +40,17 @@ class Rank {
         outcomes_(outcomes),
         free_blocks_(options.cache_blocks) {}
 
-  std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size()); }
+  std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size() + unseen_.size()); }
   std::int64_t num_running() const { return static_cast<std::int64_t>(running_.size()); }
   std::int64_t used_blocks() const { return options_.cache_blocks - free_blocks_; }
   std::int64_t num_unfinished() const { return num_waiting() + num_running(); }
 
-  void Enqueue(RequestId id) { waiting_.push_back(id); }
+  void Enqueue(RequestId id) { unseen_.push_back(id); }
+  /// Looks at what was enqueued.
+  void Poll() {
+    waiting_.insert(waiting_.end(), unseen_.begin(), unseen_.end());
+    unseen_.clear();
+  }
 
   /// What it does next; nothing where it has no requests.
   const RankBatch& Plan() {
@@ -127,7 +132,7 @@ class Rank {
   /// Whether a request had to make room.
   bool PlanDecode(RequestId id, std::int64_t& budget) {
     Progress& progress = At(id);
-    const std::int64_t needed = BlocksOf(progress.cached + 1) - progress.blocks;
+    const std::int64_t needed = std::max<std::int64_t>(0, BlocksOf(progress.cached + 1) - progress.blocks);
     bool preempted = false;
     while (free_blocks_ < needed) {
       preempted = true;
@@ -169,10 +174,26 @@ class Rank {
     }
   }
 
+  /// Whether the prompts in the queue go on waiting for more. To be asked once a step.
+  bool WaitsForPrompts() {
+    if (options_.prompt_wait_steps == 0 || waiting_.empty() || running_.empty()) {
+      waited_steps_ = 0;
+      return false;
+    }
+    std::int64_t tokens = 0;
+    for (const RequestId id : waiting_) tokens += At(id).to_prefill;
+    const bool waits = tokens < options_.prompt_wait_tokens && waited_steps_ < options_.prompt_wait_steps;
+    waited_steps_ = waits ? waited_steps_ + 1 : 0;
+    return waits;
+  }
+
   void Admit(std::int64_t& budget) {
+    if (WaitsForPrompts()) return;
     while (!waiting_.empty() && !At(waiting_.front()).sent && num_running() < options_.max_running && budget > 0) {
       const RequestId id = waiting_.front();
-      const std::int64_t blocks = BlocksOf(At(id).to_prefill);
+      const Request& request = outcomes_[static_cast<std::size_t>(id)].request;
+      const std::int64_t blocks =
+          BlocksOf(options_.reserves_output ? request.input_tokens + request.output_tokens : At(id).to_prefill);
       if (blocks > free_blocks_) return;
       free_blocks_ -= blocks;
       At(id).blocks = blocks;
@@ -186,11 +207,13 @@ class Rank {
   bool sends_;
   std::vector<Progress>& progress_;
   std::vector<RequestOutcome>& outcomes_;
+  std::vector<RequestId> unseen_;  // Enqueued since it polled.
   std::deque<RequestId> waiting_;
   std::vector<RequestId> running_;  // In the order in which they were admitted.
   std::vector<std::pair<RequestId, std::int64_t>> planned_;
   RankBatch batch_;
   std::int64_t free_blocks_ = 0;
+  std::int64_t waited_steps_ = 0;
 };
 
 /// What the engines of a pool share.
@@ -224,7 +247,8 @@ class Engines {
       const Picoseconds arrival = next < requests_.size() ? arrival_of(next) : kNever;
       const Picoseconds step_end = ends_.empty() ? kNever : ends_.top().first;
       const Picoseconds transfer_end = transfers_.empty() ? kNever : transfers_.top().first;
-      const Picoseconds event = std::min({arrival, step_end, transfer_end});
+      const Picoseconds entry = entering_.empty() ? kNever : entering_.top().first;
+      const Picoseconds event = std::min({arrival, step_end, transfer_end, entry});
       if (event == kNever) break;
       now_ = std::max(now_, event);
       while (!ends_.empty() && ends_.top().first <= now_) {
@@ -239,6 +263,9 @@ class Engines {
       for (; next < requests_.size() && arrival_of(next) <= now_; ++next) {
         // One that cannot be served leaves at once, and in a closed loop makes room for the next.
         if (!Arrive(next)) released = std::min(released + 1, requests_.size());
+      }
+      for (; !entering_.empty() && entering_.top().first <= now_; entering_.pop()) {
+        Enqueue(static_cast<RequestId>(entering_.top().second), pools_.front());
       }
       std::sort(changed_.begin(), changed_.end());
       for (const std::int64_t replica : changed_) BeginStep(replica);
@@ -261,6 +288,8 @@ class Engines {
     std::size_t pool = 0;
     std::int64_t first_rank = 0;
     bool busy = false;
+    std::int64_t blind_steps = 0;  ///< Since it polled.
+    bool has_prompts = false;      ///< Its last step.
   };
 
   static std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -302,7 +331,7 @@ class Engines {
       return false;
     }
     progress_[i].to_prefill = outcome.request.input_tokens;
-    Enqueue(static_cast<RequestId>(i), pools_.front());
+    entering_.emplace(After(pools_.front().engines.options.arrival_delay), static_cast<std::int64_t>(i));
     return true;
   }
 
@@ -331,20 +360,33 @@ class Engines {
 
   void BeginStep(std::int64_t r) {
     Replica& replica = replicas_[Size(r)];
+    ++replica.blind_steps;
+    const EngineOptions& options = pools_[replica.pool].engines.options;
+    const bool polls = replica.has_prompts || replica.blind_steps >= options.poll_interval_steps;
+    const bool any = PlanStep(replica, polls) || (!polls && PlanStep(replica, true));
+    replica.has_prompts = !any || std::any_of(batches_.begin(), batches_.end(),
+                                              [](const RankBatch& batch) { return !batch.chunks.empty(); });
+    if (!any) return;
+    ++run_.steps;
+    const Picoseconds step = std::max<Picoseconds>(1, pools_[replica.pool].engines.price(batches_));
+    replica.busy = true;
+    ends_.emplace(After(step), r);
+  }
+
+  /// What each rank does next; whether any does something.
+  bool PlanStep(Replica& replica, bool polls) {
+    if (polls) replica.blind_steps = 0;
     batches_.clear();
     bool any = false;
     for (Rank& rank : RanksOf(replica)) {
+      if (polls) rank.Poll();
       const std::int64_t waited = rank.num_waiting(), ran = rank.num_running();
       batches_.push_back(rank.Plan());
       waiting_ += rank.num_waiting() - waited;
       running_ += rank.num_running() - ran;
       any = any || !batches_.back().Empty();
     }
-    if (!any) return;
-    ++run_.steps;
-    const Picoseconds step = std::max<Picoseconds>(1, pools_[replica.pool].engines.price(batches_));
-    replica.busy = true;
-    ends_.emplace(After(step), r);
+    return any;
   }
 
   Picoseconds After(Picoseconds duration) const { return now_ + std::min(duration, kEndOfTime - now_); }
@@ -406,6 +448,7 @@ class Engines {
   using Events = std::priority_queue<Event, std::vector<Event>, std::greater<>>;
   Events ends_;       // Of steps, by replica.
   Events transfers_;  // By request.
+  Events entering_;   // Arrived, not yet in a queue; by request.
   Picoseconds now_ = 0;
   std::int64_t waiting_ = 0, running_ = 0;
 };

@@ -44,8 +44,14 @@
 /// In two pools, with a transfer of 5 ps: step 0-10 of the first: the first one's prompt, which is sent 10-15; step
 /// 10-20: the other's, sent 20-25. Step 15-25 of the second: the first one's second token; step 25-35: the other's.
 ///
-/// Departures from engines: the host's scheduling costs nothing beside the step; prefixes are not shared; a step is
-/// planned when the last one ended, not while it runs.
+/// Where an engine reserves outputs, an admitted request takes room for all its positions at once. Where prompts wait,
+/// none is admitted beside decodes until the queue's prompts have prompt_wait_tokens, or for prompt_wait_steps after
+/// the first of them came.
+///
+/// A request is in the queue `arrival_delay` after its arrival. An engine that polls every n steps sees what has come
+/// since only before its n-th step of nothing but decodes, before a step after one with prompts, and when it is idle.
+///
+/// Departures from engines: prefixes are not shared; a step is planned when the last one ended, not while it runs.
 ///
 /// Source: vLLM's scheduler (V1) for chunked_prefill, SGLang's for prefill_first, by their documentation.
 namespace shardscout::env {
@@ -55,7 +61,12 @@ struct EngineOptions {
   std::int64_t max_running = 256;          ///< Requests of a rank, admitted and not finished.
   std::int64_t max_batched_tokens = 8192;  ///< Of a rank and a step.
   std::int64_t block_tokens = 16;
-  std::int64_t cache_blocks = 1 << 20;  ///< Of a rank.
+  std::int64_t cache_blocks = 1 << 20;   ///< Of a rank.
+  std::int64_t poll_interval_steps = 1;  ///< RequestModel::poll_interval_steps.
+  Picoseconds arrival_delay = 0;
+  bool reserves_output = false;  ///< RequestModel's fields.
+  std::int64_t prompt_wait_steps = 0;
+  std::int64_t prompt_wait_tokens = 0;  ///< That end the wait.
   std::int64_t replicas = 1;
   std::int64_t ranks = 1;  ///< Of a replica.
 };

@@ -30,11 +30,15 @@ double Gamma(Rng& rng, double shape) {
   }
 }
 
-std::int64_t Length(Rng& rng, std::int64_t mean, double cv) {
-  if (cv == 0) return mean;
+std::int64_t Length(Rng& rng, std::int64_t of_workload, double cv, double shortest_ratio) {
+  const auto mean = static_cast<double>(of_workload);
+  if (shortest_ratio < 1) {
+    const std::int64_t shortest = std::max<std::int64_t>(1, static_cast<std::int64_t>(mean * shortest_ratio));
+    return shortest + static_cast<std::int64_t>(rng.Below(static_cast<std::size_t>(of_workload - shortest + 1)));
+  }
+  if (cv == 0) return of_workload;
   const double variance = std::log1p(cv * cv);
-  const double length =
-      std::exp(std::log(static_cast<double>(mean)) - variance / 2 + std::sqrt(variance) * rng.Normal());
+  const double length = std::exp(std::log(mean) - variance / 2 + std::sqrt(variance) * rng.Normal());
   return std::max<std::int64_t>(1, std::llround(std::min(length, kMostTokens)));
 }
 
@@ -67,9 +71,10 @@ std::vector<Request> MakeRequests(const WorkloadSpec& workload, std::int64_t con
       const bool gamma = model.arrivals == ArrivalKind::kGamma;
       now_s += (gamma ? Gamma(gaps, shape) / shape : Exponential(gaps)) / *model.rate_per_s;
     }
-    requests.push_back({.arrival = ToPicoseconds(now_s),
-                        .input_tokens = Length(inputs, workload.input_tokens, model.input_cv),
-                        .output_tokens = Length(outputs, workload.output_tokens, model.output_cv)});
+    requests.push_back(
+        {.arrival = ToPicoseconds(now_s),
+         .input_tokens = Length(inputs, workload.input_tokens, model.input_cv, model.shortest_ratio),
+         .output_tokens = Length(outputs, workload.output_tokens, model.output_cv, model.shortest_ratio)});
   }
   return requests;
 }

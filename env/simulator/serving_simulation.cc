@@ -61,7 +61,7 @@ std::int64_t CacheBlocks(const Problem& problem, const Strategy& s, const Memory
 double Fold(const RequestModel& model, EngineOptions& engine, std::int64_t& concurrency) {
   if (model.arrivals != ArrivalKind::kConcurrency) return 1;
   std::int64_t times = std::exchange(engine.replicas, 1);
-  const bool equal_lengths = model.input_cv == 0 && model.output_cv == 0;
+  const bool equal_lengths = model.input_cv == 0 && model.output_cv == 0 && model.shortest_ratio == 1;
   if (equal_lengths) times *= std::exchange(engine.ranks, 1);
   concurrency = (concurrency + times - 1) / times;
   return static_cast<double>(times);
@@ -130,8 +130,27 @@ EngineOptions EngineOf(const Problem& problem, const Strategy& s, const RequestM
           .max_batched_tokens = model.max_batched_tokens,
           .block_tokens = model.block_tokens,
           .cache_blocks = CacheBlocks(problem, s, closed_form.memory, model.block_tokens),
+          .poll_interval_steps = model.poll_interval_steps,
+          .arrival_delay = ToPicoseconds(problem.workload().engine.value_or(EngineModel{}).arrival_s),
+          .reserves_output = model.reserves_output,
+          .prompt_wait_steps = model.prompt_wait_steps,
+          .prompt_wait_tokens = std::llround(model.prompt_wait_ratio * static_cast<double>(model.max_batched_tokens)),
           .replicas = closed_form.metrics.replicas,
           .ranks = s.data_parallel_size};
+}
+
+StepPrice PriceOf(const Problem& problem, StepTimer& timer) {
+  const std::optional<EngineModel>& engine = problem.workload().engine;
+  if (!engine) return [&timer](std::span<const RankBatch> ranks) { return timer(ranks); };
+  return [&timer, host = *engine, layers = problem.model().num_layers](std::span<const RankBatch> ranks) {
+    std::int64_t requests = 0;
+    bool prompts = false;
+    for (const RankBatch& rank : ranks) {
+      requests = std::max(requests, rank.decodes + static_cast<std::int64_t>(rank.chunks.size()));
+      prompts = prompts || !rank.chunks.empty();
+    }
+    return ToPicoseconds(host.StepTime(ToSeconds(timer(ranks)), requests, layers, prompts));
+  };
 }
 
 ServingRun RunRequests(const Problem& problem, const Strategy& s, SimulatorOptions options, LengthVariants& variants,
@@ -144,7 +163,7 @@ ServingRun RunRequests(const Problem& problem, const Strategy& s, SimulatorOptio
   serving.times = Fold(model, engine, concurrency);
   const std::vector<Request> requests = MakeRequests(workload, concurrency);
   StepTimer timer(variants, s, options);
-  const StepPrice price = [&](std::span<const RankBatch> ranks) { return timer(ranks); };
+  const StepPrice price = PriceOf(problem, timer);
   serving.run = model.arrivals == ArrivalKind::kConcurrency ? SimulateConcurrency(requests, concurrency, engine, price)
                                                             : SimulateRequests(requests, engine, price);
   serving.warmup = WarmupRequests(workload, concurrency, static_cast<std::int64_t>(requests.size()));

@@ -21,6 +21,9 @@ struct ServingRun {
 EngineOptions EngineOf(const Problem& problem, const Strategy& strategy, const RequestModel& model,
                        const Evaluation& closed_form);
 
+/// What a step of `problem`'s engine takes: the devices' time, and its host's. `timer` outlives it.
+StepPrice PriceOf(const Problem& problem, StepTimer& timer);
+
 /// Simulates the requests of a `serve` workload (WorkloadSpec::requests) under a strategy, of which `closed_form` has
 /// the memory and the replicas. In a closed loop every replica has its share of the concurrency (rounded up) and one is
 /// simulated; where all requests have the same lengths, so have the ranks of a replica.

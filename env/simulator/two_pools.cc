@@ -41,9 +41,7 @@ struct PoolEngine {
     options = env::EngineOf(own, strategy, *problem.workload().requests, alone);
     timer = std::make_unique<env::StepTimer>(variants, strategy, env::SimulatorOptions{});
   }
-  env::StepPrice Price() {
-    return [this](std::span<const env::RankBatch> ranks) { return (*timer)(ranks); };
-  }
+  env::StepPrice Price() { return env::PriceOf(own, *timer); }
   std::int64_t HoldersOfARequest() const { return strategy.InstanceSize() / strategy.data_parallel_size; }
 
   Problem own;

@@ -4,8 +4,10 @@
 #include <cctype>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "env/simulator/simulator_evaluator.h"
+#include "experiments/validation/serving_setup.h"
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
 #include "shardscout/preset_paths.h"
@@ -50,17 +52,42 @@ std::optional<std::string> ClusterPresetOf(const std::string& system) {
   return preset->second;
 }
 
-std::optional<ModelOverrides> NumberFormatsOf(const ServingPoint& point) {
-  const bool native = point.model.find("gpt-oss") != std::string::npos;  // MXFP4 experts, whatever the row calls it.
-  if (native || point.gemm_type.empty()) return ModelOverrides{};
-  if (point.gemm_type == "fp8") {
-    const bool blocks = point.moe_type == "fp8_block";
-    return ModelOverrides{.weight_dtype = "fp8", .activation_dtype = "fp8", .weight_quant_block = blocks ? 128 : 0};
+std::optional<ModelSpec> ModelOf(const ServingPoint& point, const std::string& preset, const std::string& kv_dtype) {
+  const ModelSpec own = LoadModel(preset, {.kv_dtype = kv_dtype});
+  if (point.gemm_type.empty()) return own;
+  // Checkpoints of DeepSeek and MiniMax are FP8 in blocks, gpt-oss's experts MXFP4, whatever the row calls them.
+  if (BitsPerElement(own.weight_dtype) == 4) {
+    // With MXFP8 inputs on devices that have units for them.
+    const bool blackwell = point.system.find("b200") != std::string::npos;
+    return LoadModel(preset, {.activation_dtype = blackwell ? "fp8" : "", .kv_dtype = kv_dtype});
   }
-  if (point.gemm_type == "fp8_block") {
-    return ModelOverrides{.weight_dtype = "fp8", .activation_dtype = "fp8", .weight_quant_block = 128};
+  if (point.gemm_type.starts_with("fp8")) {
+    if (own.weight_dtype == DType::kFp8) return own;
+    const std::int64_t block = point.gemm_type == "fp8_block" || point.moe_type == "fp8_block" ? 128 : 0;
+    return LoadModel(
+        preset, {.weight_dtype = "fp8", .activation_dtype = "fp8", .kv_dtype = kv_dtype, .weight_quant_block = block});
+  }
+  if (point.gemm_type == "nvfp4") {
+    ModelSpec model = LoadModel(preset, {.weight_dtype = "nvfp4", .activation_dtype = "nvfp4", .kv_dtype = kv_dtype});
+    // NVIDIA's NVFP4 checkpoints of models with experts leave attention alone.
+    if (model.HasMoe()) model.attention_quantised = false;
+    return model;
   }
   return std::nullopt;
+}
+
+void FitExperts(ModelSpec& model, PoolLayout& layout) {
+  const std::int64_t etp = layout.moe_tensor_parallel;
+  if (!model.HasMoe() || etp == 1) return;
+  const std::int64_t width = model.moe.expert_ffn_size, block = model.weight_quant_block;
+  const std::int64_t unit = etp * std::max<std::int64_t>(1, block);
+  if (width % unit == 0) return;
+  if (!model.weight_quant_grouped && block > 0) {
+    layout.moe_expert_parallel *= std::exchange(layout.moe_tensor_parallel, 1);
+    return;
+  }
+  constexpr std::int64_t kTile = 128;
+  model.moe.expert_ffn_size = (width + etp * kTile - 1) / (etp * kTile) * (etp * kTile);
 }
 
 Strategy StrategyOf(const PoolLayout& layout, const ModelSpec& model) {
@@ -90,39 +117,57 @@ Strategy StrategyOf(const PoolLayout& layout, const ModelSpec& model) {
   return s;
 }
 
-WorkloadSpec WorkloadOf(const ServingPoint& point) {
+WorkloadSpec WorkloadOf(const ServingPoint& point, std::int64_t instances, const PredictionOptions& options) {
   WorkloadSpec workload;
   workload.name = point.id;
   workload.kind = WorkloadKind::kServe;
   workload.input_tokens = point.input_tokens;
   workload.output_tokens = point.output_tokens;
   workload.concurrency = point.concurrency;
+  workload.engine = options.engine ? *options.engine : LoadEngine(point.engine);
   RequestModel& requests = workload.requests.emplace();
   requests.policy = point.engine == "sglang" ? BatchPolicy::kPrefillFirst : BatchPolicy::kChunkedPrefill;
+  if (!options.setup) return workload;
+  const ServingSetup setup = SetupOf(point);
+  workload.memory_fraction = setup.memory_fraction;
+  // What streams to clients less often costs less.
+  workload.engine->request_host_s /= static_cast<double>(setup.stream_interval);
+  requests.shortest_ratio = setup.shortest_ratio;
+  requests.max_batched_tokens = setup.max_batched_tokens;
+  requests.poll_interval_steps = setup.poll_interval_steps;
+  requests.reserves_output = setup.reserves_output;
+  requests.prompt_wait_steps = setup.prompt_wait_steps;
+  requests.prompt_wait_ratio = setup.prompt_wait_ratio;
+  requests.num_requests = RequestsOf(point, instances);
+  requests.warmup_requests = 0;
   return workload;
 }
 
-Prediction Predict(const ServingPoint& point) {
+Prediction Predict(const ServingPoint& point, const PredictionOptions& options) {
   const std::optional<std::string> model_preset = ModelPresetOf(point.model),
                                    cluster_preset = ClusterPresetOf(point.system);
   if (!model_preset) return {std::nullopt, "no preset of the model " + point.model};
   if (!cluster_preset) return {std::nullopt, "no preset of the system " + point.system};
-  const std::optional<ModelOverrides> formats = NumberFormatsOf(point);
-  if (!formats) return {std::nullopt, "number format " + point.gemm_type};
   try {
-    const ModelSpec model = LoadModel(*model_preset, *formats);
+    std::optional<ModelSpec> found = ModelOf(point, *model_preset, options.setup ? SetupOf(point).kv_dtype : "");
+    if (!found) return {std::nullopt, "number format " + point.gemm_type};
+    ModelSpec& model = *found;
     if (point.disaggregated) {
       const std::int64_t devices = DevicesOf(point.prefill) + DevicesOf(point.decode);
       const ClusterSpec cluster = LoadCluster(*cluster_preset, 2 * devices + 64);
-      const Problem problem(model, cluster, WorkloadOf(point));
+      const Problem problem(model, cluster, WorkloadOf(point, 1, options));
       return {EvaluateTwoPools(problem, PoolOf(problem, point.prefill, model), PoolOf(problem, point.decode, model)),
               ""};
     }
-    const Problem problem(model, LoadCluster(*cluster_preset, DevicesOf(point.layout)), WorkloadOf(point));
-    const Strategy strategy = StrategyOf(point.layout, model);
+    PoolLayout layout = options.layouts_as_run ? LayoutAsRun(point, model.HasMoe()) : point.layout;
+    FitExperts(model, layout);
+    const Problem problem(model, LoadCluster(*cluster_preset, DevicesOf(layout)),
+                          WorkloadOf(point, layout.workers, options));
+    const Strategy strategy = StrategyOf(layout, model);
     // A space holds the batch that serves the whole concurrency; an engine may take fewer requests at a time.
     Strategy whole = strategy;
-    whole.batch_size = (point.concurrency + strategy.data_parallel_size - 1) / strategy.data_parallel_size;
+    const std::int64_t ranks = layout.attention_data_parallel * layout.workers;
+    whole.batch_size = (point.concurrency + ranks - 1) / ranks;
     const std::string broken = StrategySpace(problem).WhyNot(whole);
     if (!broken.empty()) return {std::nullopt, "layout: " + broken};
     return {env::SimulatorEvaluator(problem).Evaluate(strategy), ""};

@@ -7,7 +7,7 @@
 namespace shardscout {
 
 /// Where presets are looked for: $SHARDSCOUT_CONFIGS if set, else the build tree's source configs/, else the installed
-/// share/shardscout/configs. `kind` is "models", "clusters", "workloads" or "searches".
+/// share/shardscout/configs. `kind` is "models", "clusters", "workloads", "engines" or "searches".
 std::string PresetDirectory(std::string_view kind);
 
 /// Sorted names of the presets of a kind, without ".json".

@@ -38,15 +38,15 @@ class Problem {
   double MemoryLimitBytes() const { return workload_.memory_fraction * cluster_.device.hbm_bytes; }
   std::int64_t Replicas(const Strategy& strategy) const { return cluster_.num_devices / strategy.InstanceSize(); }
 
-  /// 16 hex digits over everything that decides a search's result: specs (without their names) and options.
-  const std::string& digest() const { return digest_; }
+  /// 16 hex digits over everything that decides a search's result: specs (without their names) and options. Computed
+  /// anew each time: most problems are never written.
+  std::string Digest() const;
 
  private:
   ModelSpec model_;
   ClusterSpec cluster_;
   WorkloadSpec workload_;
   ProblemOptions options_;
-  std::string digest_;
 };
 
 }  // namespace shardscout

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "shardscout/engine_model.h"
 #include "shardscout/request_model.h"
 
 namespace shardscout {
@@ -33,6 +34,7 @@ struct WorkloadSpec {
   double memory_fraction = 0.9;          ///< Of a device's HBM that may be used.
   std::optional<double> expert_skew;     ///< Zipf exponent of the experts' popularity, for evaluators that draw which
                                          ///< experts tokens go to; unset: as expected of even popularity.
+  std::optional<EngineModel> engine;     ///< What the engine's host adds to each step; unset: nothing.
   std::optional<RequestModel> requests;  ///< Serve: its requests one by one; unset: as if all were in step.
 
   /// Positions at which a decode step is priced: the mean over the output, input + output/2.

@@ -156,7 +156,7 @@ ordered_json ProblemSummaryJson(const Problem& problem) {
   out["devices"] = problem.cluster().num_devices;
   out["workload"] = problem.workload().name;
   out["objective"] = ToString(problem.workload().objective);
-  out["digest"] = problem.digest();
+  out["digest"] = problem.Digest();
   return out;
 }
 

@@ -85,6 +85,24 @@ Section Workloads() {
   return section;
 }
 
+Section Engines() {
+  Section section{"engines", Table({"engine", "overlaps", ">gap a layer", ">launch a layer", ">request", ">arrival"}),
+                  ordered_json::array()};
+  for (const std::string& name : ListPresets("engines")) {
+    const EngineModel engine = LoadEngine(name);
+    section.table.AddRow({name, engine.overlaps ? "yes" : "no", Duration(engine.layer_gap_s),
+                          Duration(engine.layer_launch_s), Duration(engine.request_host_s),
+                          Duration(engine.arrival_s)});
+    section.rows.push_back({{"name", name},
+                            {"overlaps", engine.overlaps},
+                            {"layer_gap_s", engine.layer_gap_s},
+                            {"request_host_s", engine.request_host_s},
+                            {"layer_launch_s", engine.layer_launch_s},
+                            {"arrival_s", engine.arrival_s}});
+  }
+  return section;
+}
+
 Section Suites() {
   Section section{"suites", Table({"suite", ">problems", ">budget", "searchers"}), ordered_json::array()};
   for (const std::string& name : ListPresets("searches")) {
@@ -150,6 +168,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (wanted("models")) sections.push_back(Models());
   if (wanted("clusters")) sections.push_back(Clusters());
   if (wanted("workloads")) sections.push_back(Workloads());
+  if (wanted("engines")) sections.push_back(Engines());
   if (wanted("suites")) sections.push_back(Suites());
   if (wanted("searchers")) sections.push_back(Searchers(context));
   if (wanted("evaluators")) sections.push_back(Evaluators(context));
@@ -173,7 +192,8 @@ void AddListCommand(CLI::App& app, Context& context) {
   auto kinds = std::make_shared<std::vector<std::string>>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("list", "Presets, searchers with their settings, evaluators and exporters");
   command->add_option("kinds", *kinds, "Which of them [all]")
-      ->check(CLI::IsMember({"models", "clusters", "workloads", "suites", "searchers", "evaluators", "exporters"}));
+      ->check(CLI::IsMember(
+          {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters"}));
   AddCommonOptions(*command, context);
   command->footer("Examples:\n  shardscout list\n  shardscout list searchers --json");
   command->callback([kinds, &context] { context.run = [kinds, &context] { return Run(*kinds, context); }; });

@@ -37,6 +37,7 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
       throw SpecError("--tpot", "a prefill workload has no time per output token; give --ttft, or another workload");
     }
   }
+  if (!arguments.engine.empty()) workload.engine = LoadEngine(arguments.engine);
   if (!arguments.objective.empty()) workload.objective = ParseObjective(arguments.objective);
   if (arguments.memory_fraction) workload.memory_fraction = *arguments.memory_fraction;
   return workload;
@@ -46,8 +47,8 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
 
 bool ProblemArguments::AnyGiven() const {
   return !model.empty() || !cluster.empty() || !workload.empty() || devices || input_tokens || output_tokens ||
-         batch_size || concurrency || !ttft.empty() || !tpot.empty() || !objective.empty() || memory_fraction ||
-         !fixed.empty() || !overlaps.empty() || !overrides.weight_dtype.empty() ||
+         batch_size || concurrency || !ttft.empty() || !tpot.empty() || !objective.empty() || !engine.empty() ||
+         memory_fraction || !fixed.empty() || !overlaps.empty() || !overrides.weight_dtype.empty() ||
          !overrides.activation_dtype.empty() || !overrides.kv_dtype.empty() || overrides.weight_quant_block >= 0;
 }
 
@@ -80,10 +81,13 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--tpot", arguments.tpot, "Limit of the time per output token: 50ms, none");
   add("--objective", arguments.objective,
       "throughput_per_device, latency, cost_per_million_tokens or energy_per_token");
+  add("--engine", arguments.engine,
+      "What the serving engine's host adds to each step: a file, or a preset (shardscout list engines) [nothing]");
   add("--memory-fraction", arguments.memory_fraction, "Of a device's memory that may be used")
       ->check(CLI::Range(kLeastFraction, 1.0))
       ->check(IsNumber());
-  add("--weight-dtype", arguments.overrides.weight_dtype, "bf16, fp16, fp32, fp8, int8, int4, mxfp4 [the model's]");
+  add("--weight-dtype", arguments.overrides.weight_dtype,
+      "bf16, fp16, fp32, fp8, int8, int4, mxfp4, nvfp4 [the model's]");
   add("--activation-dtype", arguments.overrides.activation_dtype, "Inputs of the matrix products [the model's]");
   add("--kv-dtype", arguments.overrides.kv_dtype, "KV cache [the model's]");
   add("--quant-block", arguments.overrides.weight_quant_block, "Side of the weight scales' blocks, 0: none")

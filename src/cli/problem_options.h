@@ -19,6 +19,7 @@ struct ProblemArguments {
   std::optional<std::int64_t> input_tokens, output_tokens, batch_size, concurrency;
   std::string ttft, tpot;  ///< "2", "2s", "50ms", "none"; "" is unset.
   std::string objective;
+  std::string engine;
   std::optional<double> memory_fraction;
   ModelOverrides overrides;
   std::vector<std::string> fixed;

@@ -33,7 +33,7 @@
               title: {display: true, text: "measured, seconds (logarithmic)"}},
           y: {type: "logarithmic", min: 0.25, max: 4, grid: {color: "#ddd"},
               ticks: {callback: (value) => ([0.25, 0.5, 0.8, 1, 1.25, 2, 4].includes(value) ? value : "")},
-              title: {display: true, text: "predicted / measured, held out"}},
+              title: {display: true, text: data.ratio || "predicted / measured, held out"}},
         },
         plugins: {legend: {position: "bottom", labels: {usePointStyle: true}}},
       },

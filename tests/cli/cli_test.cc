@@ -50,7 +50,7 @@ TEST_F(Cli, ListsEverything) {
   const ProcessResult result = Run({"list", "--json"});
   ASSERT_EQ(result.exit_code, 0);
   const auto json = nlohmann::json::parse(result.out);
-  for (const char* kind : {"models", "clusters", "workloads", "suites", "searchers", "evaluators", "exporters"}) {
+  for (const char* kind : {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters"}) {
     ASSERT_TRUE(json.contains(kind));
     EXPECT_FALSE(json[kind].empty()) << kind;
     for (const auto& row : json[kind]) {

@@ -89,7 +89,7 @@ TEST(RunSearch, MakesAPlanOfTheBest) {
   EXPECT_FALSE(report.plan->breakdown.rows.empty());
   EXPECT_EQ(report.plan->search.evaluations, 200);
   EXPECT_EQ(report.plan->search.reward, report.best->reward);
-  EXPECT_EQ(report.plan->problem_digest, problem.digest());
+  EXPECT_EQ(report.plan->problem_digest, problem.Digest());
   EXPECT_EQ(ToJson(ParsePlan(ToJson(*report.plan), "plan")), ToJson(*report.plan));
 }
 

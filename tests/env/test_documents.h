@@ -48,7 +48,7 @@ inline Plan SmallPlan() {
   plan.model_name = "tiny";
   plan.cluster_name = "small";
   plan.workload_name = "chat";
-  plan.problem_digest = problem.digest();
+  plan.problem_digest = problem.Digest();
   plan.problem_json = ToJson(problem);
   plan.pools.push_back(MakePool(problem, strategy));
   plan.evaluation.metrics.tpot_s = 0.1;

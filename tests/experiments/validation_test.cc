@@ -2,12 +2,18 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "experiments/validation/engine_fit.h"
 #include "experiments/validation/prediction_error.h"
 #include "experiments/validation/serving_prediction.h"
+#include "experiments/validation/serving_report.h"
+#include "experiments/validation/serving_setup.h"
 
 namespace shardscout::validation {
 namespace {
@@ -74,6 +80,136 @@ TEST(ServingPrediction, FindsPresets) {
   EXPECT_EQ(ClusterPresetOf("b2000"), std::nullopt);
 }
 
+ServingPoint PointOf(const std::string& model, const std::string& system, const std::string& engine,
+                     std::int64_t concurrency, const PoolLayout& layout) {
+  ServingPoint point;
+  point.id = "p";
+  point.model = model;
+  point.system = system;
+  point.engine = engine;
+  point.precision = "fp8";
+  point.input_tokens = point.output_tokens = 1024;
+  point.concurrency = concurrency;
+  point.layout = layout;
+  return point;
+}
+
+TEST(ServingSetup, LayoutsAsTheyWereRun) {
+  const auto as_run = [](ServingPoint point) {
+    point.layout = LayoutAsRun(point, true);
+    return DescribeLayout(point) + " b" + std::to_string(point.layout.batch_size);
+  };
+  ServingPoint point =
+      PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "sglang", 64,
+              {.batch_size = 64, .tensor_parallel = 64, .moe_tensor_parallel = 8, .moe_expert_parallel = 8});
+  EXPECT_EQ(as_run(point), "tp8 pp1 dp1 etp1 ep8 b64");
+  point.layout = {.batch_size = 1, .attention_data_parallel = 64, .moe_tensor_parallel = 8, .moe_expert_parallel = 8};
+  EXPECT_EQ(as_run(point), "tp1 pp1 dp8 etp1 ep8 b8");
+  point.layout = {.batch_size = 16, .tensor_parallel = 4, .attention_data_parallel = 4, .moe_expert_parallel = 16};
+  EXPECT_EQ(as_run(point), "tp4 pp1 dp1 etp1 ep4 b64");
+  point.layout = {.batch_size = 8, .attention_data_parallel = 8, .moe_expert_parallel = 8};
+  EXPECT_EQ(as_run(point), "tp1 pp1 dp8 etp1 ep8 b8") << "as it says";
+  point.layout = {.batch_size = 64, .tensor_parallel = 8, .moe_tensor_parallel = 8};
+  EXPECT_EQ(as_run(point), "tp8 pp1 dp1 etp8 ep1 b64") << "as it says";
+  point.engine = "trtllm";
+  point.system = "h200_sxm";
+  EXPECT_EQ(as_run(point), "tp8 pp1 dp1 etp1 ep8 b64") << "its script";
+  // Another benchmark: the batch tells of data parallel attention, and of instances.
+  point.input_tokens = 4000;
+  point.layout = {.batch_size = 8, .tensor_parallel = 8, .moe_expert_parallel = 8};
+  EXPECT_EQ(as_run(point), "tp1 pp1 dp8 etp1 ep8 b8");
+  point.layout = {.batch_size = 16, .tensor_parallel = 2};
+  EXPECT_EQ(LayoutAsRun(point, false).workers, 4);
+}
+
+/// The evidence for that reading: runs that the table has twice, once with so many devices.
+TEST(ServingSetup, MislabelledLayoutsHaveTheFiguresOfTheirReading) {
+  const char* data = std::getenv("SHARDSCOUT_DATA");
+  if (data == nullptr) GTEST_SKIP() << "SHARDSCOUT_DATA is not set";
+  std::map<std::string, std::vector<ServingPoint>> runs;
+  for (const ServingPoint& point : ReadServingPoints(std::string(data) + "/data/serving/serving_points.csv")) {
+    if (!point.disaggregated && point.engine == "sglang") runs[GroupOf(point)].push_back(point);
+  }
+  int twice = 0, same = 0;
+  for (const auto& [name, points] : runs) {
+    for (const ServingPoint& wide : points) {
+      const PoolLayout as_run = LayoutAsRun(wide, true);
+      if (as_run.DevicesOfAWorker() == wide.layout.DevicesOfAWorker()) continue;
+      for (const ServingPoint& other : points) {
+        if (!(other.layout == as_run)) continue;
+        ++twice;
+        same += std::abs(other.tpot_s / wide.tpot_s - 1) < 1e-3 ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_GE(twice, 20);
+  EXPECT_EQ(same, twice);
+}
+
+TEST(ServingSetup, WhatTheScriptsSay) {
+  ServingPoint point = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "sglang", 64, {.tensor_parallel = 8});
+  ServingSetup setup = SetupOf(point);
+  EXPECT_EQ(setup.shortest_ratio, 0.8);
+  EXPECT_EQ(setup.max_batched_tokens, 32768);
+  EXPECT_EQ(setup.poll_interval_steps, 30);
+  EXPECT_EQ(setup.kv_dtype, "fp8");
+  point.engine = "trtllm";
+  setup = SetupOf(point);
+  EXPECT_EQ(setup.max_batched_tokens, 8192);
+  EXPECT_EQ(setup.prompt_wait_steps, 40);
+  EXPECT_TRUE(setup.reserves_output);
+  point.concurrency = 32;
+  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 0);
+  point.output_tokens = 128;
+  setup = SetupOf(point);
+  EXPECT_EQ(setup.shortest_ratio, 1) << "another benchmark: defaults";
+  EXPECT_EQ(setup.kv_dtype, "");
+}
+
+TEST(ServingSetup, ExpertsThatCannotBeSplitAreDistributedOrPadded) {
+  ModelSpec minimax = LoadModel("minimax-m2.5");
+  PoolLayout layout = {.tensor_parallel = 8, .moe_tensor_parallel = 8};
+  FitExperts(minimax, layout);
+  EXPECT_EQ(layout.moe_tensor_parallel, 1) << "1536 / 8 is no multiple of 128";
+  EXPECT_EQ(layout.moe_expert_parallel, 8);
+  layout = {.tensor_parallel = 4, .moe_tensor_parallel = 4};
+  FitExperts(minimax, layout);
+  EXPECT_EQ(layout.moe_tensor_parallel, 4);
+  EXPECT_EQ(minimax.moe.expert_ffn_size, 1536);
+  ModelSpec gpt_oss = LoadModel("gpt-oss-120b");
+  FitExperts(gpt_oss, layout);
+  EXPECT_EQ(gpt_oss.moe.expert_ffn_size, 4 * 768) << "2880 / 4 in tiles of 128";
+}
+
+TEST(ServingPrediction, FormatsAreTheModelsOrTheRows) {
+  ServingPoint point = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "trtllm", 64, {});
+  EXPECT_EQ(ModelOf(point, "deepseek-r1", SetupOf(point).kv_dtype)->kv_dtype, DType::kFp8) << "the script's";
+  point.gemm_type = point.moe_type = "nvfp4";
+  const ModelSpec nvfp4 = *ModelOf(point, "deepseek-r1", "");
+  EXPECT_EQ(nvfp4.weight_dtype, DType::kNvfp4);
+  EXPECT_FALSE(nvfp4.attention_quantised);
+  EXPECT_TRUE(ModelOf(point, "llama-3.1-70b", "")->attention_quantised);
+  EXPECT_EQ(ModelOf(point, "gpt-oss-120b", "")->activation_dtype, DType::kFp8) << "MXFP8 inputs on Blackwell";
+  point.system = "h100_sxm";
+  EXPECT_EQ(ModelOf(point, "gpt-oss-120b", "")->activation_dtype, DType::kBf16);
+  point.gemm_type = "fp8_block";
+  EXPECT_EQ(ModelOf(point, "qwen3-32b", "")->weight_quant_block, 128);
+  point.gemm_type = "int3";
+  EXPECT_EQ(ModelOf(point, "qwen3-32b", ""), std::nullopt);
+}
+
+TEST(ServingReport, SaysWhatOneSettingLeaves) {
+  std::vector<ServingPoint> points(2, PointOf("org/M", "h100_sxm", "vllm", 8, {}));
+  points[0].tpot_s = 10e-3;
+  points[1].tpot_s = 20e-3;
+  const std::string table = ServingTable(points, {{std::nullopt, "none"}, {std::nullopt, "none"}});
+  EXPECT_NE(table.find("settings that occur more than once: 1, of which 1 have TPOTs more than 1.3 apart; mean error "
+                       "that the best prediction leaves on them: TPOT 50.0 %"),
+            std::string::npos)
+      << table;
+  EXPECT_NE(table.find("     2  none"), std::string::npos);
+}
+
 /// Every layout of the table that is predicted is the one that it says, by devices.
 TEST(ServingPrediction, PredictsAPointOfEachMode) {
   ServingPoint point;
@@ -96,8 +232,40 @@ TEST(ServingPrediction, PredictsAPointOfEachMode) {
   ASSERT_TRUE(apart.evaluation) << apart.reason;
   EXPECT_EQ(apart.evaluation->metrics.replicas, 3);
   EXPECT_LT(apart.evaluation->metrics.tpot_s, together.evaluation->metrics.tpot_s) << "no prompts between its tokens";
+  point.disaggregated = false;
+  const EngineModel slow = {.overlaps = false, .request_host_s = 50e-3};
+  EXPECT_GT(Predict(point, {.engine = slow}).evaluation->metrics.tpot_s, 50e-3);
   point.model = "org/Unheard-Of";
   EXPECT_EQ(Predict(point).reason, "no preset of the model org/Unheard-Of");
+}
+
+/// Points that were predicted with a host give it back, about.
+TEST(EngineFit, FindsTheHostThatMadeThePoints) {
+  const EngineModel truth = {.name = "vllm", .layer_gap_s = 100e-6, .arrival_s = 40e-3};
+  std::vector<ServingPoint> points;
+  for (const std::int64_t concurrency : {2, 8}) {
+    ServingPoint point = PointOf("Qwen/Qwen3-8B", "h100_sxm", "vllm", concurrency, {.tensor_parallel = 2});
+    point.output_tokens = 32;
+    const Prediction made = Predict(point, {.engine = truth});
+    point.tpot_s = made.evaluation->metrics.tpot_s;
+    point.ttft_s = made.evaluation->metrics.ttft_s;
+    points.push_back(point);
+  }
+  EXPECT_EQ(EngineError(points, truth), 0);
+  const EngineModel fitted = FitEngine(points, "vllm");
+  EXPECT_LT(EngineError(points, fitted), 0.1);
+  EXPECT_GT(EngineError(points, {}), 0.5);
+  EXPECT_NEAR(fitted.layer_gap_s, truth.layer_gap_s, 0.2 * truth.layer_gap_s);
+  EXPECT_NEAR(fitted.arrival_s, truth.arrival_s, 0.2 * truth.arrival_s);
+}
+
+TEST(EngineFit, ThinsEvenlyWithinGroups) {
+  std::vector<ServingPoint> points(10, PointOf("org/A", "h100_sxm", "vllm", 1, {}));
+  for (std::size_t i = 0; i < points.size(); ++i) points[i].id = std::string(1, static_cast<char>('a' + i));
+  points.push_back(PointOf("org/B", "h100_sxm", "vllm", 1, {}));
+  std::string ids;
+  for (const ServingPoint& point : Thinned(points, 3)) ids += point.id;
+  EXPECT_EQ(ids, "adgp");
 }
 
 }  // namespace

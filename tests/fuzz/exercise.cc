@@ -35,7 +35,7 @@ void Exercise(const Problem& problem) {
   const std::string text = ToJson(problem);
   const Problem again = ParseProblem(text, kPlace);
   FUZZ_EXPECT(ToJson(again) == text);
-  FUZZ_EXPECT(again.digest() == problem.digest());
+  FUZZ_EXPECT(again.Digest() == problem.Digest());
   if (problem.cluster().num_devices > kMostDevices || model.moe.num_experts > kMostExperts) return;
   std::unique_ptr<StrategySpace> space;
   if (!Accepted([&] { space = std::make_unique<StrategySpace>(problem); })) return;

@@ -97,6 +97,7 @@ TEST(DeviceSpecTest, PeakFallsBackToWiderTypes) {
   EXPECT_EQ(device.PeakFlopPerS(DType::kInt8), 3);
   set(DType::kMxfp4, 5);
   EXPECT_EQ(device.PeakFlopPerS(DType::kMxfp4), 5);
+  EXPECT_EQ(device.PeakFlopPerS(DType::kNvfp4), 5) << "the same units";
   EXPECT_EQ(device.PeakFlopPerS(DType::kInt4), 4);
   set(DType::kFp32, 0);
   EXPECT_EQ(device.PeakFlopPerS(DType::kFp32), 0);
@@ -123,7 +124,7 @@ TEST(ParseClusterTest, RefusesUnknownAndMissingKeys) {
               HasSubstr("unknown key, expected one of name, measured_as, peak_flop_per_s, hbm_bytes, "));
   EXPECT_THAT(ErrorAt("/device/hbm_bites", With(H100(), "/device/hbm_bites", 1)), HasSubstr("mean \"hbm_bytes\"?"));
   EXPECT_THAT(ErrorAt("/device/peak_flop_per_s/bfloat16", With(H100(), "/device/peak_flop_per_s/bfloat16", 1)),
-              HasSubstr("expected one of fp32, bf16, fp16, fp8, int8, int4, mxfp4"));
+              HasSubstr("expected one of fp32, bf16, fp16, fp8, int8, int4, mxfp4, nvfp4"));
   ordered_json cluster = H100();
   cluster["tiers"][1].erase("latency_s");
   EXPECT_EQ(ErrorAt("/tiers/1", cluster), "missing key \"latency_s\"");

@@ -14,9 +14,9 @@ TEST(DTypeTest, NamesAndSizesOfAll) {
     const char* name;
     int bits;
   };
-  const Row rows[] = {{DType::kFp32, "fp32", 32}, {DType::kBf16, "bf16", 16}, {DType::kFp16, "fp16", 16},
-                      {DType::kFp8, "fp8", 8},    {DType::kInt8, "int8", 8},  {DType::kInt4, "int4", 4},
-                      {DType::kMxfp4, "mxfp4", 4}};
+  const Row rows[] = {{DType::kFp32, "fp32", 32},  {DType::kBf16, "bf16", 16}, {DType::kFp16, "fp16", 16},
+                      {DType::kFp8, "fp8", 8},     {DType::kInt8, "int8", 8},  {DType::kInt4, "int4", 4},
+                      {DType::kMxfp4, "mxfp4", 4}, {DType::kNvfp4, "nvfp4", 4}};
   ASSERT_EQ(std::size(rows), kNumDTypes);
   for (const Row& row : rows) {
     EXPECT_EQ(ToString(row.dtype), row.name);
@@ -34,9 +34,9 @@ TEST(DTypeTest, TakesHuggingFaceNames) {
 }
 
 TEST(DTypeTest, RefusesUnknownNames) {
-  EXPECT_EQ(
-      SpecErrorAt("--kv-dtype", [] { ParseDType("pf8", "--kv-dtype"); }),
-      "--kv-dtype: found \"pf8\", expected one of fp32, bf16, fp16, fp8, int8, int4, mxfp4; did you mean \"fp8\"?");
+  EXPECT_EQ(SpecErrorAt("--kv-dtype", [] { ParseDType("pf8", "--kv-dtype"); }),
+            "--kv-dtype: found \"pf8\", expected one of fp32, bf16, fp16, fp8, int8, int4, mxfp4, nvfp4; did you mean "
+            "\"fp8\"?");
 }
 
 }  // namespace

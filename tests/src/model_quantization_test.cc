@@ -98,6 +98,30 @@ TEST(ModelQuantizationTest, Mxfp4CoversTheRoutedExperts) {
   EXPECT_TRUE(wide.attention_quantised && !wide.weight_quant_grouped);
 }
 
+TEST(ModelQuantizationTest, ModelOptimizersFormats) {
+  const json nvfp4 = {{"quant_method", "modelopt"},
+                      {"quant_algo", "NVFP4"},
+                      {"kv_cache_scheme", {{"dynamic", false}, {"num_bits", 8}, {"type", "float"}}},
+                      {"ignore", {"lm_head", "model.layers.*.self_attn*"}},
+                      {"config_groups", json::object()}};
+  const ModelSpec model = Parse(nvfp4);
+  EXPECT_EQ(model.weight_dtype, DType::kNvfp4);
+  EXPECT_EQ(model.activation_dtype, DType::kNvfp4);
+  EXPECT_EQ(model.kv_dtype, DType::kFp8);
+  EXPECT_EQ(model.weight_quant_block, 16);
+  EXPECT_TRUE(model.weight_quant_grouped);
+  EXPECT_EQ(BitsPerElement(model.scale_dtype), 8);
+  EXPECT_FALSE(model.attention_quantised);
+  const ModelSpec fp8 = Parse({{"quant_method", "modelopt"}, {"quant_algo", "FP8"}});
+  EXPECT_EQ(fp8.weight_dtype, DType::kFp8);
+  EXPECT_EQ(fp8.weight_quant_block, 0);
+  EXPECT_EQ(fp8.kv_dtype, DType::kBf16);
+  // By the override: blocks of 16 with fp8 scales.
+  const ModelSpec overridden = LoadModel("llama-3.1-8b", {.weight_dtype = "nvfp4"});
+  EXPECT_EQ(overridden.weight_quant_block, 16);
+  EXPECT_EQ(overridden.scale_dtype, DType::kFp8);
+}
+
 TEST(ModelQuantizationTest, IntegerGroups) {
   const ModelSpec awq = Parse({{"quant_method", "awq"},
                                {"bits", 4},
@@ -161,7 +185,7 @@ TEST(ModelQuantizationTest, PartsThatAreLeftAlone) {
 TEST(ModelQuantizationTest, RefusesWhatItDoesNotKnow) {
   const json fp8 = {{"quant_method", "fp8"}};
   EXPECT_THAT(ErrorAt("/quant_method", {{"quant_method", "bitsandbytes"}}),
-              HasSubstr("found \"bitsandbytes\": expected fp8, mxfp4, awq, gptq or compressed-tensors"));
+              HasSubstr("found \"bitsandbytes\": expected fp8, mxfp4, modelopt, awq, gptq or compressed-tensors"));
   EXPECT_THAT(ErrorAt("/weight_block_size", With(fp8, "weight_block_size", {1, 128})),
               HasSubstr("found [1,128]: expected two equal sizes"));
   EXPECT_THAT(ErrorAt("/activation_scheme", With(fp8, "activation_scheme", "magic")), HasSubstr("dynamic or static"));

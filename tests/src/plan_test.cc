@@ -32,7 +32,7 @@ Plan MakeTestPlan(const Problem& problem) {
   plan.model_name = "m";
   plan.cluster_name = "c";
   plan.workload_name = "w";
-  plan.problem_digest = problem.digest();
+  plan.problem_digest = problem.Digest();
   plan.problem_json = ToJson(problem);
   plan.pools.push_back(MakePool(problem, FoldedStrategy()));
   plan.evaluation.metrics.tpot_s = 0.1;
@@ -110,7 +110,7 @@ TEST(PlanJson, ReadsBackEqualAndWritesTheSameBytes) {
   EXPECT_EQ(read.evaluation, plan.evaluation);
   EXPECT_EQ(read.certificate, plan.certificate);
   EXPECT_EQ(read.search, plan.search);
-  EXPECT_EQ(read.problem_digest, problem.digest());
+  EXPECT_EQ(read.problem_digest, problem.Digest());
   ASSERT_EQ(read.breakdown.rows.size(), 1u);
   EXPECT_EQ(read.breakdown.rows[0].flop, 3e12);
 }
@@ -159,7 +159,7 @@ TEST(ProblemJson, ReadsBackEqual) {
   EXPECT_EQ(read.cluster(), problem.cluster());
   EXPECT_EQ(read.workload(), problem.workload());
   EXPECT_EQ(read.options(), problem.options());
-  EXPECT_EQ(read.digest(), problem.digest());
+  EXPECT_EQ(read.Digest(), problem.Digest());
 }
 
 TEST(ProblemJson, ChecksWindowsAndIndexer) {

@@ -46,7 +46,7 @@ TEST(SearchSuiteTest, TheStandardSuiteIsVaried) {
     const Problem problem = LoadProblem(entry, entry.name, nullptr);
     models.insert(problem.model().name);
     clusters.insert(problem.cluster().name);
-    digests.insert(problem.digest());
+    digests.insert(problem.Digest());
     kinds.insert(problem.workload().kind);
     objectives.insert(problem.workload().objective);
     experts.insert(problem.model().moe.num_experts > 0);

@@ -53,6 +53,13 @@ TEST(WorkloadSpecTest, RoundTrips) {
   }
 }
 
+TEST(WorkloadSpecTest, LengthsAreDrawnInOneWay) {
+  const std::string base = R"({"name": "w", "kind": "serve", "requests": )";
+  EXPECT_EQ(ParseWorkload(base + R"({"shortest_ratio": 0.8}})", "w.json").requests->shortest_ratio, 0.8);
+  EXPECT_THAT(ErrorAt("/requests/shortest_ratio", base + R"({"shortest_ratio": 0.8, "output_cv": 1}})"),
+              HasSubstr("expected one way of drawing lengths"));
+}
+
 TEST(WorkloadSpecTest, Requests) {
   const std::string base = R"({"name": "w", "kind": "serve", "requests": )";
   WorkloadSpec workload = ParseWorkload(base + R"({"arrivals": "gamma", "rate_per_s": 3, "arrival_cv": 2}})", "w.json");

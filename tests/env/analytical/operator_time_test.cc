@@ -135,8 +135,10 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kInt8)] = 1979e12;
   EXPECT_EQ(product(DType::kInt8, DType::kInt8, false), "gemm_int8");
   EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_int4_weights") << "widened";
+  EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_int4_weights") << "widened";
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 4500e12;
   EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_fp8");
+  EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_fp8") << "by the units of MXFP4";
 
   // By the model.
   ModelSpec grouped = testing::DenseModel(1);

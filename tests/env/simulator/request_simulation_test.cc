@@ -128,6 +128,60 @@ TEST(RequestSimulation, ThePreemptedComputesAgainWhatItHad) {
   EXPECT_EQ(run.outcomes[1].preemptions, 1);
 }
 
+/// The same four blocks: with its output the first one needs three, which leaves too few for the other.
+TEST(RequestSimulation, ReservedOutputsAreNeverPreempted) {
+  Steps steps;
+  const std::vector<Request> requests(2, {.input_tokens = 3, .output_tokens = 3});
+  const EngineOptions options = {.max_running = 2, .block_tokens = 2, .cache_blocks = 4, .reserves_output = true};
+  const RequestRun run = SimulateRequests(requests, options, Recording(steps, Constant(10)));
+  EXPECT_EQ(steps, (Steps{"0d0 3p0!", "1d4", "1d5", "0d0 3p0!", "1d4", "1d5"}));
+  EXPECT_EQ(run.outcomes[1].preemptions, 0);
+  for (const QueueSample& sample : run.queue) EXPECT_LE(sample.used_blocks, 3);
+}
+
+/// It decodes alone at 10, 20 and 30, and looks before its third such step only; what came meanwhile goes first then.
+TEST(RequestSimulation, PollsOnceInSoManyDecodes) {
+  const std::vector<Request> requests = {{.arrival = 0, .input_tokens = 2, .output_tokens = 5},
+                                         {.arrival = 5, .input_tokens = 2, .output_tokens = 1},
+                                         {.arrival = 15, .input_tokens = 2, .output_tokens = 1}};
+  Steps steps;
+  const RequestRun run = SimulateRequests(requests, {.poll_interval_steps = 3}, Recording(steps, Constant(10)));
+  // The step after a prompt looks too, so that the second request waits for nothing.
+  EXPECT_EQ(steps, (Steps{"0d0 2p0!", "1d3 2p0!", "1d4 2p0!", "1d5", "1d6"}));
+  const std::vector<Request> late = {{.arrival = 0, .input_tokens = 2, .output_tokens = 6},
+                                     {.arrival = 25, .input_tokens = 2, .output_tokens = 1}};
+  steps.clear();
+  const RequestRun waited = SimulateRequests(late, {.poll_interval_steps = 3}, Recording(steps, Constant(10)));
+  EXPECT_EQ(steps, (Steps{"0d0 2p0!", "1d3", "1d4", "1d5", "1d6 2p0!", "1d7"}));
+  EXPECT_EQ(FirstTokens(waited), (Times{10, 50}));
+  // Alone at an idle engine nobody waits.
+  const std::vector<Request> idle = {{.arrival = 0, .input_tokens = 2, .output_tokens = 2},
+                                     {.arrival = 100, .input_tokens = 2, .output_tokens = 2}};
+  EXPECT_EQ(FirstTokens(SimulateRequests(idle, {.poll_interval_steps = 100}, Constant(10))), (Times{10, 110}));
+}
+
+/// Prompts of two tokens come at 5 and 25 beside one that decodes; four tokens, or three steps, end the wait.
+TEST(RequestSimulation, PromptsWaitForMore) {
+  const std::vector<Request> requests = {{.arrival = 0, .input_tokens = 2, .output_tokens = 9},
+                                         {.arrival = 5, .input_tokens = 2, .output_tokens = 1},
+                                         {.arrival = 25, .input_tokens = 2, .output_tokens = 1}};
+  Steps steps;
+  SimulateRequests(requests, {.prompt_wait_steps = 8, .prompt_wait_tokens = 4}, Recording(steps, Constant(10)));
+  EXPECT_EQ(steps, (Steps{"0d0 2p0!", "1d3", "1d4", "1d5 2p0! 2p0!", "1d6", "1d7", "1d8", "1d9", "1d10"}));
+  steps.clear();
+  SimulateRequests(requests, {.prompt_wait_steps = 1, .prompt_wait_tokens = 4}, Recording(steps, Constant(10)));
+  EXPECT_EQ(steps, (Steps{"0d0 2p0!", "1d3", "1d4 2p0!", "1d5", "1d6 2p0!", "1d7", "1d8", "1d9", "1d10"}));
+}
+
+TEST(RequestSimulation, ARequestIsInTheQueueAfterADelay) {
+  const std::vector<Request> requests(2, {.input_tokens = 2, .output_tokens = 2});
+  const RequestRun run = SimulateRequests(requests, {.arrival_delay = 7}, Constant(10));
+  EXPECT_EQ(FirstTokens(run), (Times{17, 17}));
+  EXPECT_EQ(run.outcomes[0].Ttft(), 17);
+  // In a closed loop the next one arrives when one leaves, and is delayed too.
+  EXPECT_EQ(FirstTokens(SimulateConcurrency(requests, 1, {.arrival_delay = 7}, Constant(10))), (Times{17, 44}));
+}
+
 TEST(RequestSimulation, WhatNoCacheHoldsIsRejected) {
   const std::vector<Request> requests = {{.input_tokens = 6, .output_tokens = 3},
                                          {.input_tokens = 6, .output_tokens = 2}};

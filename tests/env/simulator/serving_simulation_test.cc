@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -56,6 +57,24 @@ TEST(MakeRequestsTest, GapsAndLengthsHaveTheirMomentsAndSeeds) {
     model.seed = 2;
     EXPECT_NE(MakeRequests(workload, 1).back().arrival, requests.back().arrival);
   }
+}
+
+TEST(MakeRequestsTest, LengthsAreUniformDownToTheirShortest) {
+  WorkloadSpec workload = Serve(1000, 10);
+  workload.requests->shortest_ratio = 0.8;
+  workload.requests->num_requests = 20000;
+  std::int64_t shortest = 1000, longest = 0;
+  double mean = 0;
+  for (const Request& request : MakeRequests(workload, 1)) {
+    shortest = std::min(shortest, request.input_tokens);
+    longest = std::max(longest, request.input_tokens);
+    mean += static_cast<double>(request.input_tokens) / 20000;
+    ASSERT_GE(request.output_tokens, 8);
+    ASSERT_LE(request.output_tokens, 10);
+  }
+  EXPECT_EQ(shortest, 800);
+  EXPECT_EQ(longest, 1000);
+  EXPECT_NEAR(mean, 900, 2);
 }
 
 TEST(MakeRequestsTest, ATraceIsAsListed) {

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "experiments/validation/serving_point.h"
+
+namespace shardscout::validation {
+
+/// What a row does not say of its run, but the published scripts of its benchmark or the engine's defaults do.
+struct ServingSetup {
+  double shortest_ratio = 1;  ///< RequestModel::shortest_ratio.
+  std::int64_t max_batched_tokens = 8192;
+  std::int64_t max_running = 1024;  ///< Requests of an attention-data-parallel rank.
+  std::int64_t poll_interval_steps = 1;
+  bool reserves_output = false;  ///< RequestModel's.
+  std::int64_t prompt_wait_steps = 0;
+  double prompt_wait_ratio = 0;
+  std::int64_t stream_interval = 1;  ///< Tokens that are streamed at once.
+  double memory_fraction = 0.9;
+  std::string kv_dtype;  ///< "": the model's.
+};
+
+/// Rows with 1024 or 8192 tokens in and out are InferenceX's (formerly InferenceMAX); the others ran with defaults.
+///
+/// InferenceX, github.com/SemiAnalysisAI/InferenceX, benchmarks/single_node and, before, benchmarks/*_slurm.sh and
+/// *_docker.sh; its client is benchmark_serving.py with --random-range-ratio 0.8, --num-prompts ten times
+/// --max-concurrency, --request-rate inf, --ignore-eos:
+///   vLLM          8192 tokens a step, 512 requests; an fp8 cache for Llama-70B and gpt-oss on B200. (The script for
+///                 Llama-70B on H100 has one too, but its points saturate at 27 requests of 9216 tokens on two devices,
+///                 which is what a bf16 cache holds, and their steps are as long as that cache's.)
+///   TensorRT-LLM  an fp8 cache; 16384 tokens a step for Llama, 20000 for gpt-oss, for DeepSeek concurrency + input +
+///   64,
+///                 on B200 at least 8192; batch_wait for Llama on less than 8 devices and for DeepSeek in FP8 from a
+///                 concurrency of 64, both at 1024 in and out; --stream-interval 10 or 20
+///   SGLang        32768 tokens a step (16384 with FP4); on B200 an fp8 cache, --scheduler-recv-interval 10, from a
+///                 concurrency of 16 on 30, and --stream-interval 30 or 10. Its memory fraction, 82 %, is that of
+///                 weights and cache alone, so that nearly all may be used.
+/// Defaults: vLLM's 8192 tokens on devices of 70 GB and more, SGLang's --chunked-prefill-size of 8192 and
+/// TensorRT-LLM's max_num_tokens of 8192 and GUARANTEED_NO_EVICT.
+ServingSetup SetupOf(const ServingPoint& point);
+
+/// Of one of so many instances: ten times its concurrency, all counted, from a cold start, as the clients send them.
+std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances);
+
+/// What a row's layout stands for, where it cannot be what was run.
+///
+/// InferenceX records tp devices, expert parallelism ep within them, and whether attention is data parallel. The table
+/// has some of its runs with tp * ep devices: "tp 64, etp 8, ep 8" carries, to the last digit, the figures of "tp 8, ep
+/// 8" for 26 runs (MislabelledLayouts in the test counts them), and "tp 4, dp 4, ep 16" those of "tp 4, ep 4" within a
+/// percent. So of InferenceX's rows:
+///   etp * ep = tp * dp with both above 1 and ep <= etp  ->  etp devices with ep of ep, attention data parallel if dp >
+///   1 tp = dp > 1 with ep = tp * dp                        ->  tp devices, ep of tp
+/// TensorRT-LLM's script for DeepSeek on H200 always has ep = tp, also where the table says 1.
+/// Rows whose batch is smaller than concurrency / dp have no attention_dp_size: there it is data parallelism of
+/// attention where a model has experts and the quotient is tp, else instances.
+PoolLayout LayoutAsRun(const ServingPoint& point, bool has_experts);
+
+}  // namespace shardscout::validation
