@@ -1,7 +1,8 @@
 #pragma once
 
 // Evaluations as part of larger JSON documents: with this header an Evaluation is a field like any other of
-// src/json/fields.h. All keys are required; doubles are written so that they read back bit for bit.
+// src/json/fields.h. Keys that came after the first plans are optional, all others required; doubles are written so
+// that they read back bit for bit.
 
 #include <nlohmann/json_fwd.hpp>
 #include <string_view>
@@ -33,6 +34,8 @@ void VisitFields(V& visit, MemoryUse& memory) {
   const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
   visit("weight_bytes", memory.weight_bytes, field("Weights and their scales, bytes."));
   visit("kv_cache_bytes", memory.kv_cache_bytes, field("KV cache at the last position, bytes."));
+  visit("linear_state_bytes", memory.linear_state_bytes,
+        {.doc = "States of linear attention, whatever the context, bytes.", .min = 0});
   visit("activation_bytes", memory.activation_bytes, field("Activations at their peak, bytes."));
   visit("communication_bytes", memory.communication_bytes, field("Staging of the largest collective, bytes."));
   visit("reserved_bytes", memory.reserved_bytes, field("Taken by the runtime, bytes."));

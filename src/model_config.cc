@@ -149,7 +149,8 @@ ModelSpec ParseModelConfig(std::string_view text, std::string_view place, const 
   IgnoreIrrelevantKeys(config);
   if (nested) {
     // The other parts of a multimodal model are no part of what is planned.
-    root.Ignore({"vision_config", "image_token_index", "boi_token_index", "eoi_token_index"});
+    root.Ignore({"vision_config", "image_token_index", "boi_token_index", "eoi_token_index", "image_token_id",
+                 "video_token_id", "vision_start_token_id", "vision_end_token_id"});
     IgnoreIrrelevantKeys(root);
     root.Finish(warnings);
   }

@@ -142,7 +142,8 @@ void ReadQwen3(ConfigReader& config, ModelSpec& model) {
   MakeDense(config, model);
 }
 
-/// Layer i is MoE unless it is in mlp_only_layers or i + 1 isn't a multiple of decoder_sparse_step.
+/// Layer i is MoE unless it is in mlp_only_layers or i + 1 isn't a multiple of decoder_sparse_step. intermediate_size
+/// is needed for dense layers only.
 void ReadQwenExperts(ConfigReader& config, ModelSpec& model) {
   const std::int64_t step = config.FindCount("decoder_sparse_step").value_or(1);
   const std::vector<std::int64_t> dense_layers = config.Integers("mlp_only_layers");
@@ -158,10 +159,19 @@ void ReadQwenExperts(ConfigReader& config, ModelSpec& model) {
   }
   for (const std::int64_t layer : dense_layers) model.layers[static_cast<std::size_t>(layer)] = LayerKind::kDense;
 
-  const std::int64_t dense_size = config.Count("intermediate_size");
+  const bool has_dense = model.NumLayers(LayerKind::kDense) > 0;
+  const auto dense_size = has_dense ? config.Count("intermediate_size") : config.FindCount("intermediate_size");
   const MoeSpec moe = ReadExperts(config, "num_experts", "moe_intermediate_size");
-  SetFfnSizes(model, dense_size, moe);
+  SetFfnSizes(model, dense_size.value_or(0), moe);
   IgnoreIrrelevantMoeKeys(config);
+}
+
+/// A shared expert with its own gate.
+void ReadQwenSharedExpert(ConfigReader& config, ModelSpec& model) {
+  const std::int64_t shared_size = config.Count("shared_expert_intermediate_size", 0);
+  if (!model.HasMoe() || shared_size == 0) return;
+  model.moe.shared_ffn_size = shared_size;
+  model.moe.shared_expert_gate = true;
 }
 
 void ReadQwen2Moe(ConfigReader& config, ModelSpec& model) {
@@ -171,11 +181,7 @@ void ReadQwen2Moe(ConfigReader& config, ModelSpec& model) {
   config.RefuseUnlessOff("use_sliding_window", "windows of this family are read from layer_types only");
   ReadQwenWindows(config, model);
   ReadQwenExperts(config, model);
-  const std::int64_t shared_size = config.Count("shared_expert_intermediate_size", 0);
-  if (model.HasMoe() && shared_size > 0) {
-    model.moe.shared_ffn_size = shared_size;
-    model.moe.shared_expert_gate = true;
-  }
+  ReadQwenSharedExpert(config, model);
 }
 
 void ReadQwen3Moe(ConfigReader& config, ModelSpec& model) {
@@ -189,6 +195,71 @@ void ReadQwen3Moe(ConfigReader& config, ModelSpec& model) {
   config.RefuseUnlessOff("use_sliding_window", "windows of this family are read from layer_types only");
   ReadQwenWindows(config, model);
   ReadQwenExperts(config, model);
+}
+
+/// Of every full_attention_interval layers, 4 by default, the last sees all positions and the others are linear.
+void ReadLinearLayers(ConfigReader& config, ModelSpec& model) {
+  const std::int64_t interval = config.FindCount("full_attention_interval").value_or(4);
+  std::vector<std::string> types = config.Texts("layer_types");
+  if (types.empty()) {
+    for (std::int64_t i = 0; i < model.num_layers; ++i) {
+      types.emplace_back((i + 1) % interval == 0 ? "full_attention" : "linear_attention");
+    }
+  }
+  if (std::cmp_not_equal(types.size(), model.num_layers)) {
+    config.Refuse("layer_types", "expected one entry a layer, " + std::to_string(model.num_layers));
+  }
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    if (types[i] == "full_attention") continue;
+    if (types[i] != "linear_attention") {
+      config.Refuse("layer_types", "\"" + types[i] + "\" isn't supported; expected full_attention or linear_attention");
+    }
+    model.linear_attention_layers.push_back(static_cast<std::int64_t>(i));
+  }
+  if (std::cmp_equal(model.linear_attention_layers.size(), model.num_layers)) {
+    config.Refuse(config.Has("layer_types") ? "layer_types" : "num_hidden_layers",
+                  "expected a layer with full attention among those with linear attention");
+  }
+}
+
+/// The attention of Qwen3-Next and Qwen3.5: Gated DeltaNet layers, and between them grouped attention with a gate on
+/// its output.
+void ReadQwenHybridAttention(ConfigReader& config, ModelSpec& model) {
+  config.Require({"num_key_value_heads", "head_dim"});
+  model.attention = ReadGroupedAttention(config, model.hidden_size);
+  model.attention.qkv_bias = model.attention.output_bias = config.Flag("attention_bias", false);
+  model.attention.qk_norm = true;
+  model.attention.output_gate = config.Flag("attn_output_gate", true);
+  config.RefuseUnlessOff("use_sliding_window", "windows are not supported in this family");
+  ReadLinearLayers(config, model);
+  LinearAttentionSpec linear{.num_key_heads = config.Count("linear_num_key_heads"),
+                             .num_value_heads = config.Count("linear_num_value_heads"),
+                             .key_head_dim = config.Count("linear_key_head_dim"),
+                             .value_head_dim = config.Count("linear_value_head_dim"),
+                             .conv_width = config.Count("linear_conv_kernel_dim")};
+  if (linear.num_value_heads % linear.num_key_heads != 0) {
+    config.Refuse("linear_num_value_heads",
+                  "expected a multiple of linear_num_key_heads " + std::to_string(linear.num_key_heads));
+  }
+  if (const auto dtype = config.FindText("mamba_ssm_dtype")) {
+    linear.state_dtype = ParseDType(*dtype, config.PlaceOf("mamba_ssm_dtype"));
+  }
+  if (model.HasLinearAttention()) model.linear_attention = linear;
+  // Multi-token prediction is no part of the main model.
+  config.Ignore({"sliding_window", "max_window_layers", "partial_rotary_factor", "output_gate_type",
+                 "mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"});
+}
+
+void ReadQwen3Next(ConfigReader& config, ModelSpec& model) {
+  ReadQwenHybridAttention(config, model);
+  ReadQwenExperts(config, model);
+  ReadQwenSharedExpert(config, model);
+}
+
+void ReadQwen35(ConfigReader& config, ModelSpec& model) {
+  ReadQwenHybridAttention(config, model);
+  MakeDense(config, model);
+  config.Ignore({"mlp_only_layers"});
 }
 
 /// DeepSeek's keys for where experts are and what they are, which GLM-4.5 uses too.
@@ -387,12 +458,17 @@ void ReadGptNeoX(ConfigReader& config, ModelSpec& model) {
                  "partial_rotary_factor"});
 }
 
-constexpr std::array<Family, 17> kFamilies = {{{"LlamaForCausalLM", ReadLlama},
+constexpr std::array<Family, 22> kFamilies = {{{"LlamaForCausalLM", ReadLlama},
                                                {"MixtralForCausalLM", ReadMixtral},
                                                {"Qwen2ForCausalLM", ReadQwen2},
                                                {"Qwen3ForCausalLM", ReadQwen3},
                                                {"Qwen2MoeForCausalLM", ReadQwen2Moe},
                                                {"Qwen3MoeForCausalLM", ReadQwen3Moe},
+                                               {"Qwen3NextForCausalLM", ReadQwen3Next},
+                                               {"Qwen3_5ForCausalLM", ReadQwen35},
+                                               {"Qwen3_5ForConditionalGeneration", ReadQwen35, "text_config"},
+                                               {"Qwen3_5MoeForCausalLM", ReadQwen3Next},
+                                               {"Qwen3_5MoeForConditionalGeneration", ReadQwen3Next, "text_config"},
                                                {"DeepseekV3ForCausalLM", ReadDeepSeekV3},
                                                {"DeepseekV32ForCausalLM", ReadDeepSeekSparse},
                                                {"GlmMoeDsaForCausalLM", ReadDeepSeekSparse},

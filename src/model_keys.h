@@ -64,6 +64,15 @@ void VisitModelStructure(V& visit) {
   visit("no_rope_layer_interval", count, at_least(1, "Every so many layers one sees all positions (Llama 4)."));
   visit("no_rope_layers", integers, at_least(0, "One entry a layer, 0 where it sees all positions (Llama 4)."));
   visit("attn_type_list", integers, at_least(0, "One entry a layer, 1 for full attention (MiniMax)."));
+  visit("attn_output_gate", flag, field("Whether a gate scales what each head of full attention gives (Qwen3-Next)."));
+  visit("full_attention_interval", count,
+        at_least(1, "Every so many layers one has full attention, the others a linear one (Qwen3-Next)."));
+  visit("linear_num_key_heads", count, at_least(1, "Linear attention: key heads."));
+  visit("linear_num_value_heads", count, at_least(1, "Linear attention: value heads, a multiple of the key heads."));
+  visit("linear_key_head_dim", count, at_least(1, "Linear attention: size of a query or key head, elements."));
+  visit("linear_value_head_dim", count, at_least(1, "Linear attention: size of a value head, elements."));
+  visit("linear_conv_kernel_dim", count, at_least(1, "Linear attention: positions that the convolution sees."));
+  visit("mamba_ssm_dtype", text, field("Linear attention: type of the state; absent: float32."));
   visit("layer_types", texts, field("The kind of each layer's attention, such as full_attention."));
 
   visit("q_lora_rank", count, at_least(0, "MLA: rank of the query projection; absent: projected directly."));
@@ -160,7 +169,7 @@ void VisitFields(V& visit, ModelConfigKeys&) {
          .required = true});
   VisitModelStructure(visit);
   visit("text_config", text_config,
-        {.doc = "The same keys, of the language model of a model that also sees (Llama 4)."});
+        {.doc = "The same keys, of the language model of a model that also sees (Llama 4, Qwen3.5)."});
   visit("attn_config", attention_config, {.doc = "Keys of attention that DBRX keeps apart."});
   visit("ffn_config", ffn_config, {.doc = "Keys of the experts that DBRX keeps apart."});
   visit("quantization_config", quantization, {.doc = "How the weights are quantised; absent: not."});

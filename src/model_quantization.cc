@@ -18,12 +18,15 @@ constexpr std::size_t kNumParts = 3;
 
 bool Contains(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
 
-/// Modules that ModelSpec::embedding_dtype holds for, or that are no part of the language model.
+/// Modules that ModelSpec::embedding_dtype holds for, or that are no part of the main language model.
 bool IsLeftUnquantised(std::string_view module) {
-  static constexpr std::array<std::string_view, 8> kEndings = {
-      "lm_head", "embed_tokens", "norm", "gate", "router", "e_score_correction_bias", "weights_proj", "embed_out"};
+  static constexpr std::array<std::string_view, 14> kEndings = {
+      "lm_head",      "embed_tokens", "norm",      "gate",       "router",    "e_score_correction_bias",
+      "weights_proj", "conv1d",       "embed_out", "in_proj_ba", "in_proj_a", "in_proj_b",
+      "A_log",        "dt_bias"};
   while (module.ends_with("*") || module.ends_with(".") || module.ends_with("$")) module.remove_suffix(1);
-  return Contains(module, "vision") || Contains(module, "multi_modal") ||
+  return Contains(module, "vision") || Contains(module, "visual") || Contains(module, "multi_modal") ||
+         Contains(module, "mtp") ||
          std::any_of(kEndings.begin(), kEndings.end(), [&](std::string_view end) { return module.ends_with(end); });
 }
 
@@ -35,8 +38,9 @@ class Exceptions {
 
   void Add(std::string_view module) {
     if (IsLeftUnquantised(module)) return;
-    static constexpr std::array<std::pair<std::string_view, Part>, 6> kWords = {
+    static constexpr std::array<std::pair<std::string_view, Part>, 7> kWords = {
         {{"self_attn", Part::kAttention},
+         {"linear_attn", Part::kAttention},
          {"attention", Part::kAttention},
          {"shared_experts", Part::kSharedExpert},
          {"shared_expert", Part::kSharedExpert},

@@ -34,13 +34,24 @@ CheckedInt AttentionParameters(const ModelSpec& model) {
   }
   const CheckedInt query_width = heads * attention.head_dim;
   const CheckedInt qkv_width = query_width + CheckedInt(2) * attention.num_kv_heads * attention.head_dim;
-  CheckedInt count = hidden * qkv_width + query_width * hidden;
-  if (attention.qkv_bias) count = count + qkv_width;
+  const CheckedInt projected = attention.output_gate ? qkv_width + query_width : qkv_width;
+  CheckedInt count = hidden * projected + query_width * hidden;
+  if (attention.qkv_bias) count = count + projected;
   if (attention.output_bias) count = count + hidden;
   if (attention.qk_norm) count = count + CheckedInt(2) * attention.head_dim;
   if (attention.whole_qk_norm) count = count + (heads + attention.num_kv_heads) * attention.head_dim;
   if (attention.sinks) count = count + heads;
   return count;
+}
+
+CheckedInt LinearAttentionParameters(const ModelSpec& model) {
+  const LinearAttentionSpec& linear = model.linear_attention;
+  const CheckedInt hidden = model.hidden_size;
+  const CheckedInt gates = CheckedInt(2) * linear.num_value_heads;
+  const CheckedInt values = CheckedInt(linear.num_value_heads) * linear.value_head_dim;
+  const CheckedInt channels = CheckedInt(2) * linear.num_key_heads * linear.key_head_dim + values;
+  return hidden * (channels + values) + hidden * gates + channels * linear.conv_width + gates + linear.value_head_dim +
+         values * hidden;
 }
 
 CheckedInt FfnWeights(const ModelSpec& model, std::int64_t width) {
@@ -74,8 +85,10 @@ CheckedInt ModelParameters(const ModelSpec& model, std::int64_t num_routed) {
   const CheckedInt tables = CheckedInt(model.tie_word_embeddings ? 1 : 2) * model.vocab_size * hidden +
                             CheckedInt(model.learned_positions) * hidden;
   const CheckedInt norm = CheckedInt(model.norm_bias ? 2 : 1) * hidden;
-  const CheckedInt every_layer = AttentionParameters(model) + norm * model.norms_per_layer;
-  return tables + norm + every_layer * model.num_layers +
+  const auto linear_layers = static_cast<std::int64_t>(model.linear_attention_layers.size());
+  CheckedInt attention = AttentionParameters(model) * (model.num_layers - linear_layers);
+  if (linear_layers > 0) attention = attention + LinearAttentionParameters(model) * linear_layers;
+  return tables + norm + attention + norm * model.norms_per_layer * model.num_layers +
          DenseFfnParameters(model) * model.NumLayers(LayerKind::kDense) +
          MoeParameters(model, num_routed) * model.NumLayers(LayerKind::kMoe);
 }
@@ -93,6 +106,10 @@ std::int64_t ModelSpec::NumLayers(LayerKind kind) const { return std::count(laye
 std::int64_t ModelSpec::WindowOf(std::int64_t layer) const {
   const bool full = std::binary_search(full_attention_layers.begin(), full_attention_layers.end(), layer);
   return full ? 0 : attention.sliding_window;
+}
+
+bool ModelSpec::IsLinear(std::int64_t layer) const {
+  return std::binary_search(linear_attention_layers.begin(), linear_attention_layers.end(), layer);
 }
 
 namespace internal {
@@ -117,7 +134,16 @@ std::int64_t KvElementsPerToken(const ModelSpec& model) {
   const std::int64_t per_layer = attention.kind == AttentionKind::kMultiLatent
                                      ? attention.kv_lora_rank + attention.qk_rope_head_dim
                                      : 2 * attention.num_kv_heads * attention.head_dim;
-  return model.num_layers * per_layer;
+  return (model.num_layers - static_cast<std::int64_t>(model.linear_attention_layers.size())) * per_layer;
+}
+
+double LinearStateBytes(const ModelSpec& model) {
+  if (!model.HasLinearAttention()) return 0;
+  const LinearAttentionSpec& linear = model.linear_attention;
+  const auto kept = static_cast<double>(linear.conv_width - 1);
+  return static_cast<double>(linear.ValueWidth()) * static_cast<double>(linear.key_head_dim) *
+             BytesPerElement(linear.state_dtype) +
+         static_cast<double>(linear.ConvChannels()) * kept * BytesPerElement(model.residual_dtype);
 }
 
 std::int64_t IndexCacheBytesPerToken(const ModelSpec& model) {

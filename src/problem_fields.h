@@ -60,6 +60,18 @@ void VisitFields(V& visit, AttentionSpec& attention) {
   visit("whole_qk_norm", attention.whole_qk_norm,
         {.doc = "Whether queries and keys are normalised over all heads together."});
   visit("sinks", attention.sinks, {.doc = "Whether each query head has a learned sink in its softmax."});
+  visit("output_gate", attention.output_gate, {.doc = "Whether a projected gate scales what each query head gives."});
+}
+
+template <class V>
+void VisitFields(V& visit, LinearAttentionSpec& linear) {
+  visit("num_key_heads", linear.num_key_heads,
+        NeededSize("Query and key heads, a divisor of num_value_heads; 0: none."));
+  visit("num_value_heads", linear.num_value_heads, NeededSize("Value heads, each with a state."));
+  visit("key_head_dim", linear.key_head_dim, NeededSize("Size of a query or key head, elements."));
+  visit("value_head_dim", linear.value_head_dim, NeededSize("Size of a value head, elements."));
+  visit("conv_width", linear.conv_width, NeededSize("Positions that the convolution sees, its own included."));
+  visit("state_dtype", linear.state_dtype, json::Needed("Of the state."));
 }
 
 template <class V>
@@ -103,6 +115,10 @@ void VisitFields(V& visit, ModelSpec& model) {
   visit("scale_dtype", model.scale_dtype, json::Needed("Of one block scale."));
   visit("full_attention_layers", model.full_attention_layers,
         {.doc = "Layers whose attention has no window where the others have one, rising.", .min = 0, .max = kMaxCount});
+  visit("linear_attention", model.linear_attention,
+        {.doc = "The attention of linear_attention_layers (Gated DeltaNet); all sizes 0 without such layers."});
+  visit("linear_attention_layers", model.linear_attention_layers,
+        {.doc = "Layers with linear_attention in place of attention, rising.", .min = 0, .max = kMaxCount});
   visit("learned_positions", model.learned_positions,
         {.doc = "Rows of a learned position embedding; 0 without one.", .min = 0, .max = kMaxCount});
   visit("norms_per_layer", model.norms_per_layer, {.doc = "Norms of the residual stream a layer.", .min = 2, .max = 4});

@@ -13,6 +13,26 @@
 namespace shardscout {
 namespace {
 
+template <class Expect>
+void CheckLinearAttention(const ModelSpec& model, const Expect& expect) {
+  const LinearAttentionSpec& linear = model.linear_attention;
+  const std::vector<std::int64_t>& layers = model.linear_attention_layers;
+  const bool any = !layers.empty();
+  for (const std::int64_t size :
+       {linear.num_key_heads, linear.num_value_heads, linear.key_head_dim, linear.value_head_dim, linear.conv_width}) {
+    expect(any == (size > 0), "/linear_attention", "expected sizes exactly where there are linear_attention_layers");
+  }
+  expect(!any || linear.num_value_heads % linear.num_key_heads == 0, "/linear_attention/num_value_heads",
+         "expected a multiple of num_key_heads");
+  expect(std::adjacent_find(layers.begin(), layers.end(), std::greater_equal<>()) == layers.end() &&
+             (!any || layers.back() < model.num_layers),
+         "/linear_attention_layers", "expected rising layers below num_layers");
+  const AttentionSpec& attention = model.attention;
+  expect(!any || (std::cmp_less(layers.size(), model.num_layers) && attention.kind == AttentionKind::kGrouped &&
+                  attention.sliding_window == 0),
+         "/linear_attention_layers", "expected some layers, and the others with grouped attention without a window");
+}
+
 /// What ModelSpec promises beyond the ranges of its fields.
 void CheckModel(const ModelSpec& model, const std::string& place) {
   const auto expect = [&](bool holds, const char* pointer, const char* message) {
@@ -41,6 +61,9 @@ void CheckModel(const ModelSpec& model, const std::string& place) {
          "/full_attention_layers", "expected rising layers below num_layers");
   expect(full.empty() || (attention.sliding_window > 0 && std::cmp_less(full.size(), model.num_layers)),
          "/full_attention_layers", "expected some layers, and only where attention has a sliding_window");
+  expect(!attention.output_gate || (grouped && !attention.whole_qk_norm), "/attention/output_gate",
+         "expected a gate only for grouped attention whose norms are of heads");
+  CheckLinearAttention(model, expect);
   expect(model.norms_per_layer % 2 == 0, "/norms_per_layer", "expected 2 or 4");
   const MoeSpec& moe = model.moe;
   expect(moe.num_experts_per_token <= moe.num_experts, "/moe/num_experts_per_token", "expected at most num_experts");

@@ -5,6 +5,17 @@
 #include "shardscout/error.h"
 
 namespace shardscout::strategies {
+namespace {
+
+/// From any layout but R, which is sliced.
+Collective ReshardCollective(Layout from, Layout to) {
+  if (from == Layout::kPartial) {
+    return to == Layout::kReplicated ? Collective::kAllReduce : Collective::kReduceScatter;
+  }
+  return to == Layout::kReplicated ? Collective::kAllGather : Collective::kAllToAll;
+}
+
+}  // namespace
 
 BlockBuilder::BlockBuilder(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind)
     : problem_(problem), strategy_(strategy), geometry_(problem, strategy, phase) {
@@ -171,19 +182,19 @@ ValueId BlockBuilder::Reshard(Operator op, ValueId id, Layout to) {
   }
   const auto known = resharded_.find({id, to});
   if (known != resharded_.end()) return known->second;
-  const Group tp = TensorGroup();
-  ValueId result = kNoValue;
-  if (from == Layout::kPartial) {
-    const Collective kind = to == Layout::kReplicated ? Collective::kAllReduce : Collective::kReduceScatter;
-    result = AddCollective(op, kind, tp, id, target);
-  } else if (from == Layout::kReplicated) {
-    result = AddSlice(op, id, target);
-  } else {
-    const Collective kind = to == Layout::kReplicated ? Collective::kAllGather : Collective::kAllToAll;
-    result = AddCollective(op, kind, tp, id, target);
-  }
+  const ValueId result = from == Layout::kReplicated
+                             ? AddSlice(op, id, target)
+                             : AddCollective(op, ReshardCollective(from, to), TensorGroup(), id, target);
   resharded_[{id, to}] = result;
   return result;
+}
+
+std::pair<ValueId, ValueId> BlockBuilder::ReshardBoth(Operator op, ValueId a, ValueId b, Layout to) {
+  const Layout from = LayoutOf(a);
+  SHARDSCOUT_CHECK(LayoutOf(b) == from);
+  if (from == to || from == Layout::kReplicated) return {Reshard(op, a, to), Reshard(op, b, to)};
+  return AddCollective(op, ReshardCollective(from, to), TensorGroup(), a, WithLayout(ValueOf(a), to), b,
+                       WithLayout(ValueOf(b), to));
 }
 
 std::pair<ValueId, ValueId> BlockBuilder::ReshardQkv(Operator op, ValueId qkv, ValueId latent, Layout to) {

@@ -22,6 +22,9 @@ class Geometry {
   std::int64_t Parts(FeatureSplit split) const;
   std::int64_t LocalHeads(FeatureSplit split) const;
   std::int64_t LocalKvHeads(FeatureSplit split) const;
+  /// Of linear attention: value heads, and the key heads that they use.
+  std::int64_t LocalLinearHeads(FeatureSplit split) const;
+  std::int64_t LocalLinearKeyHeads(FeatureSplit split) const;
   std::int64_t FfnSize(FfnKind kind) const;
 
   /// Tokens whose experts live in one block, all its ranks together; the routed (token, expert) pairs that one ep rank
@@ -94,6 +97,9 @@ class BlockBuilder {
   /// replicated one.
   std::pair<ValueId, ValueId> ReshardQkv(Operator op, ValueId qkv, ValueId latent, Layout to);
 
+  /// Two values of one layout, whose collective is one call.
+  std::pair<ValueId, ValueId> ReshardBoth(Operator op, ValueId a, ValueId b, Layout to);
+
   /// Norm of `id` in the layout in which it is; fed features, with the all-reduce of its statistic over the group. Once
   /// for each value.
   ValueId Norm(Operator op, ValueId id);
@@ -125,6 +131,7 @@ class BlockBuilder {
   void FillRouting(Work& work, double held) const;
   void SetTypes(Work& work, WeightKind kind, FfnKind ffn) const;
   void FillIndexWork(Task& task) const;
+  void FillLinearAttentionWork(Task& task) const;
   void StoreWeight(const Task& task);
   void Store(Weight weight);
 
@@ -142,9 +149,12 @@ bool IsQuantised(const ModelSpec& model, WeightKind kind, FfnKind ffn);
 DType ProductDType(const ModelSpec& model, WeightKind kind, FfnKind ffn);
 /// Elements of the norms of the residual stream that a block of a layer holds.
 double BlockNormElements(const ModelSpec& model);
+/// Elements that linear attention's core reads: convolution, A_log, dt_bias and the heads' norm.
+double LinearVectorElements(const LinearAttentionSpec& linear);
 
 /// What each block is made of; lowering.cc puts them together.
 Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind);
+Block LowerLinearAttention(const Problem& problem, const Strategy& strategy, Phase phase);
 Block LowerDenseFfn(const Problem& problem, const Strategy& strategy, Phase phase);
 Block LowerMoe(const Problem& problem, const Strategy& strategy, Phase phase);
 Block LowerEmbedding(const Problem& problem, const Strategy& strategy, Phase phase);

@@ -93,6 +93,14 @@ std::int64_t Geometry::LocalKvHeads(FeatureSplit split) const {
   return std::max<std::int64_t>(1, model.attention.num_kv_heads / Parts(split));
 }
 
+std::int64_t Geometry::LocalLinearHeads(FeatureSplit split) const {
+  return model.linear_attention.num_value_heads / Parts(split);
+}
+
+std::int64_t Geometry::LocalLinearKeyHeads(FeatureSplit split) const {
+  return std::max<std::int64_t>(1, model.linear_attention.num_key_heads / Parts(split));
+}
+
 std::int64_t Geometry::FfnSize(FfnKind kind) const {
   if (kind == FfnKind::kDense) return model.ffn_size;
   return kind == FfnKind::kShared ? model.moe.shared_ffn_size : model.moe.expert_ffn_size;
@@ -104,6 +112,8 @@ double Geometry::Width(const Value& v) const {
   const auto kv_heads = static_cast<double>(LocalKvHeads(v.features));
   const auto parts = static_cast<double>(Parts(v.features));
   auto d = [](std::int64_t n) { return static_cast<double>(n); };
+  const LinearAttentionSpec& linear = model.linear_attention;
+  const double linear_heads = d(LocalLinearHeads(v.features));
   switch (v.kind) {
     case TensorKind::kIds:
     case TensorKind::kStatistic:
@@ -117,6 +127,16 @@ double Geometry::Width(const Value& v) const {
       if (!multi_latent) return (heads + 2 * kv_heads) * d(a.head_dim);
       if (phase == Phase::kDecode) return heads * d(a.kv_lora_rank + a.qk_rope_head_dim);
       return heads * d(a.QkHeadDim() + a.qk_nope_head_dim + a.v_head_dim);
+    case TensorKind::kGatedQkv:
+      return 2 * (heads + kv_heads) * d(a.head_dim);
+    case TensorKind::kOutputGate:
+      return heads * d(a.head_dim);
+    case TensorKind::kLinearQkv:
+      return 2 * (d(LocalLinearKeyHeads(v.features) * linear.key_head_dim) + linear_heads * d(linear.value_head_dim));
+    case TensorKind::kLinearGates:
+      return 2 * linear_heads;
+    case TensorKind::kLinearAttended:
+      return linear_heads * d(linear.value_head_dim);
     case TensorKind::kQueryLatent:
       return d(a.q_lora_rank);
     case TensorKind::kQuery:

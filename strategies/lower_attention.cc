@@ -1,5 +1,5 @@
-// The attention block: norm and projections (qkv), the core with its KV cache (attention), the output projection
-// (attn_out).
+// The attention blocks: norm and projections (qkv), the core with its KV cache or state (attention), the output
+// projection (attn_out).
 
 #include "shardscout/error.h"
 #include "strategies/block_builder.h"
@@ -18,8 +18,12 @@ Layout Wants(Sharding sharding) {
   }
 }
 
+/// What the core wants.
+Layout CoreWants(Sharding sharding) { return sharding == Sharding::kHeads ? Layout::kFeatureSharded : Wants(sharding); }
+
 struct Qkv {
   ValueId qkv = kNoValue;
+  ValueId gate = kNoValue;         ///< Output gate only.
   ValueId latent = kNoValue;       ///< MLA only.
   ValueId index_query = kNoValue;  ///< Indexer only.
   ValueId index_key = kNoValue;
@@ -27,7 +31,7 @@ struct Qkv {
 
 Qkv ProjectGrouped(BlockBuilder& b, ValueId normed, Sharding sharding) {
   Value out = b.ValueOf(normed);
-  out.kind = TensorKind::kQkv;
+  out.kind = b.model().attention.output_gate ? TensorKind::kGatedQkv : TensorKind::kQkv;
   out.dtype = b.model().residual_dtype;
   if (sharding == Sharding::kHidden) {
     out.features = FeatureSplit::kNone;
@@ -122,6 +126,33 @@ std::pair<ValueId, ValueId> MergeOver(BlockBuilder& b, Group group, PartialOver 
   return {merged, rescale.output2};
 }
 
+/// The product with attn_out's matrix.
+ValueId ProjectOutput(BlockBuilder& b, ValueId attended, Sharding sharding) {
+  Value out = b.ValueOf(attended);
+  out.kind = TensorKind::kHidden;
+  out.dtype = b.model().residual_dtype;
+  WeightSplit split = WeightSplit::kWhole;
+  if (sharding == Sharding::kHeads) {
+    out.features = FeatureSplit::kNone;
+    out.partial = kPartialTensor;
+    split = WeightSplit::kRow;
+  } else if (sharding == Sharding::kHidden) {
+    out.features = FeatureSplit::kTensor;
+    split = WeightSplit::kColumn;
+  }
+  const ValueId output = b.AddValue(out);
+  b.AddMatmul(Operator::kAttnOut, WeightKind::kAttnOut, split, attended, output);
+  return output;
+}
+
+/// heads is row-parallel on the heads' outputs; hidden is column-parallel and wants them whole.
+ValueId ReshardForOutput(BlockBuilder& b, ValueId attended, Sharding sharding) {
+  Layout wants = Layout::kReplicated;
+  if (sharding == Sharding::kHeads) wants = Layout::kFeatureSharded;
+  if (sharding == Sharding::kToken) wants = Layout::kTokenSharded;
+  return b.Reshard(Operator::kAttnOut, attended, wants);
+}
+
 ValueId AttentionCore(BlockBuilder& b, Qkv in, Sharding sharding) {
   const Operator op = Operator::kAttention;
   const bool decode = b.phase() == Phase::kDecode;
@@ -207,6 +238,26 @@ ValueId AttentionCore(BlockBuilder& b, Qkv in, Sharding sharding) {
   return attended;
 }
 
+/// [q | k | v | z] and the gates [b | a].
+std::pair<ValueId, ValueId> ProjectLinear(BlockBuilder& b, ValueId normed, Sharding sharding) {
+  const bool row = sharding == Sharding::kHidden, column = sharding == Sharding::kHeads;
+  const auto project = [&](TensorKind kind, WeightKind weight) {
+    Value out = b.ValueOf(normed);
+    out.kind = kind;
+    out.dtype = b.model().residual_dtype;
+    out.features = column ? FeatureSplit::kTensor : FeatureSplit::kNone;
+    if (row) out.partial = kPartialTensor;
+    const ValueId output = b.AddValue(out);
+    const WeightSplit split = row ? WeightSplit::kRow : column ? WeightSplit::kColumn : WeightSplit::kWhole;
+    b.AddMatmul(Operator::kQkv, weight, split, normed, output);
+    return output;
+  };
+  const ValueId qkv = project(TensorKind::kLinearQkv, WeightKind::kQkv);
+  const ValueId gates = project(TensorKind::kLinearGates, WeightKind::kLinearGates);
+  if (!row) return {qkv, gates};
+  return b.ReshardBoth(Operator::kQkv, qkv, gates, Layout::kFeatureSharded);
+}
+
 double NormElements(const ModelSpec& model) {
   const AttentionSpec& a = model.attention;
   std::int64_t n = 0;
@@ -215,7 +266,7 @@ double NormElements(const ModelSpec& model) {
   if (a.sinks) n += a.num_heads;
   if (a.kind == AttentionKind::kMultiLatent) n += a.q_lora_rank + a.kv_lora_rank;
   if (a.qk_norm) n += 2 * a.head_dim;
-  if (a.qkv_bias) n += (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+  if (a.qkv_bias) n += ((a.output_gate ? 2 : 1) * a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
   if (a.output_bias) n += model.hidden_size;
   return BlockNormElements(model) + static_cast<double>(n);
 }
@@ -235,11 +286,13 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
 
   Task rotary{.kind = TaskKind::kRotary, .op = Operator::kQkv, .input = qkv.qkv, .input2 = qkv.latent};
   rotary.input3 = AddQkStatistic(b, qkv.qkv);
-  rotary.output = b.AddValue(b.ValueOf(qkv.qkv));
+  const bool gated = b.model().attention.output_gate;
+  rotary.output = gated ? b.AddLike(qkv.qkv, TensorKind::kQkv) : b.AddValue(b.ValueOf(qkv.qkv));
   if (multi_latent) rotary.output2 = b.AddValue(b.ValueOf(qkv.latent));
+  if (gated) rotary.output2 = b.AddLike(qkv.qkv, TensorKind::kOutputGate);
   b.AddTask(rotary);
   qkv.qkv = rotary.output;
-  qkv.latent = rotary.output2;
+  (gated ? qkv.gate : qkv.latent) = rotary.output2;
   if (multi_latent) {
     const ValueId projected = b.AddLike(qkv.qkv, TensorKind::kQkv);
     const bool decode = phase == Phase::kDecode;
@@ -251,9 +304,12 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
     qkv.qkv = projected;
   }
 
-  const Layout core_wants =
-      attention_sharding == Sharding::kHeads ? Layout::kFeatureSharded : Wants(attention_sharding);
-  std::tie(qkv.qkv, qkv.latent) = b.ReshardQkv(Operator::kAttention, qkv.qkv, qkv.latent, core_wants);
+  const Layout core_wants = CoreWants(attention_sharding);
+  if (gated) {
+    std::tie(qkv.qkv, qkv.gate) = b.ReshardBoth(Operator::kAttention, qkv.qkv, qkv.gate, core_wants);
+  } else {
+    std::tie(qkv.qkv, qkv.latent) = b.ReshardQkv(Operator::kAttention, qkv.qkv, qkv.latent, core_wants);
+  }
   if (qkv.index_query != kNoValue) {
     // As the latent, they are replicated where q is feature-sharded.
     const Layout index_wants = core_wants == Layout::kFeatureSharded ? Layout::kReplicated : core_wants;
@@ -262,11 +318,18 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
   }
   ValueId attended = AttentionCore(b, qkv, attention_sharding);
 
-  // heads is row-parallel on the heads' outputs; hidden is column-parallel and wants them whole.
-  Layout out_wants = Layout::kReplicated;
-  if (out_sharding == Sharding::kHeads) out_wants = Layout::kFeatureSharded;
-  if (out_sharding == Sharding::kToken) out_wants = Layout::kTokenSharded;
-  attended = b.Reshard(Operator::kAttnOut, attended, out_wants);
+  if (gated) {
+    // `sequence` leaves heads split that it took whole.
+    const ValueId gate = b.Reshard(Operator::kAttention, qkv.gate, b.LayoutOf(attended));
+    const ValueId scaled = b.AddValue(b.ValueOf(attended));
+    b.AddTask({.kind = TaskKind::kGateOutput,
+               .op = Operator::kAttention,
+               .input = attended,
+               .input2 = gate,
+               .output = scaled});
+    attended = scaled;
+  }
+  attended = ReshardForOutput(b, attended, out_sharding);
   if (b.ValueOf(attended).absorbed) {
     Value values = b.ValueOf(attended);
     values.absorbed = false;
@@ -274,21 +337,32 @@ Block LowerAttention(const Problem& problem, const Strategy& strategy, Phase pha
     b.AddTask({.kind = TaskKind::kValueProject, .op = Operator::kAttnOut, .input = attended, .output = projected});
     attended = projected;
   }
-  Value out = b.ValueOf(attended);
-  out.kind = TensorKind::kHidden;
-  out.dtype = b.model().residual_dtype;
-  WeightSplit split = WeightSplit::kWhole;
-  if (out_sharding == Sharding::kHeads) {
-    out.features = FeatureSplit::kNone;
-    out.partial = kPartialTensor;
-    split = WeightSplit::kRow;
-  } else if (out_sharding == Sharding::kHidden) {
-    out.features = FeatureSplit::kTensor;
-    split = WeightSplit::kColumn;
-  }
-  const ValueId output = b.AddValue(out);
-  b.AddMatmul(Operator::kAttnOut, WeightKind::kAttnOut, split, attended, output);
+  const ValueId output = ProjectOutput(b, attended, out_sharding);
   b.AddWholeWeight(WeightKind::kNorms, Operator::kQkv, NormElements(b.model()));
+  return b.FinishWith(residual, output);
+}
+
+Block LowerLinearAttention(const Problem& problem, const Strategy& strategy, Phase phase) {
+  BlockBuilder b(problem, strategy, phase, BlockKind::kLinearAttention);
+  const Sharding qkv_sharding = strategy.ShardingOf(Operator::kQkv);
+  const Sharding core_sharding = strategy.ShardingOf(Operator::kAttention);
+  const Sharding out_sharding = strategy.ShardingOf(Operator::kAttnOut);
+  SHARDSCOUT_CHECK(strategy.context_parallel_size == 1 && core_sharding != Sharding::kSequence);
+
+  const ValueId residual = b.AddResidualInput();
+  const ValueId normed = b.Norm(Operator::kQkv, b.Reshard(Operator::kQkv, residual, Wants(qkv_sharding)));
+  auto [qkv, gates] = ProjectLinear(b, normed, qkv_sharding);
+  std::tie(qkv, gates) = b.ReshardBoth(Operator::kAttention, qkv, gates, CoreWants(core_sharding));
+
+  Task core{.kind = TaskKind::kLinearAttention, .op = Operator::kAttention, .input = qkv, .input2 = gates};
+  core.cache = {.requests_over_tp = core_sharding == Sharding::kToken,
+                .heads_over_tp = core_sharding == Sharding::kHeads};
+  core.output = b.AddLike(qkv, TensorKind::kLinearAttended);
+  b.AddTask(core);
+
+  const ValueId output = ProjectOutput(b, ReshardForOutput(b, core.output, out_sharding), out_sharding);
+  const LinearAttentionSpec& linear = b.model().linear_attention;
+  b.AddWholeWeight(WeightKind::kNorms, Operator::kQkv, BlockNormElements(b.model()) + LinearVectorElements(linear));
   return b.FinishWith(residual, output);
 }
 

@@ -51,6 +51,31 @@ std::int64_t NumWindowLayers(const ModelSpec& model, const Stage& stage) {
   return stage.num_layers - (end - first);
 }
 
+std::int64_t NumLinearLayers(const ModelSpec& model, const Stage& stage) {
+  const auto& linear = model.linear_attention_layers;
+  const auto first = std::lower_bound(linear.begin(), linear.end(), stage.first_layer);
+  return std::lower_bound(first, linear.end(), stage.first_layer + stage.num_layers) - first;
+}
+
+BlockKind AttentionBlockOf(const ModelSpec& model, std::int64_t layer) {
+  if (model.IsLinear(layer)) return BlockKind::kLinearAttention;
+  return model.HasMixedWindows() && model.WindowOf(layer) > 0 ? BlockKind::kWindowAttention : BlockKind::kAttention;
+}
+
+double LinearStateBytesPerLayer(const Problem& problem, const Strategy& s) {
+  const ModelSpec& model = problem.model();
+  if (!model.HasLinearAttention()) return 0;
+  const Sharding sharding = s.ShardingOf(Operator::kAttention);
+  const std::int64_t tp = s.tensor_parallel_size;
+  ModelSpec part = model;
+  if (sharding == Sharding::kHeads) {
+    LinearAttentionSpec& linear = part.linear_attention;
+    linear.num_value_heads /= tp;
+    linear.num_key_heads = std::max<std::int64_t>(1, linear.num_key_heads / tp);
+  }
+  return static_cast<double>(sharding == Sharding::kToken ? s.batch_size / tp : s.batch_size) * LinearStateBytes(part);
+}
+
 double IndexCacheBytesPerLayer(const Problem& problem, const Strategy& s) {
   const bool by_request = s.ShardingOf(Operator::kAttention) == Sharding::kToken;
   const std::int64_t requests = by_request ? s.batch_size / s.tensor_parallel_size : s.batch_size;
@@ -85,6 +110,9 @@ Block LowerBlock(const Problem& problem, const Strategy& strategy, Phase phase, 
     case BlockKind::kWindowAttention:
       return problem.model().HasMixedWindows() ? strategies::LowerAttention(problem, strategy, phase, kind)
                                                : Block{.kind = kind};
+    case BlockKind::kLinearAttention:
+      return problem.model().HasLinearAttention() ? strategies::LowerLinearAttention(problem, strategy, phase)
+                                                  : Block{.kind = kind};
     case BlockKind::kDenseFfn:
       return problem.model().HasDense() ? strategies::LowerDenseFfn(problem, strategy, phase) : Block{.kind = kind};
     case BlockKind::kMoe:

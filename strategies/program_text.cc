@@ -32,10 +32,10 @@ std::string Describe(const Block& block, ValueId id) {
 }  // namespace
 
 std::string_view ToString(TaskKind kind) {
-  static constexpr std::array<std::string_view, 17> kNames = {
-      "embed",      "norm_statistic", "norm",          "matmul",       "rotary",    "up_project",
-      "absorb_key", "value_project",  "select_kv",     "index_select", "attention", "rescale",
-      "activation", "route",          "expert_matmul", "add",          "slice"};
+  static constexpr std::array<std::string_view, 19> kNames = {
+      "embed",         "norm_statistic", "norm",          "matmul",    "rotary",  "up_project",  "absorb_key",
+      "value_project", "select_kv",      "index_select",  "attention", "rescale", "gate_output", "linear_attention",
+      "activation",    "route",          "expert_matmul", "add",       "slice"};
   if (kind == TaskKind::kSelectLast) return "select_last";
   if (kind == TaskKind::kCollective) return "collective";
   return Name(kNames, kind);
@@ -49,7 +49,7 @@ std::string_view ToString(Collective collective) {
 
 std::string_view ToString(BlockKind kind) {
   static constexpr std::array<std::string_view, kNumBlockKinds> kNames = {
-      "embedding", "attention", "window_attention", "dense_ffn", "moe", "head", "transfer"};
+      "embedding", "attention", "window_attention", "linear_attention", "dense_ffn", "moe", "head", "transfer"};
   return Name(kNames, kind);
 }
 
@@ -66,18 +66,19 @@ std::string_view ToString(FeatureSplit split) {
 }
 
 std::string_view ToString(TensorKind kind) {
-  static constexpr std::array<std::string_view, 19> kNames = {
-      "ids",    "hidden",      "statistic", "qk_statistic", "qkv",       "query_latent", "query",
-      "latent", "index_query", "index_key", "selection",    "key_value", "attended",     "lse",
-      "gate",   "ffn",         "scores",    "routed",       "logits"};
+  static constexpr std::array<std::string_view, 24> kNames = {
+      "ids",         "hidden",       "statistic", "qk_statistic", "qkv",          "gated_qkv",
+      "output_gate", "query_latent", "query",     "latent",       "index_query",  "index_key",
+      "selection",   "key_value",    "attended",  "linear_qkv",   "linear_gates", "linear_attended",
+      "lse",         "gate",         "ffn",       "scores",       "routed",       "logits"};
   return Name(kNames, kind);
 }
 
 std::string_view ToString(WeightKind kind) {
-  static constexpr std::array<std::string_view, 18> kNames = {
-      "embedding", "qkv",      "query",       "query_down",  "query_up", "latent_down",
-      "key_up",    "value_up", "index_query", "index_key",   "attn_out", "router",
-      "ffn_up",    "ffn_down", "expert_up",   "expert_down", "lm_head",  "norms"};
+  static constexpr std::array<std::string_view, 19> kNames = {
+      "embedding", "qkv",         "query",       "query_down",   "query_up", "latent_down", "key_up",
+      "value_up",  "index_query", "index_key",   "linear_gates", "attn_out", "router",      "ffn_up",
+      "ffn_down",  "expert_up",   "expert_down", "lm_head",      "norms"};
   return Name(kNames, kind);
 }
 

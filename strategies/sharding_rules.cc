@@ -53,7 +53,28 @@ bool ShardingRules::HeadsSplit(std::int64_t tp) const {
   const AttentionSpec& a = model_.attention;
   if (a.num_heads % tp != 0) return false;
   if (a.kind == AttentionKind::kMultiLatent) return true;
-  return a.num_kv_heads % tp == 0 || tp % a.num_kv_heads == 0;
+  const auto splits_or_copies = [&](std::int64_t heads) { return heads % tp == 0 || tp % heads == 0; };
+  const LinearAttentionSpec& linear = model_.linear_attention;
+  if (model_.HasLinearAttention() && (linear.num_value_heads % tp != 0 || !splits_or_copies(linear.num_key_heads))) {
+    return false;
+  }
+  return splits_or_copies(a.num_kv_heads);
+}
+
+bool ShardingRules::LinearBlocksSplit(std::int64_t tp) const {
+  const std::int64_t block = model_.AttentionQuantBlock();
+  if (!model_.HasLinearAttention() || block == 0) return true;
+  const LinearAttentionSpec& linear = model_.linear_attention;
+  const std::int64_t key_heads = std::max<std::int64_t>(1, linear.num_key_heads / tp);
+  return Splits(linear.ValueWidth(), tp, block) && key_heads * linear.key_head_dim % block == 0;
+}
+
+std::string ShardingRules::WhyPositionsAreWhole() const {
+  if (model_.attention.HasIndexer()) return "the indexer chooses positions over the whole context, which is not split";
+  if (model_.HasLinearAttention()) {
+    return "the state of linear attention runs through all positions in order, which are not split";
+  }
+  return "";
 }
 
 bool ShardingRules::ExpertTensorSplits(std::int64_t etp) const {
@@ -105,18 +126,21 @@ bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) co
       }
       if (sharding == Sharding::kHidden) return Splits(hidden, tp, block);
       const std::int64_t kv_heads = std::max<std::int64_t>(1, a.num_kv_heads / tp);
-      return Splits(a.num_heads * a.head_dim, tp, block) && (block == 0 || kv_heads * a.head_dim % block == 0);
+      return Splits(a.num_heads * a.head_dim, tp, block) && (block == 0 || kv_heads * a.head_dim % block == 0) &&
+             LinearBlocksSplit(tp);
     }
     case Operator::kAttention:
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return RequestsSplit(s);
       if (sharding == Sharding::kHeads) return HeadsSplit(tp);
-      return sharding == Sharding::kSequence && a.num_heads % tp == 0 && !a.HasIndexer();
+      return sharding == Sharding::kSequence && a.num_heads % tp == 0 && model_.PositionsSplit();
     case Operator::kAttnOut:
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return TokensSplit(s);
       if (sharding == Sharding::kHeads) {
-        return a.num_heads % tp == 0 && Splits(a.num_heads * a.VHeadDim(), tp, block);
+        return a.num_heads % tp == 0 && Splits(a.num_heads * a.VHeadDim(), tp, block) &&
+               model_.linear_attention.num_value_heads % tp == 0 &&
+               Splits(model_.linear_attention.ValueWidth(), tp, block);
       }
       return sharding == Sharding::kHidden && Splits(hidden, tp, block);
     case Operator::kRouter:
@@ -160,12 +184,15 @@ std::string ShardingRules::Why(const Strategy& s, Operator op, Sharding sharding
            std::to_string(model_.weight_quant_block) + ", and the group must have two ranks or more";
   }
   if (s.tensor_parallel_size == 1) return "a group of size 1 admits only \"none\"";
-  if (sharding == Sharding::kSequence && a.HasIndexer()) {
-    return "the indexer chooses positions over the whole context, which is not split";
-  }
+  if (sharding == Sharding::kSequence && !model_.PositionsSplit()) return WhyPositionsAreWhole();
   if (sharding == Sharding::kHeads || sharding == Sharding::kSequence || op == Operator::kQkv) {
-    return std::to_string(a.num_heads) + " heads and " + std::to_string(a.num_kv_heads) +
-           " KV heads must split over tensor_parallel_size " + tp + " (in whole quantisation blocks)";
+    const LinearAttentionSpec& linear = model_.linear_attention;
+    const std::string of_linear = model_.HasLinearAttention()
+                                      ? ", and linear attention's " + std::to_string(linear.num_value_heads) +
+                                            " value heads and " + std::to_string(linear.num_key_heads) + " key heads,"
+                                      : std::string();
+    return std::to_string(a.num_heads) + " heads and " + std::to_string(a.num_kv_heads) + " KV heads" + of_linear +
+           " must split over tensor_parallel_size " + tp + " (in whole quantisation blocks)";
   }
   if (sharding == Sharding::kVocab) {
     return "vocab_size " + std::to_string(model_.vocab_size) + " must divide by tensor_parallel_size " + tp;

@@ -16,9 +16,14 @@ inline bool Splits(std::int64_t size, std::int64_t parts, std::int64_t block) {
 /// The rules of DESIGN.md section 5 ("Valid", "Canonical") for a layer's decision variables, given all degrees, the
 /// batch and the micro-batches. Each answer is "" where the value is admitted, else the rule that it breaks. The
 /// answers do not depend on other layer variables, except ffn_up and ffn_down on dense_ffn_group.
-/// A model with an indexer chooses positions over the whole context, so that its positions are not split: context
-/// parallel size 1 and no attention `sequence`; a choice over
-/// parts of it would need exchanges that are not modelled.
+/// Where ModelSpec::PositionsSplit is false, the context parallel size is 1 and no attention is `sequence`: an
+/// indexer's choice over parts of the context, or a state handed from part to part, would need exchanges that are not
+/// modelled.
+///
+/// The three attention operators' shardings hold for linear layers too: `heads` splits value heads, with the key heads
+/// that they use (copied where tp exceeds them, as KV heads are); `hidden` of qkv is row-parallel and leaves heads
+/// split; `hidden` of attn_out is column-parallel; `token` splits requests in the core, states and all. A sharding is
+/// admitted where both kinds of layers have it.
 class ShardingRules {
  public:
   explicit ShardingRules(const Problem& problem) : problem_(problem), model_(problem.model()) {}
@@ -38,11 +43,15 @@ class ShardingRules {
   /// etp splits the experts' width into whole blocks.
   bool ExpertTensorSplits(std::int64_t etp) const;
 
+  /// Why a model whose positions are not split has none of context parallelism and attention `sequence`; else "".
+  std::string WhyPositionsAreWhole() const;
   /// Why one of the answers above is no, for people.
   std::string Why(const Strategy& s, Operator op, Sharding sharding) const;
 
  private:
   bool HeadsSplit(std::int64_t tp) const;
+  /// The in-projection of linear layers splits into whole blocks; the gates have none.
+  bool LinearBlocksSplit(std::int64_t tp) const;
   bool FfnAdmits(const Strategy& s, Operator op, Sharding sharding) const;
 
   const Problem& problem_;

@@ -159,7 +159,7 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   };
   all(Variable::kPipelineParallelSize) = Range(std::min(model.num_layers, devices));
   all(Variable::kTensorParallelSize) = Range(devices);
-  all(Variable::kContextParallelSize) = Range(model.attention.HasIndexer() ? 1 : devices);
+  all(Variable::kContextParallelSize) = Range(model.PositionsSplit() ? devices : 1);
   all(Variable::kDataParallelSize) = model.HasMoe() || model.HasDense() ? Range(devices) : std::vector<std::int64_t>{1};
   all(Variable::kExpertParallelSize) = {1};
   all(Variable::kExpertTensorParallelSize) = {1};
@@ -185,7 +185,9 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   for (int v = 0; v < kNumVariables; ++v) {
     std::erase_if(values[static_cast<std::size_t>(v)], [&](std::int64_t value) { return !Fixed(v, value); });
     if (values[static_cast<std::size_t>(v)].empty()) {
-      throw SpecError("--fix " + VariableName(v), "the value is not one that this problem admits");
+      const std::string why = v == Index(Variable::kContextParallelSize) ? rules.WhyPositionsAreWhole() : "";
+      throw SpecError("--fix " + VariableName(v),
+                      "the value is not one that this problem admits" + (why.empty() ? "" : ": " + why));
     }
   }
   for (std::int64_t ep : all(Variable::kExpertParallelSize)) {
@@ -525,6 +527,9 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
     why += std::to_string(value) + " is not possible after pp " + std::to_string(s.pipeline_parallel_size) + ", tp " +
            std::to_string(s.tensor_parallel_size) + ", cp " + std::to_string(s.context_parallel_size) + ", dp " +
            std::to_string(s.data_parallel_size) + ": ";
+    if (v == Index(Variable::kContextParallelSize) && !problem_.model().PositionsSplit()) {
+      return why + impl_->rules.WhyPositionsAreWhole();
+    }
     if (v <= Index(Variable::kDataParallelSize)) {
       return why + "the product of pp, tp, cp and dp must be at most " +
              std::to_string(problem_.cluster().num_devices) +

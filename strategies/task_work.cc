@@ -24,6 +24,7 @@ bool IsQuantised(const ModelSpec& model, WeightKind kind, FfnKind ffn) {
     case WeightKind::kEmbedding:
     case WeightKind::kLmHead:
     case WeightKind::kRouter:
+    case WeightKind::kLinearGates:
     case WeightKind::kNorms:
       return false;
     case WeightKind::kExpertUp:
@@ -44,6 +45,11 @@ DType ProductDType(const ModelSpec& model, WeightKind kind, FfnKind ffn) {
 double BlockNormElements(const ModelSpec& model) {
   // A layer is two blocks. The norms of their outputs are fused with the addition to the residual stream.
   return static_cast<double>(model.norms_per_layer * (model.norm_bias ? 2 : 1) * model.hidden_size) / 2;
+}
+
+double LinearVectorElements(const LinearAttentionSpec& linear) {
+  return static_cast<double>(linear.ConvChannels() * linear.conv_width + 2 * linear.num_value_heads +
+                             linear.value_head_dim);
 }
 
 void BlockBuilder::AddWholeWeight(WeightKind kind, Operator op, double elements, FfnKind ffn) {
@@ -250,6 +256,55 @@ void BlockBuilder::FillIndexWork(Task& task) const {
   w.write_bytes = ValueOf(task.output).Bytes() + q.rows * key_bytes;
 }
 
+/// Decode: one step of the recurrence a request (decay, what S has of k, the update, what q reads: 7 FLOP an element of
+/// S), its state read and written once. Prefill: by chunks of C = 64 positions, as flash-linear-attention's
+/// chunk_gated_delta_rule and so vLLM and SGLang compute it (the form: Yang et al., arXiv 2412.06464, section 3.3, with
+/// the triangular inverse of arXiv 2406.06484, section 3). With heads of dk and dv, a token and value head takes
+///
+///   2 C dk for k k^T, C^2/3 to invert it, 2 C (dk + dv) for w and u, 2 dk dv for what S has of w, 2 dk dv to update S,
+///   2 dk dv for what q reads of S, 2 C (dk + dv) for q k^T and its product with the new values
+///
+/// and each of its kernels leaves its result in memory for the next ones: convolved q, k, v; normed q and k; the matrix
+/// of C columns (fp32, its inverse in 16 bits); w, u, the new values and every chunk's S; o.
+void BlockBuilder::FillLinearAttentionWork(Task& task) const {
+  const LinearAttentionSpec& linear = model().linear_attention;
+  const Geometry& g = geometry_;
+  const Value& in = ValueOf(task.input);
+  const Value& out = ValueOf(task.output);
+  Work& w = task.work;
+  const auto heads = static_cast<double>(g.LocalLinearHeads(in.features));
+  const auto key_heads = static_cast<double>(g.LocalLinearKeyHeads(in.features));
+  const auto dk = static_cast<double>(linear.key_head_dim), dv = static_cast<double>(linear.value_head_dim);
+  const auto conv_width = static_cast<double>(linear.conv_width);
+  const double keys = key_heads * dk, values = heads * dv, channels = 2 * keys + values;
+  const double element = BytesPerElement(model().residual_dtype);
+  const double state_bytes = values * dk * BytesPerElement(linear.state_dtype) + channels * (conv_width - 1) * element;
+  const double conv_flop = 2 * conv_width * channels;
+  w.dtype = model().residual_dtype;
+  w.weight_bytes = (channels * conv_width + 2 * heads + dv) * BytesPerElement(model().embedding_dtype);
+  w.read_bytes = in.Bytes() + ValueOf(task.input2).Bytes();
+  w.write_bytes = out.Bytes();
+  if (g.phase == Phase::kDecode) {
+    w.kernels = 3;  // convolution, recurrence with its gates, norm
+    w.flop = in.rows * (conv_flop + 7 * values * dk);
+    const double kept_bytes = in.rows * (channels + values) * element;
+    w.read_bytes += in.rows * state_bytes + kept_bytes;
+    w.write_bytes += in.rows * state_bytes + kept_bytes;
+    return;
+  }
+  constexpr double kChunk = 64;
+  // convolution, gates, norms of q and of k, sums of the decays, k k^T, its inverse, w and u, S, o, norm
+  w.kernels = 11;
+  w.flop = in.rows * (conv_flop + heads * (6 * dk * dv + kChunk * (6 * dk + 4 * dv) + kChunk * kChunk / 3));
+  const double matrix_bytes = heads * kChunk * (4 + element);
+  const double made = channels + 2 * keys + heads * dk + 3 * values + values * dk / kChunk;
+  // Convolved q, k and v are read once, normed k by four kernels and q by one.
+  const double read = channels + 5 * keys + heads * dk + 3 * values + values * dk / kChunk;
+  w.read_bytes += in.rows * (read * element + matrix_bytes);
+  w.write_bytes += in.rows * (made * element + matrix_bytes);
+  w.write_bytes += in.rows / static_cast<double>(g.padded_input) * state_bytes;
+}
+
 void BlockBuilder::FillWork(Task& task) const {
   Work& w = task.work;
   auto bytes = [&](ValueId id) { return id == kNoValue ? 0.0 : ValueOf(id).Bytes(); };
@@ -273,6 +328,9 @@ void BlockBuilder::FillWork(Task& task) const {
     case TaskKind::kIndexSelect:
       FillIndexWork(task);
       return;
+    case TaskKind::kLinearAttention:
+      FillLinearAttentionWork(task);
+      return;
     case TaskKind::kEmbed:
       w.read_bytes = bytes(task.output);
       w.write_bytes = bytes(task.output);
@@ -284,6 +342,11 @@ void BlockBuilder::FillWork(Task& task) const {
       // Attention's own kernels rotate; a norm of heads or latents is a kernel before them.
       if (!model().attention.qk_norm && !model().attention.whole_qk_norm && !geometry_.multi_latent) {
         w.kernels = 0;
+        return;
+      }
+      if (ValueOf(task.input).kind == TensorKind::kGatedQkv) {
+        // The output gate stays where it is.
+        w.read_bytes = w.write_bytes = bytes(task.output);
         return;
       }
       if (ValueOf(task.input).kind == TensorKind::kQuery) {

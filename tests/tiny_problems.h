@@ -61,6 +61,18 @@ inline ModelSpec IndexerModel(std::int64_t layers = 4) {
   return m;
 }
 
+/// Every other layer linear, with key heads that more than 4 ranks copy, and an output gate in the others, as in
+/// Qwen3-Next.
+inline ModelSpec LinearModel(std::int64_t layers = 4) {
+  ModelSpec m = MoeModel(layers, 0, 48);
+  m.name = "tiny-linear";
+  m.attention.qk_norm = m.attention.output_gate = true;
+  m.linear_attention = {
+      .num_key_heads = 4, .num_value_heads = 8, .key_head_dim = 12, .value_head_dim = 16, .conv_width = 4};
+  for (std::int64_t i = 0; i < layers; i += 2) m.linear_attention_layers.push_back(i);
+  return m;
+}
+
 inline ClusterSpec SmallCluster(std::int64_t devices, std::int64_t per_node = 8) {
   ClusterSpec c;
   c.name = "tiny";

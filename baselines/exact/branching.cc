@@ -313,10 +313,12 @@ void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) 
 double Branching::ScoreOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const {
   const Stage all = SplitLayers(problem_.model(), 1).front();
   const std::int64_t windows = NumWindowLayers(problem_.model(), all);
+  const std::int64_t linear = NumLinearLayers(problem_.model(), all);
   double seconds[2];
   for (std::size_t phase = 0; phase < 2; ++phase) {
-    seconds[phase] = static_cast<double>(all.num_layers - windows) * cost.attention.time_s[phase] +
+    seconds[phase] = static_cast<double>(all.num_layers - windows - linear) * cost.attention.time_s[phase] +
                      static_cast<double>(windows) * cost.window_attention.time_s[phase] +
+                     static_cast<double>(linear) * cost.linear_attention.time_s[phase] +
                      static_cast<double>(all.num_dense) * cost.dense_ffn.time_s[phase] +
                      static_cast<double>(all.num_moe) * moe.time_s[phase] + cost.embedding.time_s[phase] +
                      cost.head.time_s[phase];
@@ -343,11 +345,8 @@ void Branching::ExpandMesh(const Node& node, double at_least, Expansion& into) c
       const std::int64_t batch = node.shape.requests * m;
       if (batch > Values(Variable::kBatchSize).back()) break;
       if (!HasValue(Variable::kBatchSize, batch)) continue;
-      const auto requests = static_cast<double>(batch);
-      const env::StorageTerms storage{.full_cache_bytes = requests * least->full_cache_bytes,
-                                      .window_cache_bytes = requests * least->window_cache_bytes,
-                                      .shares_embedding = pp == 1 && problem_.model().tie_word_embeddings};
-      const Evaluation evaluation = env::Assemble(problem_, StrategyOf(child, dp), StagesOf(pp), cost, storage);
+      const Evaluation evaluation =
+          env::Assemble(problem_, StrategyOf(child, dp), StagesOf(pp), cost, LeastStorage(*least, batch, pp));
       // Time and memory only grow with the micro-batches.
       if (!evaluation.Feasible()) break;
       child.bound = std::min(node.bound, ScoreOf(problem_, evaluation));

@@ -72,8 +72,8 @@ class Branching {
  private:
   /// Prices of a shape's and setting's blocks, each the least over its menu.
   struct LeastCosts {
-    env::StrategyCost cost;  ///< Of the attention mesh's blocks.
-    double full_cache_bytes = 0, window_cache_bytes = 0;
+    env::StrategyCost cost;                                                       ///< Of the attention mesh's blocks.
+    double full_cache_bytes = 0, window_cache_bytes = 0, linear_state_bytes = 0;  ///< As AttentionOption's.
     bool possible = false;
   };
 
@@ -121,6 +121,8 @@ class Branching {
   std::shared_ptr<const LeastCosts> LeastOf(const Node& node) const;
   std::shared_ptr<const env::BlockCost> LeastDenseOf(const Node& node) const;
   env::BlockCost LeastDense(const Node& node) const;
+  /// What `requests` of a dp rank store at least on `pp` stages.
+  env::StorageTerms LeastStorage(const LeastCosts& least, std::int64_t requests, std::int64_t pp) const;
   /// Whether a stage-wide dense FFN under these degrees may score more: a bound without its menu.
   bool MayStageBe(const Node& node, const Strategy& degrees, double at_least) const;
   /// The best strategy of these degrees, setting and group, where it scores more.

@@ -130,18 +130,23 @@ std::shared_ptr<const Branching::LeastCosts> Branching::LeastOf(const Node& node
     const AttentionOption& first = menu->attention.front();
     cost.attention = first.full;
     cost.window_attention = first.window;
+    cost.linear_attention = first.linear;
     least.full_cache_bytes = first.full_cache_bytes;
     least.window_cache_bytes = first.window_cache_bytes;
+    least.linear_state_bytes = first.linear_state_bytes;
     for (const AttentionOption& option : menu->attention) {
       cost.attention = Least(cost.attention, option.full);
       cost.window_attention = Least(cost.window_attention, option.window);
+      cost.linear_attention = Least(cost.linear_attention, option.linear);
       least.full_cache_bytes = std::min(least.full_cache_bytes, option.full_cache_bytes);
       least.window_cache_bytes = std::min(least.window_cache_bytes, option.window_cache_bytes);
+      least.linear_state_bytes = std::min(least.linear_state_bytes, option.linear_state_bytes);
     }
     // One request's part of a cache need not be a whole number: what many take together may round.
     constexpr double kRounding = 1 - 1e-12;
     least.full_cache_bytes *= kRounding;
     least.window_cache_bytes *= kRounding;
+    least.linear_state_bytes *= kRounding;
     cost.embedding = cost.head = kNothingYet;
     for (const EndOption& option : menu->embedding) cost.embedding = Least(cost.embedding, option.cost);
     for (const EndOption& option : menu->head) cost.head = Least(cost.head, option.cost);
@@ -150,16 +155,21 @@ std::shared_ptr<const Branching::LeastCosts> Branching::LeastOf(const Node& node
   });
 }
 
+env::StorageTerms Branching::LeastStorage(const LeastCosts& least, std::int64_t requests, std::int64_t pp) const {
+  const auto of = [&](double bytes) { return static_cast<double>(requests) * bytes; };
+  return {.full_cache_bytes = of(least.full_cache_bytes),
+          .window_cache_bytes = of(least.window_cache_bytes),
+          .linear_state_bytes = of(least.linear_state_bytes),
+          .shares_embedding = pp == 1 && problem_.model().tie_word_embeddings};
+}
+
 bool Branching::MayStageBe(const Node& node, const Strategy& s, double at_least) const {
   if (maker_.StageSplits(node.shape, s.data_parallel_size)) return true;
   const std::shared_ptr<const LeastCosts> least = LeastOf(node);
   env::StrategyCost cost = least->cost;
   cost.moe = *LeastMoeOf(node);
   cost.dense_ffn = maker_.UnsplitStageDense(node.shape, node.setting, s.data_parallel_size);
-  const auto requests = static_cast<double>(s.batch_size);
-  const env::StorageTerms storage{.full_cache_bytes = requests * least->full_cache_bytes,
-                                  .window_cache_bytes = requests * least->window_cache_bytes,
-                                  .shares_embedding = node.pp == 1 && problem_.model().tie_word_embeddings};
+  const env::StorageTerms storage = LeastStorage(*least, s.batch_size, node.pp);
   const Evaluation evaluation = env::Assemble(problem_, s, StagesOf(node.pp), cost, storage);
   return evaluation.Feasible() && ScoreOf(problem_, evaluation) > at_least;
 }
@@ -189,9 +199,7 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_l
   }
   const std::vector<env::StageClass>& stages = StagesOf(node.pp);
   const auto requests = static_cast<double>(degrees.batch_size);
-  const env::StorageTerms least_storage{.full_cache_bytes = requests * LeastOf(node)->full_cache_bytes,
-                                        .window_cache_bytes = requests * LeastOf(node)->window_cache_bytes,
-                                        .shares_embedding = node.pp == 1 && problem_.model().tie_word_embeddings};
+  const env::StorageTerms least_storage = LeastStorage(*LeastOf(node), degrees.batch_size, node.pp);
   double best = at_least;
   const auto bound_of = [&](const env::StrategyCost& cost, const env::StorageTerms& storage) {
     const Evaluation evaluation = env::Assemble(problem_, degrees, stages, cost, storage);
@@ -232,11 +240,13 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_l
     for (const AttentionOption& a : menu->attention) {
       cost.attention = a.full;
       cost.window_attention = a.window;
+      cost.linear_attention = a.linear;
       cost.embedding = least.embedding;
       cost.head = least.head;
       env::StorageTerms storage = least_storage;
       storage.full_cache_bytes = std::max(storage.full_cache_bytes, requests * a.full_cache_bytes * (1 - 1e-12));
       storage.window_cache_bytes = std::max(storage.window_cache_bytes, requests * a.window_cache_bytes * (1 - 1e-12));
+      storage.linear_state_bytes = std::max(storage.linear_state_bytes, requests * a.linear_state_bytes * (1 - 1e-12));
       if (bound_of(cost, storage) <= best) continue;
       s.SetSharding(Operator::kQkv, a.qkv);
       s.SetSharding(Operator::kAttention, a.attention);

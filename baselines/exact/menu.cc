@@ -22,8 +22,9 @@ bool NoWorse(const env::BlockCost& a, const env::BlockCost& b) {
 }
 
 bool NoWorse(const AttentionOption& a, const AttentionOption& b) {
-  return NoWorse(a.full, b.full) && NoWorse(a.window, b.window) && a.full_cache_bytes <= b.full_cache_bytes &&
-         a.window_cache_bytes <= b.window_cache_bytes;
+  return NoWorse(a.full, b.full) && NoWorse(a.window, b.window) && NoWorse(a.linear, b.linear) &&
+         a.full_cache_bytes <= b.full_cache_bytes && a.window_cache_bytes <= b.window_cache_bytes &&
+         a.linear_state_bytes <= b.linear_state_bytes;
 }
 bool NoWorse(const DenseOption& a, const DenseOption& b) { return NoWorse(a.cost, b.cost); }
 bool NoWorse(const MoeOption& a, const MoeOption& b) { return NoWorse(a.cost, b.cost); }
@@ -171,6 +172,7 @@ AttentionMenu MenuMaker::Attention(const Shape& shape, const Setting& setting, e
   const bool attention_matters = workload.HasPhase(Phase::kPrefill);
   const bool head_matters = workload.kind == WorkloadKind::kServe;
   const bool windows = problem().model().HasMixedWindows();
+  const bool linear = problem().model().HasLinearAttention();
   AttentionMenu menu;
   Strategy s = Base(shape, setting);
   for (Sharding embedding : Admitted(s, Operator::kEmbedding)) {
@@ -192,10 +194,13 @@ AttentionMenu MenuMaker::Attention(const Shape& shape, const Setting& setting, e
                                .attention = attention,
                                .attn_out = attn_out,
                                .full = Price(problem(), s, BlockKind::kAttention, spans),
-                               .window = {}};
+                               .window = {},
+                               .linear = {}};
         if (windows) option.window = Price(problem(), s, BlockKind::kWindowAttention, spans);
+        if (linear) option.linear = Price(problem(), s, BlockKind::kLinearAttention, spans);
         option.full_cache_bytes = storage.full_cache_bytes / static_cast<double>(shape.tp);
         option.window_cache_bytes = storage.window_cache_bytes / static_cast<double>(shape.tp);
+        option.linear_state_bytes = storage.linear_state_bytes / static_cast<double>(shape.tp);
         AddToFront(menu.attention, option);
       }
     }

@@ -41,9 +41,10 @@ struct ExpertMesh {
 
 struct AttentionOption {
   Sharding qkv{}, attention{}, attn_out{};
-  env::BlockCost full, window;
-  /// Cache of one layer for one request of the dp rank. (`token` splits requests: of one request its tp-th part.)
-  double full_cache_bytes = 0, window_cache_bytes = 0;
+  env::BlockCost full, window, linear;
+  /// Cache or state of one layer for one request of the dp rank. (`token` splits requests: of one request its tp-th
+  /// part.)
+  double full_cache_bytes = 0, window_cache_bytes = 0, linear_state_bytes = 0;
 };
 struct EndOption {
   Sharding sharding{};

@@ -49,7 +49,8 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
   if (layers == 0) return;
   const Problem& problem = maker.problem();
   const DeviceSpec& device = problem.cluster().device;
-  const bool attention = kind == BlockKind::kAttention || kind == BlockKind::kWindowAttention;
+  const bool attention =
+      kind == BlockKind::kAttention || kind == BlockKind::kWindowAttention || kind == BlockKind::kLinearAttention;
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (!problem.workload().HasPhase(phase)) continue;
     Blocks blocks{.layers = layers, .moe = kind == BlockKind::kMoe, .options = {}};
@@ -81,8 +82,10 @@ void WorkBound::AddLayers(const MenuMaker& maker, const Strategy& s, env::SpanCa
   const ModelSpec& model = maker.problem().model();
   const Stage all = SplitLayers(model, 1).front();
   const auto windows = static_cast<double>(NumWindowLayers(model, all));
-  AddBlocks(maker, s, BlockKind::kAttention, static_cast<double>(all.num_layers) - windows, spans);
+  const auto linear = static_cast<double>(NumLinearLayers(model, all));
+  AddBlocks(maker, s, BlockKind::kAttention, static_cast<double>(all.num_layers) - windows - linear, spans);
   AddBlocks(maker, s, BlockKind::kWindowAttention, windows, spans);
+  AddBlocks(maker, s, BlockKind::kLinearAttention, linear, spans);
   AddBlocks(maker, s, BlockKind::kDenseFfn, static_cast<double>(all.num_dense), spans);
   AddBlocks(maker, s, BlockKind::kMoe, static_cast<double>(all.num_moe), spans);
 }

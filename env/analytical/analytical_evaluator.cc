@@ -53,6 +53,7 @@ std::uint32_t BlockCode(const Problem& problem, const Strategy& s, BlockKind kin
       break;
     case BlockKind::kAttention:
     case BlockKind::kWindowAttention:
+    case BlockKind::kLinearAttention:
       sharding(Operator::kQkv);
       sharding(Operator::kAttention);
       sharding(Operator::kAttnOut);
@@ -166,6 +167,9 @@ Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
   if (impl_->problem.model().HasMixedWindows()) {
     cost.window_attention = impl_->CostOf(table, s, BlockKind::kWindowAttention);
   }
+  if (impl_->problem.model().HasLinearAttention()) {
+    cost.linear_attention = impl_->CostOf(table, s, BlockKind::kLinearAttention);
+  }
   if (impl_->problem.model().HasDense()) cost.dense_ffn = impl_->CostOf(table, s, BlockKind::kDenseFfn);
   if (impl_->problem.model().HasMoe()) cost.moe = impl_->CostOf(table, s, BlockKind::kMoe);
   cost.head = impl_->CostOf(table, s, BlockKind::kHead);
@@ -193,6 +197,7 @@ Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   cost.embedding = price(BlockKind::kEmbedding);
   cost.attention = price(BlockKind::kAttention);
   cost.window_attention = price(BlockKind::kWindowAttention);
+  cost.linear_attention = price(BlockKind::kLinearAttention);
   cost.dense_ffn = price(BlockKind::kDenseFfn);
   cost.moe = price(BlockKind::kMoe);
   cost.head = price(BlockKind::kHead);
@@ -212,8 +217,10 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
   std::int64_t dense = 0;
   std::int64_t moe = 0;
   std::int64_t windows = 0;
+  std::int64_t linear = 0;
   for (const Stage& stage : program.stages) {
     windows += NumWindowLayers(problem.model(), stage);
+    linear += NumLinearLayers(problem.model(), stage);
     dense += stage.num_dense;
     moe += stage.num_moe;
   }
@@ -224,8 +231,9 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
       for (std::size_t t = 0; t < block.tasks.size(); ++t) {
         const Task& task = block.tasks[t];
         std::int64_t calls = 1;
-        if (block.kind == BlockKind::kAttention) calls = dense + moe - windows;
+        if (block.kind == BlockKind::kAttention) calls = dense + moe - windows - linear;
         if (block.kind == BlockKind::kWindowAttention) calls = windows;
+        if (block.kind == BlockKind::kLinearAttention) calls = linear;
         if (block.kind == BlockKind::kDenseFfn) calls = dense;
         if (block.kind == BlockKind::kMoe) calls = moe;
         if (transfer && t == 0) calls = static_cast<std::int64_t>(program.stages.size()) - 1;
@@ -269,6 +277,7 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
     };
     const double attention_s = block_time(BlockKind::kAttention);
     const double window_s = block_time(BlockKind::kWindowAttention);
+    const double linear_s = block_time(BlockKind::kLinearAttention);
     const double dense_s = block_time(BlockKind::kDenseFfn);
     const double moe_s = block_time(BlockKind::kMoe);
     const std::vector<Task>& sends = phase.BlockOf(BlockKind::kTransfer).tasks;
@@ -276,9 +285,10 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
       const Stage& stage = program.stages[i];
       const bool last = i + 1 == program.stages.size();
       const std::int64_t windowed = NumWindowLayers(problem.model(), stage);
-      double time_s = static_cast<double>(stage.num_layers - windowed) * attention_s +
-                      static_cast<double>(windowed) * window_s + static_cast<double>(stage.num_dense) * dense_s +
-                      static_cast<double>(stage.num_moe) * moe_s;
+      const std::int64_t of_linear = NumLinearLayers(problem.model(), stage);
+      double time_s = static_cast<double>(stage.num_layers - windowed - of_linear) * attention_s +
+                      static_cast<double>(windowed) * window_s + static_cast<double>(of_linear) * linear_s +
+                      static_cast<double>(stage.num_dense) * dense_s + static_cast<double>(stage.num_moe) * moe_s;
       if (i == 0) time_s += block_time(BlockKind::kEmbedding);
       if (last) time_s += block_time(BlockKind::kHead);
       if (!last) time_s += TaskTime(cluster, sends.front(), spans);

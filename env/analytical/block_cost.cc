@@ -42,8 +42,9 @@ struct StageSums {
 StageSums SumStages(const std::vector<StageClass>& stages, const StrategyCost& cost, std::size_t phase) {
   StageSums sums;
   for (const StageClass& c : stages) {
-    double time_s = static_cast<double>(c.stage.num_layers - c.num_windows) * cost.attention.time_s[phase] +
+    double time_s = static_cast<double>(c.NumFull()) * cost.attention.time_s[phase] +
                     static_cast<double>(c.num_windows) * cost.window_attention.time_s[phase] +
+                    static_cast<double>(c.num_linear) * cost.linear_attention.time_s[phase] +
                     static_cast<double>(c.stage.num_dense) * cost.dense_ffn.time_s[phase] +
                     static_cast<double>(c.stage.num_moe) * cost.moe.time_s[phase];
     if (c.first) time_s += cost.embedding.time_s[phase];
@@ -65,21 +66,24 @@ MemoryUse FullestStage(const Problem& problem, const std::vector<StageClass>& st
   memory.limit_bytes = problem.MemoryLimitBytes();
   memory.reserved_bytes = problem.cluster().device.reserved_bytes;
   for (const StageClass& c : stages) {
-    double weights = static_cast<double>(c.stage.num_layers) * cost.attention.weight_bytes +
+    double weights = static_cast<double>(c.stage.num_layers - c.num_linear) * cost.attention.weight_bytes +
+                     static_cast<double>(c.num_linear) * cost.linear_attention.weight_bytes +
                      static_cast<double>(c.stage.num_dense) * cost.dense_ffn.weight_bytes +
                      static_cast<double>(c.stage.num_moe) * cost.moe.weight_bytes;
     if (c.first) weights += cost.embedding.weight_bytes;
     if (c.last) weights += cost.head.weight_bytes;
     if (storage.shares_embedding) weights -= cost.embedding.table_bytes;
-    const double cache = static_cast<double>(c.stage.num_layers - c.num_windows) * storage.full_cache_bytes +
+    const double cache = static_cast<double>(c.NumFull()) * storage.full_cache_bytes +
                          static_cast<double>(c.num_windows) * storage.window_cache_bytes;
-    if (weights + cache > memory.weight_bytes + memory.kv_cache_bytes) {
+    const double state = static_cast<double>(c.num_linear) * storage.linear_state_bytes;
+    if (weights + cache + state > memory.weight_bytes + memory.kv_cache_bytes + memory.linear_state_bytes) {
       memory.weight_bytes = weights;
       memory.kv_cache_bytes = cache;
+      memory.linear_state_bytes = state;
     }
   }
-  for (const BlockCost* block :
-       {&cost.embedding, &cost.attention, &cost.window_attention, &cost.dense_ffn, &cost.moe, &cost.head}) {
+  for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.window_attention, &cost.linear_attention,
+                                 &cost.dense_ffn, &cost.moe, &cost.head}) {
     memory.activation_bytes = std::max(memory.activation_bytes, block->peak_activation_bytes);
     memory.communication_bytes = std::max(memory.communication_bytes, block->max_payload_bytes);
   }
@@ -102,11 +106,13 @@ std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const StageClass next{.stage = stages[i],
                           .num_windows = NumWindowLayers(model, stages[i]),
+                          .num_linear = NumLinearLayers(model, stages[i]),
                           .first = i == 0,
                           .last = i + 1 == stages.size()};
     const auto alike = std::find_if(classes.begin(), classes.end(), [&](const StageClass& c) {
       return c.first == next.first && c.last == next.last && c.num_windows == next.num_windows &&
-             c.stage.num_layers == next.stage.num_layers && c.stage.num_dense == next.stage.num_dense;
+             c.num_linear == next.num_linear && c.stage.num_layers == next.stage.num_layers &&
+             c.stage.num_dense == next.stage.num_dense;
     });
     if (alike == classes.end()) {
       classes.push_back(next);
@@ -176,6 +182,7 @@ StorageTerms StorageOf(const Problem& problem, const Strategy& s) {
   };
   return {.full_cache_bytes = cache_bytes(BlockKind::kAttention),
           .window_cache_bytes = model.HasMixedWindows() ? cache_bytes(BlockKind::kWindowAttention) : 0,
+          .linear_state_bytes = LinearStateBytesPerLayer(problem, s),
           .shares_embedding = SharesEmbedding(model, s)};
 }
 

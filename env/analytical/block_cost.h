@@ -31,10 +31,13 @@ struct TransferCost {
 /// Stages that are alike: as many layers of each kind, at the same end of the pipeline.
 struct StageClass {
   Stage stage;                   ///< The first of them.
-  std::int64_t num_windows = 0;  ///< Of its layers, those whose attention is kWindowAttention.
+  std::int64_t num_windows = 0;  ///< Of its layers, those whose attention is kWindowAttention,
+  std::int64_t num_linear = 0;   ///< and kLinearAttention.
   std::int64_t count = 1;
   bool first = false;  ///< Of the pipeline: holds the embedding.
   bool last = false;   ///< Holds the head.
+  /// Of its layers, those whose attention is kAttention.
+  std::int64_t NumFull() const { return stage.num_layers - num_windows - num_linear; }
 };
 std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector<Stage>& stages);
 
@@ -75,7 +78,7 @@ TransferCost PriceTransfer(const ClusterSpec& cluster, const Block* prefill, con
 
 /// All that an evaluation is made of: the blocks that occur, each priced for the strategy's own variables.
 struct StrategyCost {
-  BlockCost embedding, attention, window_attention, dense_ffn, moe, head;
+  BlockCost embedding, attention, window_attention, linear_attention, dense_ffn, moe, head;
   TransferCost transfer;
 };
 
@@ -105,13 +108,13 @@ void DeriveMetrics(const Problem& problem, Evaluation& evaluation);
 /// The passes' times from the costs of the blocks, and the metrics from those:
 ///
 ///     stage time  = layers * attention + dense layers * dense_ffn + MoE layers * moe + its send
-///                   (attention: of layers with and without a window apart, where there are both)
+///                   (attention: of layers with a window, without, and of linear ones apart)
 ///                   (+ embedding on the first stage, head on the last)
 ///     prefill     sum of stage times + (m - 1) * slowest stage
 ///     decode      max(m * slowest stage, sum of stage times)
 ///
-/// Memory is that of the fullest stage: weights, cache at the last position, the largest block's activations, staging
-/// for the largest collective, and the reserve.
+/// Memory is that of the fullest stage: weights, cache at the last position, linear attention's states, the largest
+/// block's activations, staging for the largest collective, and the reserve.
 Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
                     const StrategyCost& cost);
 
@@ -119,6 +122,7 @@ Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std:
 struct StorageTerms {
   double full_cache_bytes = 0;    ///< Of one layer of kAttention, the indexer's keys included.
   double window_cache_bytes = 0;  ///< Of one layer of kWindowAttention.
+  double linear_state_bytes = 0;  ///< Of one layer of kLinearAttention.
   bool shares_embedding = false;
 };
 StorageTerms StorageOf(const Problem& problem, const Strategy& strategy);

@@ -16,7 +16,9 @@
 ///     (expert_loads.h)
 ///   kNorm, kNormStatistic, kRotary, kActivation, kAdd, kEmbed, others (as kActivation): StreamCurve,
 ///     kernels * launch_s + bytes / (hbm_fraction * bandwidth)
-///   kIndexSelect: 2 launches and the larger of FLOP / (prefill_bf16's fraction * peak) and bytes as above
+///   kIndexSelect, kLinearAttention: their launches and the larger of FLOP / (prefill_bf16's fraction * peak) and bytes
+///   as
+///     above; no kernel of a linear attention has been measured here
 ///
 /// and no task takes less than its floor. A task without kernels is fused into another (its bytes are moved all the
 /// same), or a view, which costs nothing.

@@ -212,8 +212,7 @@ std::vector<PassMaker::StageTask> PassMaker::TasksOf(const PricedBlocks& priced,
   const Stage& own = stages_[stage];
   if (stage == 0) add(BlockKind::kEmbedding, -1);
   for (std::int64_t layer = own.first_layer; layer < own.first_layer + own.num_layers; ++layer) {
-    const bool window = model.HasMixedWindows() && model.WindowOf(layer) > 0;
-    add(window ? BlockKind::kWindowAttention : BlockKind::kAttention, layer);
+    add(AttentionBlockOf(model, layer), layer);
     const bool moe = model.layers[static_cast<std::size_t>(layer)] == LayerKind::kMoe;
     add(moe ? BlockKind::kMoe : BlockKind::kDenseFfn, layer);
   }
@@ -327,14 +326,16 @@ Pass PassMaker::Make(std::int64_t microbatches, std::int64_t rounds, bool detail
   return pass;
 }
 
-void PassMaker::SetAttention(double full_s, double window_s) {
+void PassMaker::SetAttention(const AttentionTimes& times) {
   for (const auto& [kind, time_s] :
-       {std::pair(BlockKind::kAttention, full_s), std::pair(BlockKind::kWindowAttention, window_s)}) {
+       {std::pair(BlockKind::kAttention, times.full_s), std::pair(BlockKind::kWindowAttention, times.window_s),
+        std::pair(BlockKind::kLinearAttention, times.linear_s)}) {
     const auto k = static_cast<std::size_t>(kind);
     const auto set = [&, kind_s = time_s](PricedBlocks& priced, double share) {
       for (std::size_t t = 0; t < priced.durations_s[k].size(); ++t) {
         const Task& task = priced.blocks[k].tasks[t];
-        if (IsAttentionCore(task)) priced.durations_s[k][t] = task.kind == TaskKind::kAttention ? share * kind_s : 0;
+        // The indexer's time is in attention's.
+        if (IsAttentionCore(task)) priced.durations_s[k][t] = task.kind == TaskKind::kIndexSelect ? 0 : share * kind_s;
       }
     };
     set(whole_, 1);

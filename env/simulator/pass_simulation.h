@@ -71,6 +71,11 @@ struct Pass {
   std::vector<PassTask> tasks;               ///< By SimTaskId; empty where equal tasks in a row were made one.
 };
 
+/// What the core of attention takes in one layer of kAttention, kWindowAttention and kLinearAttention.
+struct AttentionTimes {
+  double full_s = 0, window_s = 0, linear_s = 0;
+};
+
 /// Lowers and prices a phase of a strategy, once.
 class PassMaker {
  public:
@@ -84,8 +89,8 @@ class PassMaker {
   /// drawn, else the program's task. Not for where halves meet, which is no task.
   Task PricedTask(const PassTask& task) const;
 
-  /// Replaces what attention takes, in a layer of kAttention and of kWindowAttention, for one micro-batch.
-  void SetAttention(double full_s, double window_s);
+  /// Replaces what the attentions' cores take, for one micro-batch.
+  void SetAttention(const AttentionTimes& times);
   /// What the head's tasks take, of a whole micro-batch, of a half, and where they are cut.
   struct HeadTimes {
     std::vector<double> whole_s, half_s, chunks_s;
@@ -135,9 +140,10 @@ class PassMaker {
   std::optional<PricedBlocks> half_;  ///< Of either half, where there are two.
 };
 
-/// The tasks of attention whose time follows from the lengths of the requests.
+/// The tasks of attention whose time follows from the lengths of the requests, or from which tokens are whose.
 inline bool IsAttentionCore(const Task& task) {
-  return task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect;
+  return task.kind == TaskKind::kAttention || task.kind == TaskKind::kIndexSelect ||
+         task.kind == TaskKind::kLinearAttention;
 }
 
 /// Whether the batch splits as the strategy's degrees and shardings need it.

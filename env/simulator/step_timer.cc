@@ -51,7 +51,7 @@ Strategy StepTimer::WithRequests(const Problem& problem, Strategy s, std::int64_
   return s;
 }
 
-StepTimer::AttentionTimes StepTimer::AttentionIn(const Problem& problem, const Strategy& s, Phase phase) {
+AttentionTimes StepTimer::AttentionIn(const Problem& problem, const Strategy& s, Phase phase) {
   SpanCache spans(problem.cluster(), s);
   const auto time_of = [&](BlockKind kind) {
     double time_s = 0;
@@ -61,10 +61,11 @@ StepTimer::AttentionTimes StepTimer::AttentionIn(const Problem& problem, const S
     return time_s;
   };
   return {.full_s = time_of(BlockKind::kAttention),
-          .window_s = problem.model().HasMixedWindows() ? time_of(BlockKind::kWindowAttention) : 0};
+          .window_s = problem.model().HasMixedWindows() ? time_of(BlockKind::kWindowAttention) : 0,
+          .linear_s = problem.model().HasLinearAttention() ? time_of(BlockKind::kLinearAttention) : 0};
 }
 
-const StepTimer::AttentionTimes& StepTimer::DecodeAttention(std::int64_t requests, std::int64_t positions) {
+const AttentionTimes& StepTimer::DecodeAttention(std::int64_t requests, std::int64_t positions) {
   const auto [entry, is_new] = decode_.try_emplace({requests, positions});
   if (is_new) {
     const Problem& problem = variants_.Decode(positions);
@@ -73,7 +74,7 @@ const StepTimer::AttentionTimes& StepTimer::DecodeAttention(std::int64_t request
   return entry->second;
 }
 
-const StepTimer::AttentionTimes& StepTimer::PrefillAttention(std::int64_t requests, std::int64_t tokens) {
+const AttentionTimes& StepTimer::PrefillAttention(std::int64_t requests, std::int64_t tokens) {
   const auto [entry, is_new] = prefill_.try_emplace({requests, tokens});
   if (is_new) {
     const Problem& problem = variants_.Prefill(tokens);
@@ -84,7 +85,7 @@ const StepTimer::AttentionTimes& StepTimer::PrefillAttention(std::int64_t reques
   return entry->second;
 }
 
-StepTimer::AttentionTimes StepTimer::AttentionOf(const RankBatch& rank) {
+AttentionTimes StepTimer::AttentionOf(const RankBatch& rank) {
   const std::int64_t microbatches = strategy_.num_microbatches;
   const auto parts = static_cast<double>(microbatches);
   AttentionTimes times;
@@ -104,11 +105,13 @@ StepTimer::AttentionTimes StepTimer::AttentionOf(const RankBatch& rank) {
     const AttentionTimes& alone = PrefillAttention(1, RoundedCount(chunk.tokens));
     times.full_s += std::max(alone.full_s, whole.full_s - before.full_s) / parts;
     times.window_s += std::max(alone.window_s, whole.window_s - before.window_s) / parts;
+    times.linear_s += std::max(alone.linear_s, whole.linear_s - before.linear_s) / parts;
   }
   if (begun > 0) {
     const AttentionTimes& fresh = PrefillAttention(RoundedCount(begun), RoundedCount(CeilDivide(begun_tokens, begun)));
     times.full_s += fresh.full_s / parts;
     times.window_s += fresh.window_s / parts;
+    times.linear_s += fresh.linear_s / parts;
   }
   return times;
 }
@@ -138,14 +141,16 @@ Picoseconds StepTimer::operator()(std::span<const RankBatch> ranks) {
     const AttentionTimes times = AttentionOf(rank);
     attention.full_s = std::max(attention.full_s, times.full_s);
     attention.window_s = std::max(attention.window_s, times.window_s);
+    attention.linear_s = std::max(attention.linear_s, times.linear_s);
   }
   tokens = RoundedCount(CeilDivide(tokens, strategy_.num_microbatches));
   giving = RoundedCount(CeilDivide(giving, strategy_.num_microbatches));
   const auto [entry, is_new] =
-      steps_.try_emplace({tokens, giving, ToPicoseconds(attention.full_s), ToPicoseconds(attention.window_s)});
+      steps_.try_emplace({tokens, giving, ToPicoseconds(attention.full_s), ToPicoseconds(attention.window_s),
+                          ToPicoseconds(attention.linear_s)});
   if (is_new) {
     StepPass& pass = PassOf(tokens);
-    pass.maker->SetAttention(attention.full_s, attention.window_s);
+    pass.maker->SetAttention(attention);
     pass.maker->SetHead(PassOf(giving).head);
     entry->second = SimulateDecode(*pass.maker, pass.strategy);
   }

@@ -55,11 +55,6 @@ class StepTimer {
   Picoseconds operator()(std::span<const RankBatch> ranks);
 
  private:
-  /// Of one layer.
-  struct AttentionTimes {
-    double full_s = 0, window_s = 0;
-  };
-
   const AttentionTimes& DecodeAttention(std::int64_t requests, std::int64_t positions);
   const AttentionTimes& PrefillAttention(std::int64_t requests, std::int64_t tokens);
   AttentionTimes AttentionOf(const RankBatch& rank);
@@ -79,7 +74,7 @@ class StepTimer {
   SimulatorOptions options_;
   std::map<std::pair<std::int64_t, std::int64_t>, AttentionTimes> decode_, prefill_;
   std::map<std::int64_t, StepPass> passes_;  ///< By tokens of a micro-batch.
-  std::map<std::tuple<std::int64_t, std::int64_t, Picoseconds, Picoseconds>, Picoseconds> steps_;
+  std::map<std::tuple<std::int64_t, std::int64_t, Picoseconds, Picoseconds, Picoseconds>, Picoseconds> steps_;
 };
 
 /// To five binary digits, the nearest: 0 to 31 as they are, then in steps of a sixteenth to a thirty-second.

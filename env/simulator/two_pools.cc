@@ -52,6 +52,11 @@ struct PoolEngine {
   std::unique_ptr<env::StepTimer> timer;
 };
 
+/// What a request has whatever its length.
+double StateBytes(const ModelSpec& model) {
+  return LinearStateBytes(model) * static_cast<double>(model.linear_attention_layers.size());
+}
+
 double CacheBytesPerToken(const ModelSpec& model) {
   return static_cast<double>(KvElementsPerToken(model)) * BytesPerElement(model.kv_dtype) +
          static_cast<double>(IndexCacheBytesPerToken(model)) * static_cast<double>(model.layers.size());
@@ -110,12 +115,13 @@ Evaluation EvaluateTwoPools(const Problem& problem, const Pool& prefill, const P
   const std::vector<GroupSpan> way = SpansOf(cluster, {2, apart}, apart, 2);
   const double holders = static_cast<double>(std::min(first.HoldersOfARequest(), second.HoldersOfARequest()));
   const double bytes_per_token = CacheBytesPerToken(problem.model()) / holders;
+  const double state_bytes = StateBytes(problem.model()) / holders;
   const env::TwoPools pools{.prefill = first.options,
                             .decode = second.options,
                             .prefill_price = first.Price(),
                             .decode_price = second.Price(),
                             .transfer = [&](std::int64_t tokens) {
-                              const double bytes = bytes_per_token * static_cast<double>(tokens);
+                              const double bytes = bytes_per_token * static_cast<double>(tokens) + state_bytes;
                               return env::ToPicoseconds(CollectiveTime(cluster, Collective::kSendRecv, bytes, way));
                             }};
 

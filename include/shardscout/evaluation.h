@@ -28,12 +28,13 @@ struct Metrics {
 struct MemoryUse {
   double weight_bytes = 0;
   double kv_cache_bytes = 0;
+  double linear_state_bytes = 0;  ///< Linear attention's states, which do not grow with the context.
   double activation_bytes = 0;
   double communication_bytes = 0;  ///< Staging for the largest collective.
   double reserved_bytes = 0;
   double limit_bytes = 0;  ///< Problem::MemoryLimitBytes.
   double TotalBytes() const {
-    return weight_bytes + kv_cache_bytes + activation_bytes + communication_bytes + reserved_bytes;
+    return weight_bytes + kv_cache_bytes + linear_state_bytes + activation_bytes + communication_bytes + reserved_bytes;
   }
   bool operator==(const MemoryUse&) const = default;
 };

@@ -16,7 +16,7 @@ enum class LayerKind : std::uint8_t { kDense, kMoe };
 
 /// Invariants: num_heads >= 1. Grouped: num_heads % num_kv_heads == 0 and the *_lora_rank, qk_*, v_head_dim and index_*
 /// fields are 0. Multi-latent: num_kv_heads == 1 (the latent and its rope key are one KV head) and head_dim == 0. The
-/// index_* fields are all 0 or all positive.
+/// index_* fields are all 0 or all positive. output_gate only if grouped and not whole_qk_norm.
 ///
 /// The indexer (DeepSeek Sparse Attention, DeepSeek-V3.2 and GLM-5) scores every earlier position with index_heads
 /// small heads (sum over heads of weight * relu(query * key)) and attention sees the index_topk best positions only.
@@ -42,6 +42,8 @@ struct AttentionSpec {
   bool qk_norm = false;        ///< A norm over each query and key head (Qwen3).
   bool whole_qk_norm = false;  ///< One norm over all query heads and one over all key heads (MiniMax-M2).
   bool sinks = false;          ///< One learned logit a head that joins the softmax (gpt-oss).
+  bool output_gate = false;    ///< Grouped: a gate as wide as the query heads is projected with them, and its sigmoid
+                               ///< scales what the heads give (Qwen3-Next).
 
   bool HasIndexer() const { return index_heads > 0; }
 
@@ -50,6 +52,37 @@ struct AttentionSpec {
   /// Size of a value head: head_dim, or v_head_dim.
   std::int64_t VHeadDim() const;
   bool operator==(const AttentionSpec&) const = default;
+};
+
+/// Linear attention as a Gated DeltaNet layer has it (Yang, Kautz and Hatamizadeh, arXiv 2412.06464; Qwen3-Next,
+/// Qwen3.5). num_value_heads == 0: no layer has it, and then all sizes are 0. Else all are positive and num_key_heads
+/// divides num_value_heads.
+///
+/// A layer projects its input to [q | k | v | z] and to two gates a value head, [b | a]. A causal convolution over
+/// conv_width positions and silu go over each channel of q, k and v. With q and k of a head at unit length, and of
+/// value head h those of key head floor(h * num_key_heads / num_value_heads), each value head keeps a state S
+/// [key_head_dim, value_head_dim]:
+///
+///   S <- g S,  S <- S + k^T beta (v - k S),  o = q S / sqrt(key_head_dim)
+///   beta = sigmoid(b), g = exp(-exp(A_log) softplus(a + dt_bias))
+///
+/// and o, normed over the head with one scale for all heads and times silu(z), is projected to the hidden size.
+///
+/// Worked example: 1 key head and 2 value heads, heads of 3 and 4, conv_width 4: q and k have 3 columns each, v and z
+/// 8; the convolution has 14 channels; a request's state is 2*3*4 numbers of state_dtype and the last 3 inputs of each
+/// channel.
+struct LinearAttentionSpec {
+  std::int64_t num_key_heads = 0;
+  std::int64_t num_value_heads = 0;
+  std::int64_t key_head_dim = 0;
+  std::int64_t value_head_dim = 0;
+  std::int64_t conv_width = 0;       ///< Positions that the convolution sees, its own included.
+  DType state_dtype = DType::kFp32;  ///< Of S. (The convolution's inputs are kept as ModelSpec::residual_dtype.)
+
+  std::int64_t ValueWidth() const { return num_value_heads * value_head_dim; }
+  /// Of q, k and v.
+  std::int64_t ConvChannels() const { return 2 * num_key_heads * key_head_dim + ValueWidth(); }
+  bool operator==(const LinearAttentionSpec&) const = default;
 };
 
 /// num_experts == 0 means that the model has no MoE layer, and then every field is 0.
@@ -68,9 +101,11 @@ struct MoeSpec {
 /// The structure of a decoder-only transformer: everything needed to count parameters, FLOPs, bytes and KV cache
 /// exactly. Invariants: layers.size() == num_layers; moe.num_experts > 0 iff some layer is kMoe; ffn_size > 0 iff some
 /// layer is kDense; full_attention_layers rises, lies below num_layers, and is empty unless attention.sliding_window >
-/// 0 and some layers are not in it. What costs nothing that a model of time and memory sees is not here: position
-/// embeddings by rotation, multipliers, clipping, the order of residual sums (GPT-NeoX's parallel residual has the same
-/// matrices, FLOPs and, as frameworks run it, reductions).
+/// 0 and some layers are not in it; linear_attention_layers rises, lies below num_layers, is empty exactly where
+/// linear_attention is unset, and then some layer is not in it and attention is grouped without a window. What costs
+/// nothing that a model of time and memory sees is not here: position embeddings by rotation, multipliers, clipping,
+/// the order of residual sums (GPT-NeoX's parallel residual has the same matrices, FLOPs and, as frameworks run it,
+/// reductions).
 struct ModelSpec {
   std::string name;
   std::int64_t num_layers = 0;
@@ -85,6 +120,9 @@ struct ModelSpec {
   std::vector<LayerKind> layers;
   /// Layers that see all positions although attention.sliding_window is set (gpt-oss: every other one).
   std::vector<std::int64_t> full_attention_layers;
+  LinearAttentionSpec linear_attention;
+  /// Layers with linear_attention in place of attention (Qwen3-Next: three of four).
+  std::vector<std::int64_t> linear_attention_layers;
   std::int64_t learned_positions = 0;  ///< Rows of a learned position embedding (GPT-2).
   std::int64_t norms_per_layer = 2;    ///< 4: each block's output is normed as well (Grok-1); stored and counted, its
                                        ///< time taken as fused with the addition to the residual stream.
@@ -111,6 +149,11 @@ struct ModelSpec {
   std::int64_t AttentionQuantBlock() const { return attention_quantised ? weight_quant_block : 0; }
   std::int64_t DenseFfnQuantBlock() const { return dense_ffn_quantised ? weight_quant_block : 0; }
   std::int64_t SharedExpertQuantBlock() const { return shared_expert_quantised ? weight_quant_block : 0; }
+  bool HasLinearAttention() const { return !linear_attention_layers.empty(); }
+  bool IsLinear(std::int64_t layer) const;
+  /// Whether a request's positions may be split over ranks. An indexer chooses among all of them, and the state of
+  /// linear attention runs through all of them in order.
+  bool PositionsSplit() const { return !attention.HasIndexer() && !HasLinearAttention(); }
   /// Some layers have a window and some have none.
   bool HasMixedWindows() const { return !full_attention_layers.empty(); }
   /// Positions that a query of `layer` sees, itself included; 0 means all.
@@ -130,7 +173,9 @@ struct ParameterCount {
 };
 
 /// Formulas: facts of Hugging Face's modelling files, per layer, h hidden, H heads, d head size:
-///   grouped  h*H*d + 2*h*kv*d + H*d*h;
+///   grouped  h*H*d + 2*h*kv*d + H*d*h (+ h*H*d with an output gate);
+///   linear   h*(2*K*dk + 2*V*dv) + h*2*V + (2*K*dk + V*dv)*conv_width + 2*V (A_log, dt_bias) + dv (norm) + V*dv*h, for
+///            K key and V value heads (Qwen3NextGatedDeltaNet; Qwen3.5 has the same matrices cut otherwise);
 ///   MLA      h*ql + ql + ql*H*(nope+rope) + h*(kl+rope) + kl + kl*H*(nope+v) + H*v*h (ql = 0: h*H*(nope+rope) for q);
 ///   indexer  ql*Hi*di + h*di + h*Hi + 2*di;
 ///   FFN      3*h*ffn gated, else 2*h*ffn; MoE E*3*h*expert_ffn + 3*h*shared + h*E (+E, +h); two norms of h (or four;
@@ -138,8 +183,12 @@ struct ParameterCount {
 ParameterCount CountParameters(const ModelSpec& model);
 
 /// Elements that one token adds to the KV cache, over all layers: 2*kv*d a layer, MLA kv_lora_rank + rope. Layers with
-/// a window count here too (they forget older tokens); the indexer's keys do not.
+/// a window count here too (they forget older tokens); linear layers and the indexer's keys do not.
 std::int64_t KvElementsPerToken(const ModelSpec& model);
+
+/// Bytes of what one linear layer keeps of a request, however long it is: S of each value head, and of each channel the
+/// last conv_width - 1 inputs of the convolution (as vLLM's Mamba state of a Gated DeltaNet); 0 without such layers.
+double LinearStateBytes(const ModelSpec& model);
 
 /// Bytes that one token adds to the indexer's cache of one layer: a key of index_head_dim in FP8 with one fp32 scale,
 /// as DeepSeek's kernels (and vLLM, SGLang) keep it whatever kv_dtype is; 0 without an indexer.
@@ -157,12 +206,12 @@ struct ModelOverrides {
 /// Reads a Hugging Face config.json as it is. `place` names the file in errors. Keys are used, known to be irrelevant,
 /// or reported in `warnings`; an architecture, attention or MoE feature that is not understood is a SpecError that
 /// names the key and what would be. Families (`architectures`): Llama, Llama4 (its text_config; the vision tower is not
-/// counted), Mixtral, Qwen2, Qwen3, Qwen2Moe, Qwen3Moe, DeepseekV3 (also Kimi-K2), DeepseekV32, GlmMoeDsa (GLM-5),
-/// Glm4Moe, GptOss, MiniMaxM2, Dbrx, Grok1, GPT2, GPTNeoX. Other spellings of a size (n_layer, d_model, num_kv_heads,
-/// moe_num_experts, ...) are taken for it; two that disagree are an error. Layers of multi-token prediction are left
-/// out. Quantisations: fp8 (per tensor or block), mxfp4, awq, gptq, compressed-tensors with one scheme for all that it
-/// covers. Llama 4's chunked attention is taken as a sliding window of the chunk's size, an upper bound: on average a
-/// query of a full chunk sees half of it.
+/// counted), Mixtral, Qwen2, Qwen3, Qwen2Moe, Qwen3Moe, Qwen3Next, Qwen3_5 and Qwen3_5Moe (with a vision tower their
+/// text_config), DeepseekV3 (also Kimi-K2), DeepseekV32, GlmMoeDsa (GLM-5), Glm4Moe, GptOss, MiniMaxM2, Dbrx, Grok1,
+/// GPT2, GPTNeoX. Other spellings of a size (n_layer, d_model, num_kv_heads, moe_num_experts, ...) are taken for it;
+/// two that disagree are an error. Layers of multi-token prediction are left out. Quantisations: fp8 (per tensor or
+/// block), mxfp4, awq, gptq, compressed-tensors with one scheme for all that it covers. Llama 4's chunked attention is
+/// taken as a sliding window of the chunk's size, an upper bound: on average a query of a full chunk sees half of it.
 ModelSpec ParseModelConfig(std::string_view json, std::string_view place, const ModelOverrides& overrides,
                            std::vector<std::string>* warnings);
 

@@ -84,6 +84,8 @@ enum class TensorKind : std::uint8_t {
   kQkv,          ///< Grouped: [q: heads*d | k: kv*d | v: kv*d]. MLA prefill: [q: heads*(nope+rope) | k: heads*nope | v:
          ///< heads*v]. MLA decode: [q: heads*(kv_lora_rank + rope)], the key up-projection absorbed. Split over tp by
          ///< heads.
+  kGatedQkv,     ///< Grouped with an output gate: [q | k | v] of kQkv and the gate, heads*d. Split over tp by heads.
+  kOutputGate,   ///< heads*d, before its sigmoid. Split over tp by heads.
   kQueryLatent,  ///< MLA: q_lora_rank, never split.
   kQuery,        ///< MLA: heads*(nope+rope), a head's nope part first. Split over tp by heads.
   kLatent,       ///< MLA: the new [latent: kv_lora_rank | rope key: rope]. Never split by features (one KV head).
@@ -92,6 +94,10 @@ enum class TensorKind : std::uint8_t {
   kSelection,  ///< Indexer: index_topk positions that a query sees (-1 where there are fewer), 4 bytes each.
   kKeyValue,   ///< Prefill under cp: [k | v] of kQkv, to be gathered over cp. Split as in kQkv.
   kAttended,   ///< heads*v (`absorbed`: heads*kv_lora_rank). Split over tp by heads.
+  kLinearQkv,  ///< Linear attention: [q: K*dk | k: K*dk | v: V*dv | z: V*dv], K key and V value heads. Split over tp by
+               ///< heads, key heads as KV heads are.
+  kLinearGates,     ///< Linear attention: [b: V | a: V]. Split over tp by value heads.
+  kLinearAttended,  ///< V*dv: the normed and gated outputs of the value heads. Split over tp by heads.
   kLse,   ///< heads fp32: the log-sum-exp of each head's scores over the positions that the rank attended to; split as
           ///< kAttended. Gathered for a merge, `copies` of them are stacked.
   kGate,  ///< Dense or shared FFN before the activation: [gate | up] (gated) or [up]. A split takes the same slice of
@@ -136,9 +142,10 @@ enum class TaskKind : std::uint8_t {
                    ///< (AttentionSpec::whole_qk_norm), also kQkv (split by heads) -> kQkStatistic (partial over tp).
   kNorm,           ///< hidden [, reduced statistic] -> hidden. Without a statistic the input is whole.
   kMatmul,         ///< input x Task::weight -> output.
-  kRotary,  ///< kQkv (MLA: kQuery, kLatent; then kIndexQuery, kIndexKey) -> the same kinds: bias, norm of each head, of
-            ///< all heads (by input3, the reduced kQkStatistic, where heads are split), of the latent or of the index
-            ///< key, rotary position embedding (of the first qk_rope_head_dim columns of an index head).
+  kRotary,  ///< kQkv (MLA: kQuery, kLatent; then kIndexQuery, kIndexKey) -> the same kinds, or kGatedQkv -> kQkv and,
+            ///< as it is, kOutputGate: bias, norm of each head, of all heads (by input3, the reduced kQkStatistic,
+            ///< where heads are split), of the latent or of the index key, rotary position embedding (of the first
+            ///< qk_rope_head_dim columns of an index head).
   kUpProject,       ///< MLA prefill: kQuery, kLatent -> kQkv: k and v of each head by kKeyUp and kValueUp.
   kAbsorbKey,       ///< MLA decode: kQuery -> kQkv: a head's nope part times its kKeyUp transposed, its rope part kept.
   kValueProject,    ///< MLA decode: kAttended (heads*kv_lora_rank) -> kAttended (heads*v) by each head's kValueUp.
@@ -155,8 +162,12 @@ enum class TaskKind : std::uint8_t {
   kLseRescale,  ///< attended (normalised over the rank's positions), its lse gathered over Task::group (`group.size`
                 ///< stacked copies, member order) -> summands of the merged output (partial over the group), and where
                 ///< output2 is set the merged lse, cut to output2's layout.
-  kActivation,  ///< gate -> ffn: silu(gate) * up, or gelu(up).
-  kRoute,       ///< normed hidden, kScores -> kRouted: the top experts_per_token and their normalised weights.
+  kGateOutput,  ///< kAttended, kOutputGate -> kAttended times the gate's sigmoid.
+  kLinearAttention,  ///< kLinearQkv, kLinearGates -> kLinearAttended: convolution, recurrence, norm and gate
+                     ///< (LinearAttentionSpec). Keeps the state of the requests and value heads that the rank owns and
+                     ///< in decode goes on from it (Task::cache; cp is 1 and positions are whole).
+  kActivation,       ///< gate -> ffn: silu(gate) * up, or gelu(up).
+  kRoute,            ///< normed hidden, kScores -> kRouted: the top experts_per_token and their normalised weights.
   kExpertMatmul,  ///< grouped product: each row by each of its experts that the rank holds. Up: kRouted -> kGate. Down:
                   ///< kFfn -> kHidden, each expert's result times its weight, summed over the rank's experts (partial
                   ///< over ep).
@@ -185,25 +196,27 @@ struct Group {
 
 /// The trained matrices. Shapes are [in, out] as a row vector is multiplied from the left.
 enum class WeightKind : std::uint8_t {
-  kEmbedding,   ///< [vocab, hidden]
-  kQkv,         ///< grouped: [hidden, (heads + 2 kv) * d]
-  kQuery,       ///< MLA without q_lora_rank: [hidden, heads * (nope+rope)]
-  kQueryDown,   ///< MLA: [hidden, q_lora_rank]
-  kQueryUp,     ///< MLA: [q_lora_rank, heads * (nope+rope)]
-  kLatentDown,  ///< MLA: [hidden, kv_lora_rank + rope]
-  kKeyUp,       ///< MLA: a head: [kv_lora_rank, nope]; absorbed into the query in decode.
-  kValueUp,     ///< MLA: a head: [kv_lora_rank, v]; belongs to qkv in prefill, to attn_out in decode.
-  kIndexQuery,  ///< Indexer: [q_lora_rank, index_heads * index_head_dim]
-  kIndexKey,    ///< Indexer: [hidden, index_head_dim + index_heads], key and weights of the heads.
-  kAttnOut,     ///< [heads * v, hidden]
-  kRouter,      ///< [hidden, experts]
-  kFfnUp,       ///< [hidden, 2 ffn] gated, else [hidden, ffn]
-  kFfnDown,     ///< [ffn, hidden]
-  kExpertUp,    ///< an expert: [hidden, 2 expert_ffn]
-  kExpertDown,  ///< an expert: [expert_ffn, hidden]
-  kLmHead,      ///< [hidden, vocab]
-  kNorms,  ///< Scales, biases, gates and learned positions, whole on every rank (experts' biases as the experts); no
-           ///< task names them.
+  kEmbedding,    ///< [vocab, hidden]
+  kQkv,          ///< grouped: [hidden, (heads + 2 kv) * d], with an output gate [hidden, (2 heads + 2 kv) * d]; linear
+                 ///< attention: [hidden, 2 K * dk + 2 V * dv]
+  kQuery,        ///< MLA without q_lora_rank: [hidden, heads * (nope+rope)]
+  kQueryDown,    ///< MLA: [hidden, q_lora_rank]
+  kQueryUp,      ///< MLA: [q_lora_rank, heads * (nope+rope)]
+  kLatentDown,   ///< MLA: [hidden, kv_lora_rank + rope]
+  kKeyUp,        ///< MLA: a head: [kv_lora_rank, nope]; absorbed into the query in decode.
+  kValueUp,      ///< MLA: a head: [kv_lora_rank, v]; belongs to qkv in prefill, to attn_out in decode.
+  kIndexQuery,   ///< Indexer: [q_lora_rank, index_heads * index_head_dim]
+  kIndexKey,     ///< Indexer: [hidden, index_head_dim + index_heads], key and weights of the heads.
+  kLinearGates,  ///< linear attention: [hidden, 2 V]; left unquantised (as Qwen's FP8 checkpoints leave in_proj_ba)
+  kAttnOut,      ///< [heads * v, hidden]; linear attention: [V * dv, hidden]
+  kRouter,       ///< [hidden, experts]
+  kFfnUp,        ///< [hidden, 2 ffn] gated, else [hidden, ffn]
+  kFfnDown,      ///< [ffn, hidden]
+  kExpertUp,     ///< an expert: [hidden, 2 expert_ffn]
+  kExpertDown,   ///< an expert: [expert_ffn, hidden]
+  kLmHead,       ///< [hidden, vocab]
+  kNorms,  ///< Scales, biases, gates, learned positions and linear attention's convolution and decays, whole on every
+           ///< rank (experts' biases as the experts); no task names them.
 };
 
 /// How a weight is split. kColumn: output features; kRow: input features (the product is then partial); the number of
@@ -221,11 +234,11 @@ struct Weight {
   bool operator==(const Weight&) const = default;
 };
 
-/// Where a rank keeps K and V (or the latent), and so which positions it attends to.
+/// Where a rank keeps K and V (or the latent, or linear attention's state), and so which positions it attends to.
 struct CachePlan {
   /// Requests: all of its dp rank, or its tp share of them (attention `token`).
   bool requests_over_tp = false;
-  /// Heads: KV heads as in FeatureSplit::kTensor, or all.
+  /// Heads: KV heads (linear attention: value heads) as in FeatureSplit::kTensor, or all.
   bool heads_over_tp = false;
   /// Positions: position mod (cp * p) == c * p + (p > 1 ? t : 0) with p = positions_over_tp ? tp : 1. Equally: position
   /// mod p == t, and the quotient's remainder by cp is c.
@@ -302,7 +315,7 @@ struct Task {
   double payload_bytes = 0;  ///< A rank's: all_reduce its buffer; all_gather its whole output; reduce_scatter its whole
                              ///< input; all_to_all its whole send buffer, own part included; send_recv what it sends.
 
-  CachePlan cache{};  ///< kAttention
+  CachePlan cache{};  ///< kAttention, kIndexSelect, kLinearAttention
   Work work{};        ///< every kind but kCollective
 };
 
@@ -310,9 +323,19 @@ struct Task {
 /// (kEmbedding takes ids, kHead leaves logits). Its tasks depend on nothing but the problem, the degrees, the batch and
 /// its own decision variables.
 /// kWindowAttention: where some layers have a sliding window and others see all positions (ModelSpec::HasMixedWindows),
-/// the attention of the former; kAttention is then that of the latter. Else kAttention is every layer's.
-enum class BlockKind : std::uint8_t { kEmbedding, kAttention, kWindowAttention, kDenseFfn, kMoe, kHead, kTransfer };
-inline constexpr int kNumBlockKinds = 7;
+/// the attention of the former; kAttention is then that of the latter. Else kAttention is that of every layer but the
+/// linear ones (ModelSpec::linear_attention_layers), which have kLinearAttention.
+enum class BlockKind : std::uint8_t {
+  kEmbedding,
+  kAttention,
+  kWindowAttention,
+  kLinearAttention,
+  kDenseFfn,
+  kMoe,
+  kHead,
+  kTransfer
+};
+inline constexpr int kNumBlockKinds = 8;
 
 struct Block {
   BlockKind kind = BlockKind::kAttention;
@@ -333,8 +356,9 @@ struct PhaseProgram {
   std::int64_t context = 1;       ///< Decode: positions before the new token. Prefill: input_tokens.
   std::int64_t padded_input = 0;  ///< Prefill: positions computed.
   bool token_shard_by_request = true;
-  /// kWindowAttention, kDenseFfn and kMoe are empty (no tasks) where the model has no such layer. kTransfer: the send
-  /// to the next stage; in decode the second task returns the token ids to stage 0. Empty where pp is 1.
+  /// kWindowAttention, kLinearAttention, kDenseFfn and kMoe are empty (no tasks) where the model has no such layer.
+  /// kTransfer: the send to the next stage; in decode the second task returns the token ids to stage 0. Empty where pp
+  /// is 1.
   std::vector<Block> blocks{};  ///< Indexed by BlockKind.
   const Block& BlockOf(BlockKind kind) const { return blocks[static_cast<std::size_t>(kind)]; }
 };
@@ -364,10 +388,10 @@ std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp);
 Program Lower(const Problem& problem, const Strategy& strategy);
 
 /// One block of one phase; Lower is made of these. Reads of `strategy` only the degrees, the batch, the micro-batches,
-/// and the variables of the block: kEmbedding {embedding}, kAttention and kWindowAttention {qkv, attention, attn_out},
-/// kDenseFfn {dense_ffn_group, ffn_up, ffn_down}, kMoe {expert_exchange, router, ffn_up, ffn_down, expert_up,
-/// expert_down}, kHead {lm_head}, each with residual_layout, and in prefill whether attention is `token` and (serve)
-/// lm_head is `token`.
+/// and the variables of the block: kEmbedding {embedding}, kAttention, kWindowAttention and kLinearAttention {qkv,
+/// attention, attn_out}, kDenseFfn {dense_ffn_group, ffn_up, ffn_down}, kMoe {expert_exchange, router, ffn_up,
+/// ffn_down, expert_up, expert_down}, kHead {lm_head}, each with residual_layout, and in prefill whether attention is
+/// `token` and (serve) lm_head is `token`.
 Block LowerBlock(const Problem& problem, const Strategy& strategy, Phase phase, BlockKind kind);
 
 /// Whether tied embeddings are stored once: one stage, and embedding and lm_head are sharded alike.
@@ -387,12 +411,21 @@ std::int64_t WindowOf(const ModelSpec& model, BlockKind kind);
 /// Layers of `stage` whose attention is kWindowAttention.
 std::int64_t NumWindowLayers(const ModelSpec& model, const Stage& stage);
 
+/// Layers of `stage` whose attention is kLinearAttention.
+std::int64_t NumLinearLayers(const ModelSpec& model, const Stage& stage);
+
+/// The attention block of a layer.
+BlockKind AttentionBlockOf(const ModelSpec& model, std::int64_t layer);
+
 /// KV-cache elements that a rank stores for one layer of an attention block: requests x positions x heads of its
 /// CachePlan, at WorkloadSpec::CachePositions, positions at most the window's. Without the indexer's keys.
 double CacheElementsPerLayer(const Problem& problem, const Strategy& strategy, BlockKind kind = BlockKind::kAttention);
 
 /// Bytes of the indexer's keys that a rank stores for one layer (IndexCacheBytesPerToken x requests x positions).
 double IndexCacheBytesPerLayer(const Problem& problem, const Strategy& strategy);
+
+/// Bytes of linear attention's state that a rank stores for one layer: LinearStateBytes of its requests and heads.
+double LinearStateBytesPerLayer(const Problem& problem, const Strategy& strategy);
 
 /// A table of the tasks, for people and golden files.
 std::string ToText(const Program& program);

@@ -11,7 +11,8 @@
 /// own strategy, replicas and cache (env/simulator/request_simulation.h). A rank of the prefill pool takes prompts up
 /// to the step's token budget; the first token comes with the prompt's end. Then the prompt's cache is sent:
 ///
-///   transfer = a send (CollectiveTime) of KV bytes / n over the tier that joins the pools, n the devices that hold a
+///   transfer = a send (CollectiveTime) of KV and state bytes / n over the tier that joins the pools, n the devices
+///   that hold a
 ///              request's cache, tp * cp * pp, of the pool where they are fewer
 ///
 /// so that it counts in TPOT (finish - first token over the tokens between), as waiting for room in the second pool

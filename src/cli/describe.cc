@@ -55,6 +55,9 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
   const ParameterCount parameters = CountParameters(model);
   out << "model     " << model.name << ": " << CountText(static_cast<double>(parameters.total)) << " parameters";
   if (model.HasMoe()) out << ", " << CountText(static_cast<double>(parameters.active)) << " active";
+  if (model.HasLinearAttention()) {
+    out << ", linear attention in " << model.linear_attention_layers.size() << " of " << model.num_layers << " layers";
+  }
   out << "; weights " << ToString(model.weight_dtype) << ", KV cache " << ToString(model.kv_dtype) << "\n";
   out << "cluster   " << cluster.name << ": " << Grouped(cluster.num_devices) << " x " << cluster.device.name << ", "
       << cluster.devices_per_node << " a node\n";
@@ -101,8 +104,9 @@ void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation
       << " requests at a time\n"
       << "  instances   " << Grouped(metrics.replicas) << ", " << Grouped(metrics.idle_devices) << " idle devices\n"
       << "  memory      " << Bytes(memory.TotalBytes()) << " a device (limit " << Bytes(memory.limit_bytes)
-      << "): weights " << Bytes(memory.weight_bytes) << ", KV cache " << Bytes(memory.kv_cache_bytes)
-      << ", activations " << Bytes(memory.activation_bytes) << ", communication " << Bytes(memory.communication_bytes)
+      << "): weights " << Bytes(memory.weight_bytes) << ", KV cache " << Bytes(memory.kv_cache_bytes);
+  if (memory.linear_state_bytes > 0) out << ", linear attention's states " << Bytes(memory.linear_state_bytes);
+  out << ", activations " << Bytes(memory.activation_bytes) << ", communication " << Bytes(memory.communication_bytes)
       << ", reserve " << Bytes(memory.reserved_bytes) << "\n";
   if (evaluation.requests) PrintRequests(out, *evaluation.requests);
   if (metrics.cost_usd_per_million_tokens > 0) {

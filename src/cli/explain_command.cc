@@ -57,15 +57,17 @@ void PrintTimes(const Problem& problem, const Breakdown& breakdown, Phase phase)
 void PrintMemory(const MemoryUse& memory) {
   std::cout << "\nmemory on a device of the fullest stage\n";
   Table table({"part", ">bytes", ">of the limit"});
-  for (const auto& [part, bytes] : {std::pair<const char*, double>{"weights", memory.weight_bytes},
-                                    {"KV cache", memory.kv_cache_bytes},
-                                    {"activations", memory.activation_bytes},
-                                    {"communication", memory.communication_bytes},
-                                    {"reserve", memory.reserved_bytes},
-                                    {"total", memory.TotalBytes()},
-                                    {"limit", memory.limit_bytes}}) {
+  const auto add = [&](const char* part, double bytes) {
     table.AddRow({part, Bytes(bytes), Percent(bytes / memory.limit_bytes)});
-  }
+  };
+  add("weights", memory.weight_bytes);
+  add("KV cache", memory.kv_cache_bytes);
+  if (memory.linear_state_bytes > 0) add("linear attention's states", memory.linear_state_bytes);
+  add("activations", memory.activation_bytes);
+  add("communication", memory.communication_bytes);
+  add("reserve", memory.reserved_bytes);
+  add("total", memory.TotalBytes());
+  add("limit", memory.limit_bytes);
   table.Print(std::cout);
 }
 

@@ -29,6 +29,8 @@ std::string HubName(const std::string& model_name) {
       {"qwen3-32b", "Qwen/Qwen3-32B"},
       {"qwen3-30b-a3b", "Qwen/Qwen3-30B-A3B"},
       {"qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B"},
+      {"qwen3-next-80b-a3b", "Qwen/Qwen3-Next-80B-A3B-Instruct"},
+      {"qwen3.5-397b-a17b", "Qwen/Qwen3.5-397B-A17B"},
       {"qwen3-coder-480b-a35b", "Qwen/Qwen3-Coder-480B-A35B-Instruct"},
   };
   for (const auto& [preset, hub] : kKnown) {

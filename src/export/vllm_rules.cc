@@ -15,6 +15,15 @@ std::string HeadsDivide(const VllmArguments& arguments, const ModelSpec& model) 
          Text(tp) + ")";
 }
 
+/// Of linear attention's key heads vLLM makes no copies.
+std::string LinearHeadsDivide(const VllmArguments& arguments, const ModelSpec& model) {
+  const LinearAttentionSpec& linear = model.linear_attention;
+  const std::int64_t tp = arguments.tensor_parallel_size;
+  if (linear.num_key_heads % tp == 0 && linear.num_value_heads % tp == 0) return "";
+  return "linear_num_key_heads (" + Text(linear.num_key_heads) + ") and linear_num_value_heads (" +
+         Text(linear.num_value_heads) + ") must be divisible by tensor parallel size (" + Text(tp) + ")";
+}
+
 std::string DataParallelNeedsExperts(const VllmArguments& arguments, const ModelSpec& model) {
   if (arguments.data_parallel_size == 1 || model.HasMoe()) return "";
   return "data parallel ranks of a dense model are independent replicas; found data-parallel-size " +
@@ -95,8 +104,9 @@ std::string BatchedTokensCover(const VllmArguments& arguments, const ModelSpec&)
          Text(arguments.max_num_seqs);
 }
 
-constexpr std::array<VllmRule, 9> kRules = {{
+constexpr std::array<VllmRule, 10> kRules = {{
     {"vllm.heads_divide_tp", "vllm/config/model.py verify_with_parallel_config", HeadsDivide},
+    {"vllm.linear_heads_divide_tp", "vllm/model_executor/layers/mamba/gdn_linear_attn.py", LinearHeadsDivide},
     {"vllm.dp_needs_moe", "vllm/config/parallel.py ParallelConfig", DataParallelNeedsExperts},
     {"vllm.pcp_alone", "vllm/config/parallel.py ParallelConfig", PrefillContextAlone},
     {"vllm.dcp_divides_tp", "vllm/config/parallel.py ParallelConfig", DecodeContextDivides},

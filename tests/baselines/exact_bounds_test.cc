@@ -87,6 +87,7 @@ LayerTime TimeOf(const Problem& problem, const Strategy& s, Phase phase) {
   const ModelSpec& model = problem.model();
   const Stage all = SplitLayers(model, 1).front();
   const std::int64_t windows = NumWindowLayers(model, all);
+  const std::int64_t linear = NumLinearLayers(model, all);
   env::SpanCache spans(problem.cluster(), s);
   const auto seconds = [&](BlockKind kind, std::int64_t layers) {
     if (layers == 0) return 0.0;
@@ -97,8 +98,9 @@ LayerTime TimeOf(const Problem& problem, const Strategy& s, Phase phase) {
     return static_cast<double>(layers) * cost.time_s[static_cast<std::size_t>(phase)];
   };
   return {.moe_s = seconds(BlockKind::kMoe, all.num_moe),
-          .rest_s = seconds(BlockKind::kAttention, all.num_layers - windows) +
-                    seconds(BlockKind::kWindowAttention, windows) + seconds(BlockKind::kDenseFfn, all.num_dense)};
+          .rest_s = seconds(BlockKind::kAttention, all.num_layers - windows - linear) +
+                    seconds(BlockKind::kWindowAttention, windows) + seconds(BlockKind::kLinearAttention, linear) +
+                    seconds(BlockKind::kDenseFfn, all.num_dense)};
 }
 
 /// Shares of the prices that the bounds reach, at most.

@@ -28,7 +28,8 @@ inline ModelSpec RandomModel(Rng& rng) {
       case 3:
         return MultiLatentModel(std::max<std::int64_t>(2, layers));
       case 4:
-        return MixedWindowModel(std::max<std::int64_t>(2, layers));
+        return rng.Below(2) == 0 ? MixedWindowModel(std::max<std::int64_t>(2, layers))
+                                 : LinearModel(std::max<std::int64_t>(2, layers));
       default:
         return MoeModel(std::max<std::int64_t>(2, layers), 1, rng.Below(2) == 0 ? 0 : 48);
     }

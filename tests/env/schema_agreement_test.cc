@@ -53,7 +53,7 @@ class Schemas {
 
 /// What only the reader knows.
 bool IsBeyondSchemas(std::string_view error) {
-  static constexpr std::array<std::string_view, 24> kReasons = {
+  static constexpr std::array<std::string_view, 25> kReasons = {
       "of the tier inside it",        // tiers nest
       "devices of the cluster",       // the outermost covers it
       "#/problem/digest",             // a digest
@@ -63,6 +63,7 @@ bool IsBeyondSchemas(std::string_view error) {
       "expected a divisor",           //
       "at most num_experts",          //
       "index_topk together",          //
+      "a gate only for",              //
       "expected \"variable=value\"",  // problem options
       "to be held",                   //
       "admits no value",              //

@@ -75,7 +75,8 @@ TEST(ServingPoint, ReadsLayoutsOfOneAndTwoPools) {
 TEST(ServingPrediction, FindsPresets) {
   EXPECT_EQ(ModelPresetOf("deepseek-ai/DeepSeek-V3"), "deepseek-v3");
   EXPECT_EQ(ModelPresetOf("nvidia/Llama-3.1-8B-Instruct-FP8"), "llama-3.1-8b");
-  EXPECT_EQ(ModelPresetOf("Qwen/Qwen3.5-397B-A17B"), std::nullopt);
+  EXPECT_EQ(ModelPresetOf("Qwen/Qwen3.5-397B-A17B"), "qwen3.5-397b-a17b");
+  EXPECT_EQ(ModelPresetOf("Qwen/Qwen3.5-27B"), std::nullopt);
   EXPECT_EQ(ClusterPresetOf("b200_sxm"), "b200-sxm");
   EXPECT_EQ(ClusterPresetOf("b2000"), std::nullopt);
 }

@@ -31,6 +31,7 @@ void Exercise(const Problem& problem) {
   const ModelSpec& model = problem.model();
   FUZZ_EXPECT(CountParameters(model).active <= CountParameters(model).total);
   FUZZ_EXPECT(KvElementsPerToken(model) >= 0);
+  FUZZ_EXPECT(LinearStateBytes(model) >= 0);
   if (model.num_layers > kMostLayers) return;
   const std::string text = ToJson(problem);
   const Problem again = ParseProblem(text, kPlace);

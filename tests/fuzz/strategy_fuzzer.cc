@@ -25,6 +25,7 @@ std::vector<std::unique_ptr<Place>> MakePlaces() {
   places.push_back(std::make_unique<Place>(testing::DenseModel(), WorkloadKind::kServe));
   places.push_back(std::make_unique<Place>(testing::MoeModel(), WorkloadKind::kDecode));
   places.push_back(std::make_unique<Place>(testing::IndexerModel(), WorkloadKind::kPrefill));
+  places.push_back(std::make_unique<Place>(testing::LinearModel(), WorkloadKind::kServe));
   return places;
 }
 

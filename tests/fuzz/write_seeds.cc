@@ -32,7 +32,8 @@ std::vector<Problem> Problems() {
   return {SmallProblem(testing::DenseModel(), 2, WorkloadKind::kServe),
           SmallProblem(testing::MoeModel(), 4, WorkloadKind::kDecode, 8, {.fixed = {{"batch_size", "8"}}}),
           SmallProblem(testing::IndexerModel(), 2, WorkloadKind::kDecode),
-          SmallProblem(testing::MixedWindowModel(), 2, WorkloadKind::kPrefill)};
+          SmallProblem(testing::MixedWindowModel(), 2, WorkloadKind::kPrefill),
+          SmallProblem(testing::LinearModel(), 2, WorkloadKind::kDecode)};
 }
 
 /// A plan, its strategy and its journal, of a search so short that they stay small.

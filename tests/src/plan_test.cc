@@ -124,7 +124,7 @@ TEST(PlanJson, KeepsTheOrderOfTheSearchersSettings) {
 TEST(PlanJson, ARankTakesOneLine) {
   const std::string text = ToJson(MakeTestPlan(SmallNodes()));
   EXPECT_NE(text.find("\n          [6, 1, 2, 1, 1, 0, 0, 0, 2, 0],\n"), std::string::npos) << text;
-  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 340);
+  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 352);
 }
 
 TEST(PlanJson, WithoutCertificate) {
@@ -185,6 +185,28 @@ TEST(ProblemJson, ChecksWindowsAndIndexer) {
   EXPECT_EQ(place_of(indexer), "");
   EXPECT_EQ(place_of(Replaced(indexer, "\"index_topk\":2048", "\"index_topk\":0")), heads);
   EXPECT_EQ(place_of(Replaced(indexer, "\"q_lora_rank\":1536", "\"q_lora_rank\":0")), heads);
+}
+
+TEST(ProblemJson, ChecksLinearAttention) {
+  const auto place_of = [](const std::string& text) {
+    try {
+      ParseProblem(text, "p");
+    } catch (const SpecError& error) {
+      return error.place();
+    }
+    return std::string();
+  };
+  const Problem problem(LoadModel("qwen3-next-80b-a3b"), LoadCluster("h100-sxm"), LoadWorkload("decode-chat"));
+  const std::string text = ToJson(problem);
+  EXPECT_EQ(ParseProblem(text, "p").model(), problem.model());
+  const std::string layers = "p#/model/linear_attention_layers", sizes = "p#/model/linear_attention";
+  EXPECT_EQ(place_of(Replaced(text, "\"linear_attention_layers\":[0,1,", "\"linear_attention_layers\":[1,0,")), layers);
+  EXPECT_EQ(place_of(Replaced(text, ",45,46]", ",45,48]")), layers);
+  EXPECT_EQ(place_of(Replaced(text, "\"sliding_window\":0", "\"sliding_window\":64")), layers);
+  EXPECT_EQ(place_of(Replaced(text, "\"conv_width\":4", "\"conv_width\":0")), sizes);
+  EXPECT_EQ(place_of(Replaced(text, "\"num_value_heads\":32", "\"num_value_heads\":33")), sizes + "/num_value_heads");
+  EXPECT_EQ(place_of(Replaced(text, "\"whole_qk_norm\":false", "\"whole_qk_norm\":true")),
+            "p#/model/attention/output_gate");
 }
 
 TEST(ProblemJson, ChecksWhatItReads) {

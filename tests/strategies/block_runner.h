@@ -42,12 +42,29 @@ struct CacheEntry {
 /// [rank], request -> entry
 using LayerCache = std::vector<std::map<std::int64_t, CacheEntry>>;
 
+/// What a rank has of linear attention: value heads, and columns of kLinearQkv that the convolution works on.
+struct LinearParts {
+  Tags heads, channels;
+  bool operator==(const LinearParts&) const = default;
+};
+
+/// The state of linear attention that a rank keeps of one request.
+struct LinearState {
+  std::int64_t positions = 0;  ///< Seen so far.
+  LinearParts parts;
+  Matrix inputs;              ///< [conv_width - 1, channels], the latest last.
+  std::vector<Matrix> heads;  ///< [key_head_dim, value_head_dim] each.
+};
+/// [rank], request -> state
+using LinearStates = std::vector<std::map<std::int64_t, LinearState>>;
+
 /// One layer as the ranks hold it between blocks.
 struct LayerState {
   const LayerWeights* weights = nullptr;
   std::int64_t window = 0;  ///< ModelSpec::WindowOf
   LayerCache* cache = nullptr;
   LayerCache* index_cache = nullptr;  ///< The indexer's keys; columns are empty.
+  LinearStates* linear_states = nullptr;
 };
 
 /// Runs one block on all ranks of a stage, task by task, and verifies after each task that what the ranks hold is what
@@ -64,6 +81,7 @@ class BlockRunner {
         window_(layer.window),
         cache_(layer.cache),
         index_cache_(layer.index_cache),
+        linear_states_(layer.linear_states),
         layouts_(*layouts),
         pass_(layouts->pass()) {}
 
@@ -72,6 +90,9 @@ class BlockRunner {
 
   /// Columns of the cache of `rank` under `plan`.
   TagsPtr CacheColumns(const CachePlan& plan, std::int64_t rank);
+
+  /// What a rank has of linear attention under `plan`.
+  LinearParts LinearPartsOf(const CachePlan& plan, std::int64_t rank);
 
   /// Verifies that `held` is laid out as `value` says: rows, columns, sizes, partial flags.
   void CheckValue(const Value& value, const Held& held);
@@ -144,7 +165,12 @@ class BlockRunner {
   void Attend(const Local& q, Eigen::Index first, Eigen::Index count, const Keys& keys, const Local* selection,
               Matrix* attended, Matrix* lse) const;
   Local IndexSelect(const Task& task, std::int64_t rank);
+  std::pair<Local, Local> SplitGate(const Local& gated) const;
+  Local GateOutput(const Local& attended, const Local& gate) const;
   void CheckPositions(const CachePlan& plan, std::int64_t rank, std::int64_t position, const Keys& keys) const;
+
+  // compute_linear_attention.cc
+  Local LinearAttention(const Task& task, std::int64_t rank);
 
   const ModelSpec& model_;
   const Strategy& strategy_;
@@ -153,6 +179,7 @@ class BlockRunner {
   std::int64_t window_;
   LayerCache* cache_;
   LayerCache* index_cache_;
+  LinearStates* linear_states_;
   Layouts& layouts_;
   const Pass& pass_;
 

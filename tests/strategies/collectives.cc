@@ -165,9 +165,12 @@ void BlockRunner::ExchangeGroup(const Task& task, const Value& in, const Held& f
                                 const std::vector<std::int64_t>& members, Held* to, std::vector<double>* elements) {
   std::vector<const Local*> parts;
   for (std::int64_t member : members) parts.push_back(from.at[static_cast<std::size_t>(member)].get());
-  const bool kv_copies = (in.kind == TensorKind::kQkv || in.kind == TensorKind::kKeyValue) &&
-                         model_.attention.kind == AttentionKind::kGrouped &&
-                         strategy_.tensor_parallel_size > model_.attention.num_kv_heads;
+  const bool of_kv =
+      in.kind == TensorKind::kQkv || in.kind == TensorKind::kGatedQkv || in.kind == TensorKind::kKeyValue;
+  const bool kv_copies =
+      (of_kv && model_.attention.kind == AttentionKind::kGrouped &&
+       strategy_.tensor_parallel_size > model_.attention.num_kv_heads) ||
+      (in.kind == TensorKind::kLinearQkv && strategy_.tensor_parallel_size > model_.linear_attention.num_key_heads);
   const bool routed = IsRouted(in.tokens) || IsRouted(out.tokens) || in.ffn == FfnKind::kExpert;
   auto set_all = [&](Local local) {
     const auto shared = std::make_shared<const Local>(std::move(local));

@@ -91,7 +91,7 @@ std::pair<std::uint8_t, std::uint8_t> BlockRunner::FlagsAfter(const Task& task) 
 bool BlockRunner::DependsOnRank(const Task& task) const {
   return task.kind == TaskKind::kEmbed || task.kind == TaskKind::kAttention || task.kind == TaskKind::kLseRescale ||
          task.kind == TaskKind::kExpertMatmul || task.kind == TaskKind::kSelectKeyValue ||
-         task.kind == TaskKind::kIndexSelect;
+         task.kind == TaskKind::kIndexSelect || task.kind == TaskKind::kLinearAttention;
 }
 
 void BlockRunner::RunCompute(const Task& task) {
@@ -168,6 +168,10 @@ std::pair<Local, Local> BlockRunner::Compute(const Task& task, std::int64_t rank
     case TaskKind::kMatmul:
       return {Matmul(task, in, rank), {}};
     case TaskKind::kRotary: {
+      if (ValueOf(task.input).kind == TensorKind::kGatedQkv) {
+        auto [qkv, gate] = SplitGate(in);
+        return {Rotary(out, qkv, nullptr), std::move(gate)};
+      }
       const Local* statistic = task.input3 == kNoValue ? nullptr : HeldOf(task.input3).at[index].get();
       Local first = Rotary(ValueOf(task.input), in, statistic);
       if (in2 == nullptr) return {std::move(first), {}};
@@ -189,6 +193,12 @@ std::pair<Local, Local> BlockRunner::Compute(const Task& task, std::int64_t rank
     case TaskKind::kLseRescale:
       same_rows();
       return LseRescale(task, rank);
+    case TaskKind::kGateOutput:
+      same_rows();
+      if (ValueOf(task.input2).kind != TensorKind::kOutputGate) Fail("the second input is not the output gate");
+      return {GateOutput(in, *in2), {}};
+    case TaskKind::kLinearAttention:
+      return {LinearAttention(task, rank), {}};
     case TaskKind::kActivation:
       return {Activation(in, ValueOf(task.input).ffn), {}};
     case TaskKind::kRoute:
@@ -238,6 +248,8 @@ const Matrix& BlockRunner::WeightOf(const Task& task) const {
       return of_layer(&LayerWeights::index_query);
     case WeightKind::kIndexKey:
       return of_layer(&LayerWeights::index_key);
+    case WeightKind::kLinearGates:
+      return of_layer(&LayerWeights::linear_gates);
     case WeightKind::kAttnOut:
       return of_layer(&LayerWeights::attn_out);
     case WeightKind::kRouter:

@@ -332,6 +332,26 @@ std::pair<Local, Local> BlockRunner::Attention(const Task& task, std::int64_t ra
   return {std::move(out), std::move(lse)};
 }
 
+/// kGatedQkv as kQkv and kOutputGate.
+std::pair<Local, Local> BlockRunner::SplitGate(const Local& gated) const {
+  const AttentionSpec& a = model_.attention;
+  const Tag first = (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+  const auto begin = std::lower_bound(gated.columns->begin(), gated.columns->end(), first);
+  Tags qkv(gated.columns->begin(), begin), gate(begin, gated.columns->end());
+  for (Tag& column : gate) column -= first;
+  const auto width = static_cast<Eigen::Index>(qkv.size());
+  return {Local{gated.rows, std::make_shared<const Tags>(std::move(qkv)), gated.data.leftCols(width), {}},
+          Local{gated.rows,
+                std::make_shared<const Tags>(std::move(gate)),
+                gated.data.rightCols(gated.data.cols() - width),
+                {}}};
+}
+
+Local BlockRunner::GateOutput(const Local& attended, const Local& gate) const {
+  if (*attended.columns != *gate.columns) Fail("the heads and their gates differ");
+  return {attended.rows, attended.columns, attended.data.cwiseProduct(gate.data.unaryExpr(&Sigmoid)), {}};
+}
+
 std::pair<Local, Local> BlockRunner::LseRescale(const Task& task, std::int64_t rank) const {
   const auto index = static_cast<std::size_t>(rank);
   const Local& attended = *HeldOf(task.input).at[index];

@@ -22,7 +22,8 @@ class Instance {
         reference_(reference),
         caches_(static_cast<std::size_t>(model_.num_layers),
                 LayerCache(static_cast<std::size_t>(strategy_.StageSize()))),
-        index_caches_(caches_) {}
+        index_caches_(caches_),
+        linear_states_(caches_.size(), LinearStates(static_cast<std::size_t>(strategy_.StageSize()))) {}
 
   Interpretation Run() {
     CheckStages();
@@ -115,7 +116,8 @@ class Instance {
     const auto index = static_cast<std::size_t>(std::max<std::int64_t>(layer, 0));
     LayerState state;
     if (in_layer) {
-      state = {&reference_.weights().layers[index], model_.WindowOf(layer), &caches_[index], &index_caches_[index]};
+      state = {&reference_.weights().layers[index], model_.WindowOf(layer), &caches_[index], &index_caches_[index],
+               &linear_states_[index]};
     }
     return BlockRunner(model_, strategy_, reference_.weights(), state, layouts);
   }
@@ -137,6 +139,10 @@ class Instance {
         const Tags columns = *runner.CacheColumns(plan, rank);
         const auto& mine = requests[static_cast<std::size_t>(layouts.At(rank).d)];
         for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+          if (model_.IsLinear(static_cast<std::int64_t>(layer))) {
+            LoadStates(phase, layer, rank, mine, runner, layouts);
+            continue;
+          }
           const std::int64_t window = model_.WindowOf(static_cast<std::int64_t>(layer));
           const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, phase.context - window) : 0;
           std::vector<std::int64_t> positions;
@@ -154,6 +160,31 @@ class Instance {
           }
         }
       }
+    }
+  }
+
+  /// The plan of the linear layers' states.
+  static const CachePlan& LinearPlanOf(const PhaseProgram& phase) {
+    for (const Task& task : phase.BlockOf(BlockKind::kLinearAttention).tasks) {
+      if (task.kind == TaskKind::kLinearAttention) return task.cache;
+    }
+    throw InterpretError("a linear attention block without its core");
+  }
+
+  void LoadStates(const PhaseProgram& phase, std::size_t layer, std::int64_t rank,
+                  const std::vector<std::int64_t>& requests, BlockRunner& runner, Layouts& layouts) {
+    const CachePlan& plan = LinearPlanOf(phase);
+    for (std::size_t j = 0; j < requests.size(); ++j) {
+      if (!layouts.OwnsRequest(plan, rank, static_cast<std::int64_t>(j))) continue;
+      const ReferenceRequest& request = reference_.Request(requests[j]);
+      LinearState& state = linear_states_[layer][static_cast<std::size_t>(rank)][requests[j]];
+      state.positions = phase.context;
+      state.parts = runner.LinearPartsOf(plan, rank);
+      const Eigen::Index kept = model_.linear_attention.conv_width - 1;
+      const Matrix inputs = request.linear_inputs[layer].middleRows(phase.context - kept, kept);
+      state.inputs = inputs(Eigen::all, state.parts.channels);
+      const std::vector<Matrix>& before = request.linear_states[layer][static_cast<std::size_t>(phase.context)];
+      for (const Tag head : state.parts.heads) state.heads.push_back(before[static_cast<std::size_t>(head)]);
     }
   }
 
@@ -228,9 +259,7 @@ class Instance {
       for (std::int64_t layer = stage.first_layer; layer < stage.first_layer + stage.num_layers; ++layer) {
         const std::string place = name + " layer " + std::to_string(layer);
         BlockRunner runner = Runner(&layouts, layer);
-        const bool windowed = model_.HasMixedWindows() && model_.WindowOf(layer) > 0;
-        const BlockKind attention = windowed ? BlockKind::kWindowAttention : BlockKind::kAttention;
-        x = runner.Run(phase.BlockOf(attention), std::move(x), place + " attention");
+        x = runner.Run(phase.BlockOf(AttentionBlockOf(model_, layer)), std::move(x), place + " attention");
         const bool moe = model_.layers[static_cast<std::size_t>(layer)] == LayerKind::kMoe;
         x = runner.Run(phase.BlockOf(moe ? BlockKind::kMoe : BlockKind::kDenseFfn), std::move(x),
                        place + (moe ? " moe" : " ffn"));
@@ -269,11 +298,33 @@ class Instance {
       throw InterpretError(name + " logits: no rank holds request " + std::to_string(*missing.begin()));
   }
 
+  void CheckStates(const LinearStates& states) const {
+    const auto elements = [](const Matrix& matrix) { return static_cast<double>(matrix.size()); };
+    const double expected = LinearStateBytesPerLayer(problem_, strategy_);
+    for (const auto& of_rank : states) {
+      double bytes = 0;
+      for (const auto& [request, state] : of_rank) {
+        bytes += elements(state.inputs) * BytesPerElement(model_.residual_dtype);
+        for (const Matrix& head : state.heads) {
+          bytes += elements(head) * BytesPerElement(model_.linear_attention.state_dtype);
+        }
+      }
+      if (bytes != expected) {
+        throw InterpretError("a rank's states have " + std::to_string(bytes) + " bytes a layer, not " +
+                             std::to_string(expected));
+      }
+    }
+  }
+
   void CheckCaches() const {
     const CachePlan& plan = PlanOf(program_.phases.back());
     const std::int64_t parts =
         strategy_.context_parallel_size * (plan.positions_over_tp ? strategy_.tensor_parallel_size : 1);
     for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+      if (model_.IsLinear(static_cast<std::int64_t>(layer))) {
+        CheckStates(linear_states_[layer]);
+        continue;
+      }
       const LayerCache& cache = caches_[layer];
       const std::int64_t window = model_.WindowOf(static_cast<std::int64_t>(layer));
       std::int64_t positions = problem_.workload().CachePositions();
@@ -316,6 +367,7 @@ class Instance {
   ReferenceModel& reference_;
   std::vector<LayerCache> caches_;  // [layer][rank]; a rank stands for its equals in all stages.
   std::vector<LayerCache> index_caches_;
+  std::vector<LinearStates> linear_states_;
   Interpretation result_;
 };
 

@@ -312,7 +312,9 @@ TEST_F(InterpreterTest, WeightsOfOneRankAreTheModelsParameters) {
       };
       double sum = elements(BlockKind::kEmbedding) + elements(BlockKind::kHead);
       const std::int64_t windows = NumWindowLayers(model, program.stages.front());
-      sum += static_cast<double>(model.num_layers - windows) * elements(BlockKind::kAttention);
+      const std::int64_t linear = NumLinearLayers(model, program.stages.front());
+      sum += static_cast<double>(model.num_layers - windows - linear) * elements(BlockKind::kAttention);
+      sum += static_cast<double>(linear) * elements(BlockKind::kLinearAttention);
       sum += static_cast<double>(windows) * elements(BlockKind::kWindowAttention);
       sum += static_cast<double>(model.NumLayers(LayerKind::kDense)) * elements(BlockKind::kDenseFfn);
       sum += static_cast<double>(model.NumLayers(LayerKind::kMoe)) * elements(BlockKind::kMoe);

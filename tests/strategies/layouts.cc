@@ -279,9 +279,14 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
   const bool grouped = a.kind == AttentionKind::kGrouped;
   const bool prefill = pass_.phase == Phase::kPrefill;
   const std::int64_t heads = a.num_heads, kv = a.num_kv_heads, nope = a.qk_nope_head_dim, rope = a.qk_rope_head_dim;
-  const bool by_heads = value.kind == TensorKind::kQkv || value.kind == TensorKind::kQuery ||
-                        value.kind == TensorKind::kKeyValue || value.kind == TensorKind::kAttended ||
-                        value.kind == TensorKind::kLse;
+  const LinearAttentionSpec& linear = model_.linear_attention;
+  const std::int64_t key_heads = linear.num_key_heads, value_heads = linear.num_value_heads;
+  const std::int64_t keys = key_heads * linear.key_head_dim, values = linear.ValueWidth();
+  const bool by_heads = value.kind == TensorKind::kGatedQkv || value.kind == TensorKind::kOutputGate ||
+                        value.kind == TensorKind::kLinearQkv || value.kind == TensorKind::kLinearGates ||
+                        value.kind == TensorKind::kLinearAttended || value.kind == TensorKind::kQkv ||
+                        value.kind == TensorKind::kQuery || value.kind == TensorKind::kKeyValue ||
+                        value.kind == TensorKind::kAttended || value.kind == TensorKind::kLse;
   const bool never_split = value.kind == TensorKind::kQueryLatent || value.kind == TensorKind::kLatent ||
                            value.kind == TensorKind::kScores || value.kind == TensorKind::kIds ||
                            value.kind == TensorKind::kStatistic || value.kind == TensorKind::kQkStatistic ||
@@ -323,6 +328,28 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
       } else {
         AppendSlice(0, heads, a.kv_lora_rank + rope, part, &out);
       }
+      break;
+    case TensorKind::kGatedQkv:
+      AppendSlice(0, heads, a.head_dim, part, &out);
+      AppendKvHeads(heads * a.head_dim, kv, a.head_dim, part, &out);
+      AppendKvHeads((heads + kv) * a.head_dim, kv, a.head_dim, part, &out);
+      AppendSlice((heads + 2 * kv) * a.head_dim, heads, a.head_dim, part, &out);
+      break;
+    case TensorKind::kOutputGate:
+      AppendSlice(0, heads, a.head_dim, part, &out);
+      break;
+    case TensorKind::kLinearQkv:
+      AppendKvHeads(0, key_heads, linear.key_head_dim, part, &out);
+      AppendKvHeads(keys, key_heads, linear.key_head_dim, part, &out);
+      AppendSlice(2 * keys, value_heads, linear.value_head_dim, part, &out);
+      AppendSlice(2 * keys + values, value_heads, linear.value_head_dim, part, &out);
+      break;
+    case TensorKind::kLinearGates:
+      AppendSlice(0, value_heads, 1, part, &out);
+      AppendSlice(value_heads, value_heads, 1, part, &out);
+      break;
+    case TensorKind::kLinearAttended:
+      AppendSlice(0, value_heads, linear.value_head_dim, part, &out);
       break;
     case TensorKind::kQueryLatent:
       AppendSlice(0, a.q_lora_rank, 1, part, &out);

@@ -121,9 +121,10 @@ double StoredElements(const ModelSpec& model, const Program& p) {
   double elements = 0;
   const PhaseProgram& phase = p.phases.back();
   for (const Stage& stage : p.stages) {
-    const std::int64_t windows = NumWindowLayers(model, stage);
+    const std::int64_t windows = NumWindowLayers(model, stage), linear = NumLinearLayers(model, stage);
     for (const auto& [kind, n] :
-         {std::pair(BlockKind::kAttention, stage.num_layers - windows), std::pair(BlockKind::kWindowAttention, windows),
+         {std::pair(BlockKind::kAttention, stage.num_layers - windows - linear),
+          std::pair(BlockKind::kWindowAttention, windows), std::pair(BlockKind::kLinearAttention, linear),
           std::pair(BlockKind::kDenseFfn, stage.num_dense), std::pair(BlockKind::kMoe, stage.num_moe)}) {
       for (const Weight& w : phase.BlockOf(kind).weights) elements += static_cast<double>(n) * w.elements;
     }
@@ -137,7 +138,8 @@ double StoredElements(const ModelSpec& model, const Program& p) {
 }
 
 TEST(Lowering, OneDeviceStoresExactlyTheModelsParameters) {
-  std::vector<ModelSpec> models = {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel()};
+  std::vector<ModelSpec> models = {testing::LinearModel(), DenseModel(), MoeModel(), MoeModel(4, 0, 0),
+                                   MultiLatentModel()};
   models.back().moe.router_correction_bias = true;
   for (const std::string& name : ListPresets("models")) models.push_back(LoadModel(name));
   for (const ModelSpec& model : models) {
@@ -234,6 +236,80 @@ TEST(Lowering, AnIndexersPositionsAreNotSplit) {
   s.tensor_parallel_size = 2;
   s.SetSharding(Operator::kAttention, Sharding::kSequence);
   EXPECT_NE(space.WhyNot(s).find("indexer"), std::string::npos) << space.WhyNot(s);
+}
+
+TEST(Lowering, LinearAttentionsStepIsTheSameAtEveryPosition) {
+  const auto core = [](std::int64_t input_tokens) {
+    WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kDecode);
+    workload.input_tokens = input_tokens;
+    Strategy s;
+    s.batch_size = 4;
+    const Problem problem(testing::LinearModel(), testing::SmallCluster(1), workload);
+    return TaskOf(Lower(problem, s).phases.at(0).BlockOf(BlockKind::kLinearAttention), TaskKind::kLinearAttention).work;
+  };
+  // 4 requests; 8 heads of 12 x 16, 7 FLOP an element of the state; a convolution of 4 over 2 * 4 * 12 + 8 * 16
+  // channels.
+  EXPECT_DOUBLE_EQ(core(96).flop, 4 * (7 * 8 * 12 * 16 + 2 * 4 * 224.0));
+  // The state in fp32 and 3 inputs a channel in bf16, read and written once, beside the values.
+  const double state_bytes = 8 * 12 * 16 * 4 + 3 * 224 * 2.0;
+  EXPECT_GE(core(96).read_bytes, 4 * (state_bytes + 2 * (224 + 128)));
+  EXPECT_LE(core(96).read_bytes, 4 * (state_bytes + 2 * 3 * (224 + 128)));
+  EXPECT_GE(core(96).write_bytes, 4 * (state_bytes + 2 * 128));
+  EXPECT_EQ(core(96), core(96'000));
+}
+
+TEST(Lowering, LinearAttentionsPrefillIsLinearInTheLength) {
+  const auto core = [](std::int64_t input_tokens) {
+    WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kPrefill);
+    workload.input_tokens = input_tokens;
+    const Problem problem(testing::LinearModel(), testing::SmallCluster(1), workload);
+    const Program p = Lower(problem, Strategy());
+    return TaskOf(p.phases.at(0).BlockOf(BlockKind::kLinearAttention), TaskKind::kLinearAttention).work;
+  };
+  // A token and head in chunks of 64: 6 * 12 * 16 for the state, 64 * (6 * 12 + 4 * 16) in the chunk, 64^2 / 3 for the
+  // inverse.
+  const double head = 6 * 12 * 16 + 64 * (6 * 12 + 4 * 16) + 64 * 64 / 3.0;
+  EXPECT_DOUBLE_EQ(core(96).flop, 96 * (8 * head + 2 * 4 * 224));
+  EXPECT_DOUBLE_EQ(core(9600).flop, 100 * core(96).flop);
+  // Of what is written, the state is once a request.
+  const double state_bytes = 8 * 12 * 16 * 4 + 3 * 224 * 2.0;
+  EXPECT_NEAR(core(9600).write_bytes - state_bytes, 100 * (core(96).write_bytes - state_bytes), 1e-3);
+}
+
+TEST(Lowering, MegatronSplitsTheHeadsOfLinearAttention) {
+  const Problem problem = SmallProblem(testing::LinearModel(), 8, WorkloadKind::kDecode);
+  EXPECT_EQ(NumLinearLayers(problem.model(), {.first_layer = 1, .num_layers = 3}), 1);
+  EXPECT_EQ(AttentionBlockOf(problem.model(), 0), BlockKind::kLinearAttention);
+  EXPECT_EQ(AttentionBlockOf(problem.model(), 1), BlockKind::kAttention);
+  const Strategy s = MegatronTensor(8, Layout::kReplicated);
+  const Program p = Lower(problem, s);
+  const Block& block = p.phases.at(0).BlockOf(BlockKind::kLinearAttention);
+  EXPECT_EQ(Collectives(block), (Counts{{"all_reduce", 1}}));
+  // Hidden 96; of 4 key and 8 value heads a rank has one each, 2 * 12 + 2 * 16 columns and 2 gates.
+  std::map<WeightKind, double> elements;
+  for (const Weight& w : block.weights) elements[w.kind] = w.elements;
+  EXPECT_DOUBLE_EQ(elements.at(WeightKind::kQkv), 96 * 56.0);
+  EXPECT_DOUBLE_EQ(elements.at(WeightKind::kLinearGates), 96 * 2.0);
+  EXPECT_DOUBLE_EQ(elements.at(WeightKind::kAttnOut), 16 * 96.0);
+  // 16 requests: a head's state, and the inputs of its channels.
+  EXPECT_DOUBLE_EQ(LinearStateBytesPerLayer(problem, s), 16 * (12 * 16 * 4 + 3 * 40 * 2.0));
+  Strategy tokens = s;
+  tokens.SetSharding(Operator::kAttention, Sharding::kToken);
+  EXPECT_DOUBLE_EQ(LinearStateBytesPerLayer(problem, tokens), 2 * (8 * 12 * 16 * 4 + 3 * 224 * 2.0));
+}
+
+TEST(Lowering, AnOutputGateComesWithTheQueries) {
+  ModelSpec gated = DenseModel();
+  gated.attention.output_gate = true;
+  const auto attention = [](const ModelSpec& model) {
+    const Problem problem = SmallProblem(model, 8, WorkloadKind::kDecode);
+    return Lower(problem, MegatronTensor(8, Layout::kReplicated)).phases.at(0).BlockOf(BlockKind::kAttention);
+  };
+  const Task& product = TaskOf(attention(gated), TaskKind::kMatmul);
+  // A rank has one head of 8 with its gate, and one of 4 KV heads.
+  EXPECT_DOUBLE_EQ(product.work.n, (2 + 2) * 12);
+  EXPECT_DOUBLE_EQ(TaskOf(attention(DenseModel()), TaskKind::kMatmul).work.n, (1 + 2) * 12);
+  EXPECT_EQ(Collectives(attention(gated)), Collectives(attention(DenseModel())));
 }
 
 TEST(Lowering, PhasesOfServeStoreTheValueProjectionOnceWhereTheyAgree) {

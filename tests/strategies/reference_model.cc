@@ -31,14 +31,29 @@ RowVector RandomScale(Rng& rng, std::int64_t size) {
   return v;
 }
 
-LayerWeights RandomLayer(const ModelSpec& model, LayerKind kind, Rng& rng) {
+void AddLinearAttention(const ModelSpec& model, Rng& rng, LayerWeights* w) {
+  const LinearAttentionSpec& linear = model.linear_attention;
+  const std::int64_t h = model.hidden_size, heads = linear.num_value_heads, channels = linear.ConvChannels();
+  w->qkv = Projection(rng, h, channels + linear.ValueWidth());
+  w->linear_gates = Projection(rng, h, 2 * heads);
+  w->linear_conv = RandomMatrix(rng, channels, linear.conv_width, 0.7);
+  // Decays of about 0.7.
+  w->linear_a_log = RandomMatrix(rng, 1, heads, 0.3).array() - 1;
+  w->linear_dt_bias = RandomMatrix(rng, 1, heads, 0.3);
+  w->linear_norm = RandomScale(rng, linear.value_head_dim);
+  w->attn_out = Projection(rng, linear.ValueWidth(), h);
+}
+
+LayerWeights RandomLayer(const ModelSpec& model, LayerKind kind, bool is_linear, Rng& rng) {
   const AttentionSpec& a = model.attention;
   const std::int64_t h = model.hidden_size;
   LayerWeights w;
   w.input_norm = RandomScale(rng, h);
   w.post_norm = RandomScale(rng, h);
-  if (a.kind == AttentionKind::kGrouped) {
-    const std::int64_t width = (a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
+  if (is_linear) {
+    AddLinearAttention(model, rng, &w);
+  } else if (a.kind == AttentionKind::kGrouped) {
+    const std::int64_t width = ((a.output_gate ? 2 : 1) * a.num_heads + 2 * a.num_kv_heads) * a.head_dim;
     w.qkv = Projection(rng, h, width);
     w.qkv_bias = RandomMatrix(rng, 1, width, 0.3);
     w.query_head_norm = RandomScale(rng, a.head_dim);
@@ -111,7 +126,9 @@ void Rotate(Eigen::Ref<Matrix> block, std::int64_t position) {
   }
 }
 
-double Silu(double x) { return x / (1 + std::exp(-x)); }
+double Silu(double x) { return x * Sigmoid(x); }
+
+double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 double Gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
 
@@ -126,6 +143,23 @@ void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_
   for (std::int64_t e : order) sum += std::exp(scores(e) - scores(order[0]));
   for (std::int64_t e : order) weights->push_back(std::exp(scores(e) - scores(order[0])) / sum);
   *experts = std::move(order);
+}
+
+RowVector ConvolveChannels(const Matrix& window, const Matrix& weights) {
+  return window.cwiseProduct(weights.transpose()).colwise().sum().unaryExpr(&Silu);
+}
+
+double DeltaDecay(double a, double a_log, double dt_bias) {
+  return std::exp(-std::exp(a_log) * std::log1p(std::exp(a + dt_bias)));
+}
+
+RowVector DeltaStep(const RowVector& q, const RowVector& k, const RowVector& v, double b, double decay, Matrix* state) {
+  const auto unit = [](const RowVector& x) -> RowVector { return x / std::sqrt(x.squaredNorm() + kNormEpsilon); };
+  const RowVector key = unit(k);
+  *state *= decay;
+  const RowVector update = Sigmoid(b) * (v - key * *state);
+  *state += key.transpose() * update;
+  return unit(q) * *state / std::sqrt(static_cast<double>(q.size()));
 }
 
 RowVector IndexScores(const RowVector& query, const RowVector& head_weights, const Matrix& keys) {
@@ -161,7 +195,10 @@ ReferenceModel::ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t
     weights_.lm_head = Projection(rng, model_.hidden_size, model_.vocab_size);
   }
   weights_.final_norm = RandomScale(rng, model_.hidden_size);
-  for (LayerKind kind : model_.layers) weights_.layers.push_back(RandomLayer(model_, kind, rng));
+  for (std::size_t l = 0; l < model_.layers.size(); ++l) {
+    const bool is_linear = model_.IsLinear(static_cast<std::int64_t>(l));
+    weights_.layers.push_back(RandomLayer(model_, model_.layers[l], is_linear, rng));
+  }
 }
 
 const ReferenceRequest& ReferenceModel::Request(std::int64_t request) {
@@ -209,6 +246,35 @@ Matrix ReferenceModel::IndexMask(const LayerWeights& layer, const Matrix& x, con
   return mask;
 }
 
+Matrix ReferenceModel::AttendLinearly(std::size_t layer_index, const Matrix& x, ReferenceRequest* result) const {
+  const LayerWeights& layer = weights_.layers[layer_index];
+  const LinearAttentionSpec& linear = model_.linear_attention;
+  const Eigen::Index n = x.rows(), dk = linear.key_head_dim, dv = linear.value_head_dim;
+  const Eigen::Index heads = linear.num_value_heads, keys = linear.num_key_heads * dk, channels = linear.ConvChannels();
+  const Matrix projected = x * layer.qkv;
+  const Matrix gates = x * layer.linear_gates;
+  Matrix padded = Matrix::Zero(n + linear.conv_width - 1, channels);
+  padded.bottomRows(n) = projected.leftCols(channels);
+  std::vector<Matrix> states(static_cast<std::size_t>(heads), Matrix::Zero(dk, dv));
+  std::vector<std::vector<Matrix>>& before = result->linear_states[layer_index];
+  Matrix attended(n, heads * dv);
+  for (Eigen::Index p = 0; p < n; ++p) {
+    before.push_back(states);
+    const RowVector mixed = ConvolveChannels(padded.middleRows(p, linear.conv_width), layer.linear_conv);
+    for (Eigen::Index head = 0; head < heads; ++head) {
+      const Eigen::Index key_head = head / (heads / linear.num_key_heads);
+      const double decay = DeltaDecay(gates(p, heads + head), layer.linear_a_log(head), layer.linear_dt_bias(head));
+      const RowVector o = DeltaStep(mixed.segment(key_head * dk, dk), mixed.segment(keys + key_head * dk, dk),
+                                    mixed.segment(2 * keys + head * dv, dv), gates(p, head), decay,
+                                    &states[static_cast<std::size_t>(head)]);
+      const RowVector z = projected.row(p).segment(channels + head * dv, dv);
+      attended.row(p).segment(head * dv, dv) = RmsNorm(o, layer.linear_norm).cwiseProduct(z.unaryExpr(&Silu));
+    }
+  }
+  result->linear_inputs[layer_index] = projected.leftCols(channels);
+  return attended * layer.attn_out;
+}
+
 Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, ReferenceRequest* result,
                               double* margin) const {
   const LayerWeights& layer = weights_.layers[layer_index];
@@ -220,6 +286,7 @@ Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, Referenc
   const Eigen::Index heads = a.num_heads;
   const Eigen::Index dim = a.QkHeadDim(), v_dim = a.VHeadDim();
   std::vector<Matrix> q, k, v;  // By query head: [positions, dim].
+  Matrix gate;                  // Of the output.
   if (grouped) {
     Matrix qkv = x * layer.qkv;
     if (a.qkv_bias) qkv.rowwise() += layer.qkv_bias;
@@ -235,7 +302,8 @@ Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, Referenc
       if (a.qk_norm) block = RmsNorm(block, head < heads ? layer.query_head_norm : layer.key_head_norm).eval();
       for (Eigen::Index p = 0; p < n; ++p) Rotate(qkv.block(p, head * dim, 1, dim), p);
     }
-    result->cache.push_back(qkv.rightCols(2 * a.num_kv_heads * dim));
+    result->cache[layer_index] = qkv.middleCols(heads * dim, 2 * a.num_kv_heads * dim);
+    if (a.output_gate) gate = qkv.rightCols(heads * dim);
     for (Eigen::Index head = 0; head < heads; ++head) {
       const Eigen::Index kv = head / (heads / a.num_kv_heads);
       q.push_back(qkv.middleCols(head * dim, dim));
@@ -253,7 +321,7 @@ Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, Referenc
       Rotate(latent.block(p, rank, 1, rope), p);
       for (Eigen::Index head = 0; head < heads; ++head) Rotate(query.block(p, head * dim + nope, 1, rope), p);
     }
-    result->cache.push_back(latent);
+    result->cache[layer_index] = latent;
     const Matrix keys = latent.leftCols(rank) * layer.key_up;
     const Matrix values = latent.leftCols(rank) * layer.value_up;
     for (Eigen::Index head = 0; head < heads; ++head) {
@@ -279,6 +347,7 @@ Matrix ReferenceModel::Attend(std::size_t layer_index, const Matrix& x, Referenc
     }
     attended.middleCols(head * v_dim, v_dim) = scores * v[index];
   }
+  if (a.output_gate) attended = attended.cwiseProduct(gate.unaryExpr(&Sigmoid)).eval();
   return attended * layer.attn_out;
 }
 
@@ -311,9 +380,14 @@ ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* 
     x.row(static_cast<Eigen::Index>(p)) = weights_.embedding.row(ids[p]);
   }
   ReferenceRequest result;
+  result.cache.resize(weights_.layers.size());
+  result.linear_inputs.resize(weights_.layers.size());
+  result.linear_states.resize(weights_.layers.size());
   for (std::size_t l = 0; l < weights_.layers.size(); ++l) {
     const LayerWeights& layer = weights_.layers[l];
-    x += Attend(l, RmsNorm(x, layer.input_norm), &result, margin);
+    const Matrix input = RmsNorm(x, layer.input_norm);
+    x += model_.IsLinear(static_cast<std::int64_t>(l)) ? AttendLinearly(l, input, &result)
+                                                       : Attend(l, input, &result, margin);
     const Matrix normed = RmsNorm(x, layer.post_norm);
     x += model_.layers[l] == LayerKind::kDense ? Ffn(model_, normed, layer.ffn_up, layer.ffn_down)
                                                : Moe(layer, normed, margin);

@@ -14,11 +14,13 @@ using RowVector = Eigen::RowVectorXd;
 
 /// The matrices of one layer, [in, out], column order as TensorKind says. Only those that the layer has are set.
 struct LayerWeights {
-  Matrix qkv;                                       ///< Grouped.
+  Matrix qkv;                                       ///< Grouped; linear attention: [q | k | v | z].
   Matrix query, query_down, query_up, latent_down;  ///< MLA.
   Matrix key_up, value_up;                          ///< MLA: [kv_lora_rank, heads * (nope | v)].
   Matrix index_query, index_key;                    ///< Indexer.
   Matrix attn_out;                                  ///< [heads * v, hidden]
+  Matrix linear_gates;                              ///< Linear attention: [hidden, 2 * value heads], [b | a].
+  Matrix linear_conv;                               ///< Linear attention: [channels of q, k and v, conv_width].
   Matrix router;                                    ///< [hidden, experts]
   Matrix ffn_up, ffn_down, shared_up, shared_down;  ///< Gated: [gate | up].
   std::vector<Matrix> expert_up, expert_down;       ///< By expert.
@@ -28,6 +30,8 @@ struct LayerWeights {
   RowVector query_latent_norm, latent_norm;         ///< MLA.
   RowVector index_key_norm;                         ///< Indexer: [index_head_dim]
   RowVector qkv_bias;                               ///< As the columns of qkv.
+  RowVector linear_a_log, linear_dt_bias;           ///< Linear attention: [value heads]
+  RowVector linear_norm;                            ///< Linear attention: [value_head_dim]
 };
 
 struct ModelWeights {
@@ -44,7 +48,11 @@ struct ReferenceRequest {
   Matrix logits;                  ///< [positions, vocab]
   std::vector<Matrix> cache;      ///< By layer: [positions, 2 * kv * d] (keys after the rotary embedding | values), MLA
                                   ///< [positions, kv_lora_rank + rope].
-  std::vector<Matrix> index_cache;  ///< By layer: [positions, index_head_dim]; empty without an indexer.
+  std::vector<Matrix> index_cache;    ///< By layer: [positions, index_head_dim]; empty without an indexer.
+  std::vector<Matrix> linear_inputs;  ///< By layer: [positions, channels], the convolution's inputs; empty but in
+                                      ///< linear layers.
+  /// By layer and position: of each value head the state before it, [key_head_dim, value_head_dim].
+  std::vector<std::vector<std::vector<Matrix>>> linear_states;
 };
 
 inline constexpr double kNormEpsilon = 1e-6;
@@ -54,11 +62,21 @@ Matrix RmsNorm(const Matrix& x, const RowVector& scale);
 /// Rotates columns [first, first + size) of one row by its position: pairs (i, i + size/2).
 void Rotate(Eigen::Ref<Matrix> block, std::int64_t position);
 double Silu(double x);
+double Sigmoid(double x);
 double Gelu(double x);
 /// The `k` largest of a row of scores, by falling score, with the softmax over them as weights. (The same as a softmax
 /// over all scores whose top k are normalised to 1.)
 void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_t>* experts,
                 std::vector<double>* weights);
+
+/// `window` [conv_width, channels], the latest input last, by `weights` [channels, conv_width], then silu: [1,
+/// channels].
+RowVector ConvolveChannels(const Matrix& window, const Matrix& weights);
+/// g of LinearAttentionSpec.
+double DeltaDecay(double a, double a_log, double dt_bias);
+/// One step of its recurrence in a value head, with `b` before its sigmoid and the decay g: updates the state
+/// [key_head_dim, value_head_dim] and gives o.
+RowVector DeltaStep(const RowVector& q, const RowVector& k, const RowVector& v, double b, double decay, Matrix* state);
 
 /// The indexer's scores of `keys` [n, index_head_dim] for one query [1, index_heads * index_head_dim] with the weights
 /// of its heads [1, index_heads]: sum over heads of weight * relu(query * key).
@@ -84,6 +102,7 @@ class ReferenceModel {
  private:
   /// Appends to the caches of `result`.
   Matrix Attend(std::size_t layer_index, const Matrix& x, ReferenceRequest* result, double* margin) const;
+  Matrix AttendLinearly(std::size_t layer_index, const Matrix& x, ReferenceRequest* result) const;
   /// [positions, positions]: 1 where the indexer lets a query see a position.
   Matrix IndexMask(const LayerWeights& layer, const Matrix& x, const Matrix& query_latent, ReferenceRequest* result,
                    double* margin) const;

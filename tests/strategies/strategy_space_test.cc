@@ -347,6 +347,8 @@ INSTANTIATE_TEST_SUITE_P(
         LegalDegrees{"qwen3-235b-a22b", kPowersTo64, {1, 2, 4}},
         LegalDegrees{"qwen3-30b-a3b", {1, 2, 4, 8, 16, 32}, {1, 2}},
         LegalDegrees{"qwen3-32b", kPowersTo64, {1, 2, 4, 8}},
+        LegalDegrees{"qwen3-next-80b-a3b", {1, 2, 4, 8, 16}, {1, 2, 4}},
+        LegalDegrees{"qwen3.5-397b-a17b", {1, 2, 4, 8, 16, 32}, {1, 2, 4, 8}},
         LegalDegrees{"qwen3-8b", {1, 2, 4, 8, 16, 32}, {1, 2, 4, 8, 16, 32}},
         LegalDegrees{"qwen3-coder-480b-a35b", kOf96, {1, 2, 4}}),
     [](const auto& test) {
@@ -354,6 +356,66 @@ INSTANTIATE_TEST_SUITE_P(
       std::erase_if(name, [](char c) { return c == '.' || c == '-'; });
       return name;
     });
+
+/// The state of a linear layer runs through all positions, so that they stay together.
+TEST(StrategySpace, LinearLayersKeepPositionsWhole) {
+  ProblemOptions options;
+  for (const WorkloadKind kind : {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe}) {
+    const Problem problem = SmallProblem(testing::LinearModel(), 8, kind);
+    const StrategySpace space(problem);
+    EXPECT_EQ(space.Values(static_cast<int>(Variable::kContextParallelSize)).size(), 1U);
+    Strategy s;
+    s.batch_size = 16;
+    s.context_parallel_size = 2;
+    EXPECT_NE(space.WhyNot(s).find("the state of linear attention"), std::string::npos) << space.WhyNot(s);
+    s.context_parallel_size = 1;
+    s.tensor_parallel_size = 2;
+    s.SetSharding(Operator::kAttention, Sharding::kSequence);
+    EXPECT_NE(space.WhyNot(s).find("the state of linear attention"), std::string::npos) << space.WhyNot(s);
+    Rng rng(3);
+    for (int i = 0; i < 300; ++i) {
+      const Strategy sample = space.Sample(rng);
+      ASSERT_EQ(sample.context_parallel_size, 1);
+      ASSERT_NE(sample.ShardingOf(Operator::kAttention), Sharding::kSequence);
+    }
+  }
+  options.fixed["context_parallel_size"] = "2";
+  const Problem fixed = SmallProblem(testing::LinearModel(), 8, WorkloadKind::kDecode, 16, options);
+  try {
+    const StrategySpace space(fixed);
+    FAIL() << "a context that is split";
+  } catch (const SpecError& error) {
+    EXPECT_NE(std::string(error.what()).find("the state of linear attention"), std::string::npos) << error.what();
+  }
+}
+
+TEST(StrategySpace, HeadsOfBothKindsOfLayersSplit) {
+  ModelSpec model = testing::LinearModel();
+  const auto admits = [&](Operator op, Sharding sharding, std::int64_t tp) {
+    const Problem problem = SmallProblem(model, 8, WorkloadKind::kPrefill);
+    Strategy s;
+    s.tensor_parallel_size = tp;
+    return strategies::ShardingRules(problem).Admits(s, op, sharding);
+  };
+  // 8 query, 4 KV and 8 value heads; 4 key heads, of which 8 ranks hold copies.
+  EXPECT_TRUE(admits(Operator::kAttention, Sharding::kHeads, 8));
+  model.linear_attention.num_key_heads = 3;
+  model.linear_attention.num_value_heads = 12;
+  EXPECT_TRUE(admits(Operator::kAttnOut, Sharding::kHeads, 2));
+  EXPECT_FALSE(admits(Operator::kAttnOut, Sharding::kHeads, 8)) << "12 value heads";
+  for (const Operator op : {Operator::kQkv, Operator::kAttention}) {
+    EXPECT_FALSE(admits(op, Sharding::kHeads, 2)) << "3 key heads on 2 ranks";
+  }
+  // Value heads of 16 in blocks of 32: two a rank.
+  model = testing::LinearModel();
+  model.attention.head_dim = 32;
+  model.linear_attention.key_head_dim = 32;
+  model.weight_dtype = DType::kFp8;
+  model.weight_quant_block = 32;
+  EXPECT_TRUE(admits(Operator::kQkv, Sharding::kHeads, 4));
+  EXPECT_FALSE(admits(Operator::kQkv, Sharding::kHeads, 8));
+  EXPECT_FALSE(admits(Operator::kAttnOut, Sharding::kHeads, 8));
+}
 
 TEST(PresetDegrees, PartsThatAreNotQuantisedHaveNoBlocks) {
   // gpt-oss: MXFP4 experts of 2880 = 90 blocks of 32; attention is not quantised.

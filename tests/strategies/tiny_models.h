@@ -49,6 +49,20 @@ inline ModelSpec WithMoe(ModelSpec m, std::int64_t experts, std::int64_t top_k, 
   return m;
 }
 
+/// Of every `interval` layers all but the last are linear, with `key_heads` and `value_heads` of 3 and 5.
+inline ModelSpec WithLinear(ModelSpec m, std::int64_t key_heads, std::int64_t value_heads, std::int64_t interval) {
+  m.attention.output_gate = m.attention.qk_norm = true;
+  m.linear_attention = {.num_key_heads = key_heads,
+                        .num_value_heads = value_heads,
+                        .key_head_dim = 3,
+                        .value_head_dim = 5,
+                        .conv_width = 3};
+  for (std::int64_t i = 0; i < m.num_layers; ++i) {
+    if ((i + 1) % interval != 0) m.linear_attention_layers.push_back(i);
+  }
+  return m;
+}
+
 /// One of each kind of attention, FFN and mixture that the interpreter knows.
 inline std::vector<ModelSpec> TinyModels() {
   std::vector<ModelSpec> models;
@@ -79,6 +93,10 @@ inline std::vector<ModelSpec> TinyModels() {
   models.back().attention.index_heads = 2;
   models.back().attention.index_head_dim = 6;
   models.back().attention.index_topk = 3;
+  models.push_back(Grouped("gqa2-gated", 8, 2, 2));
+  models.back().attention.output_gate = true;
+  models.push_back(WithLinear(Grouped("linear4-gqa2", 8, 2, 3), 4, 8, 3));
+  models.push_back(WithLinear(WithMoe(Grouped("linear2-moe8-shared", 12, 6, 2), 8, 2, 48, 0), 2, 12, 2));
   return models;
 }
 

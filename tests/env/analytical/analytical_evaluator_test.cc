@@ -22,8 +22,13 @@ using testing::SmallWorkload;
 constexpr WorkloadKind kKinds[] = {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe};
 
 std::vector<ModelSpec> Models() {
-  return {DenseModel(),           MoeModel(), MoeModel(4, 0, 0), MultiLatentModel(6), testing::MixedWindowModel(7),
-          testing::IndexerModel()};
+  return {DenseModel(),
+          MoeModel(),
+          MoeModel(4, 0, 0),
+          MultiLatentModel(6),
+          testing::MixedWindowModel(7),
+          testing::IndexerModel(),
+          testing::LinearModel(7)};
 }
 
 TEST(AnalyticalEvaluator, TablesEqualTheProgramBitForBit) {
@@ -166,6 +171,44 @@ TEST(AnalyticalEvaluator, TheIndexersKeysAreCachedBesideTheLatent) {
   };
   // One request of 128 positions over 4 layers: keys of 16 in FP8 with an fp32 scale.
   EXPECT_DOUBLE_EQ(cache(testing::IndexerModel()) - cache(MultiLatentModel()), 4 * 128 * (16 + 4.0));
+}
+
+TEST(AnalyticalEvaluator, StatesOfLinearAttentionDoNotGrowWithTheContext) {
+  const auto memory = [](std::int64_t input_tokens, std::int64_t batch) {
+    WorkloadSpec workload = SmallWorkload(WorkloadKind::kDecode);
+    workload.input_tokens = input_tokens;
+    Strategy s;
+    s.batch_size = batch;
+    return AnalyticalEvaluator(Problem(testing::LinearModel(), SmallCluster(1), workload)).Evaluate(s).memory;
+  };
+  // A request and linear layer, of which there are 2: S of 8 heads of 12 x 16 in fp32; 3 inputs of 2 * 48 + 128
+  // channels in bf16.
+  const double state_bytes = 2 * (8 * 12 * 16 * 4 + 3 * 224 * 2.0);
+  EXPECT_DOUBLE_EQ(memory(96, 1).linear_state_bytes, state_bytes);
+  EXPECT_DOUBLE_EQ(memory(9600, 1).linear_state_bytes, state_bytes);
+  EXPECT_DOUBLE_EQ(memory(96, 8).linear_state_bytes, 8 * state_bytes);
+  // The cache is that of the 2 layers with full attention: K and V x 4 KV heads x 12 x bf16.
+  EXPECT_DOUBLE_EQ(memory(96, 1).kv_cache_bytes, 2 * 128 * 2 * 4 * 12 * 2.0);
+  const MemoryUse all = memory(96, 1);
+  EXPECT_DOUBLE_EQ(all.TotalBytes(), all.weight_bytes + all.kv_cache_bytes + state_bytes + all.activation_bytes +
+                                         all.communication_bytes + all.reserved_bytes);
+}
+
+TEST(AnalyticalEvaluator, OnlyFullAttentionSlowsDownWithTheContext) {
+  const auto tpot_s = [](const ModelSpec& model, std::int64_t input_tokens) {
+    WorkloadSpec workload = SmallWorkload(WorkloadKind::kDecode);
+    workload.input_tokens = input_tokens;
+    Strategy s;
+    s.batch_size = 16;
+    return AnalyticalEvaluator(Problem(model, SmallCluster(1), workload)).Evaluate(s).metrics.tpot_s;
+  };
+  ModelSpec all_full = testing::LinearModel();
+  all_full.linear_attention_layers.clear();
+  all_full.linear_attention = {};
+  const double slower_s = tpot_s(testing::LinearModel(), 65536) - tpot_s(testing::LinearModel(), 96);
+  const double all_slower_s = tpot_s(all_full, 65536) - tpot_s(all_full, 96);
+  EXPECT_GT(slower_s, 0);
+  EXPECT_NEAR(slower_s / all_slower_s, 2.0 / 4, 1e-9);
 }
 
 TEST(AnalyticalEvaluator, ServeStoresWhatBothPhasesNeed) {

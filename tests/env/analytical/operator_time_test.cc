@@ -222,7 +222,7 @@ TEST(OperatorTimeTest, NeverBeatsTheRoofline) {
   const DeviceSpec device = H100();
   int checked = 0;
   for (const ModelSpec& model : {testing::DenseModel(2), testing::MoeModel(2, 1, 48), testing::MultiLatentModel(2),
-                                 testing::MixedWindowModel(2), testing::IndexerModel()}) {
+                                 testing::MixedWindowModel(2), testing::IndexerModel(), testing::LinearModel(2)}) {
     for (const WorkloadKind workload : {WorkloadKind::kPrefill, WorkloadKind::kDecode}) {
       for (const auto& [name, task] : TasksOf(model, workload)) {
         const double time_s = OperatorTime(device, task);

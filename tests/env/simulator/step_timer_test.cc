@@ -128,6 +128,33 @@ TEST_F(StepTimerTest, TheBusiestRankCounts) {
   EXPECT_EQ(Seconds({Decodes(2, 100), Decodes(32, 1024), RankBatch{}}), alone_s);
 }
 
+/// Tokens of a prompt that goes on cost a linear layer what as many of a fresh one do.
+TEST(StepTimer, LinearAttentionSeesHowManyTokensOnly) {
+  const ModelSpec hybrid = LoadModel("qwen3-next-80b-a3b");
+  ModelSpec full = hybrid;
+  full.linear_attention_layers.clear();
+  full.linear_attention = {};
+  const auto later_s = [](const ModelSpec& model) {
+    const Problem problem(model, LoadCluster("h100-sxm", 8), Serve());
+    LengthVariants variants(problem);
+    Strategy s;
+    s.batch_size = 64;
+    StepTimer timer(variants, s, {});
+    return ToSeconds(timer(std::vector{Prompt(1024, 30720)})) - ToSeconds(timer(std::vector{Prompt(1024)}));
+  };
+  EXPECT_GT(later_s(hybrid), 0);
+  EXPECT_NEAR(later_s(hybrid) / later_s(full), 0.25, 1e-3);
+}
+
+TEST(StepTimer, LinearAttentionsDecodesAreADecodePass) {
+  const Problem problem(LoadModel("qwen3-next-80b-a3b"), LoadCluster("h100-sxm", 8), Serve());
+  LengthVariants variants(problem);
+  Strategy s;
+  s.batch_size = 16;
+  const double pass_s = SimulatePasses(variants.Decode(1024), s, {}).decode_s;
+  EXPECT_NEAR(ToSeconds(StepTimer(variants, s, {})(std::vector{Decodes(16, 1024)})), pass_s, 1e-9 * pass_s);
+}
+
 /// Whatever the strategy, a step has a time, and no more work is quicker than a little less would be.
 TEST(StepTimer, EveryStrategyHasSteps) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {

@@ -30,7 +30,7 @@ class TwoPoolsTest : public ::testing::Test {
   }
 
   Problem On(std::int64_t devices, const WorkloadSpec& workload) const {
-    return Problem(LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm", devices), workload);
+    return Problem(LoadModel(model_), LoadCluster("h100-sxm", devices), workload);
   }
   /// As a search leaves it: one pool, all devices.
   Plan PlanFor(const char* workload_name, std::int64_t devices, const Strategy& strategy) const {
@@ -57,6 +57,7 @@ class TwoPoolsTest : public ::testing::Test {
   }
 
   EvaluatorRegistry evaluators_;
+  std::string model_ = "llama-3.1-8b";
   WorkloadSpec workload_;
   Strategy prefill_, decode_;
 };
@@ -82,6 +83,27 @@ TEST_F(TwoPoolsTest, AloneARequestIsItsPromptASendAndItsToken) {
   const double bytes = 2.0 * 32 * 8 * 128 * 2 * kInput;  // K and V, layers, heads, bf16; one device decodes.
   const double send_s = CollectiveTime(cluster, Collective::kSendRecv, bytes, SpansOf(cluster, {2, 1}, 1, 2));
   EXPECT_GT(send_s, 0.2e-3);
+  EXPECT_NEAR(evaluation.metrics.tpot_s, token_s + send_s, 2e-3 * token_s);
+}
+
+/// Linear attention's states go with the cache of the other layers.
+TEST_F(TwoPoolsTest, StatesAreSentToo) {
+  model_ = "qwen3-next-80b-a3b";
+  workload_.output_tokens = 2;
+  const Evaluation evaluation = Join(2, 1).evaluation;
+  WorkloadSpec token = workload_;
+  token.kind = WorkloadKind::kDecode;
+  token.requests.reset();
+  token.concurrency.reset();
+  Strategy alone = decode_;
+  alone.batch_size = 1;
+  const Problem decode = On(1, token);
+  const double token_s = evaluators_.Make("simulator", decode)->Evaluate(alone).metrics.tpot_s;
+  const double cache_bytes = 2.0 * 12 * 2 * 256 * 2 * kInput;             // K and V, layers, heads, bf16.
+  const double state_bytes = 36 * (32 * 128 * 128 * 4 + 3 * 8192 * 2.0);  // Layers, S in fp32, channels in bf16.
+  const double send_s = CollectiveTime(decode.cluster(), Collective::kSendRecv, cache_bytes + state_bytes,
+                                       SpansOf(LoadCluster("h100-sxm", 2), {2, 1}, 1, 2));
+  EXPECT_GT(state_bytes, cache_bytes);
   EXPECT_NEAR(evaluation.metrics.tpot_s, token_s + send_s, 2e-3 * token_s);
 }
 

@@ -324,7 +324,7 @@ inline Totals ProgramTotals(const Problem& problem, Strategy s, const PhaseOf& o
   }
   std::map<BlockKind, Totals> blocks;
   for (const BlockKind kind : {BlockKind::kEmbedding, BlockKind::kAttention, BlockKind::kWindowAttention,
-                               BlockKind::kDenseFfn, BlockKind::kMoe, BlockKind::kHead}) {
+                               BlockKind::kLinearAttention, BlockKind::kDenseFfn, BlockKind::kMoe, BlockKind::kHead}) {
     for (const Task& task : LowerBlock(problem, s, of.phase, kind).tasks) {
       blocks[kind].flop += halves * task.work.flop;
       if (task.kind != TaskKind::kCollective) continue;
@@ -341,8 +341,7 @@ inline Totals ProgramTotals(const Problem& problem, Strategy s, const PhaseOf& o
   const ModelSpec& model = problem.model();
   add(BlockKind::kEmbedding);
   for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
-    const bool window = model.HasMixedWindows() && model.WindowOf(layer) > 0;
-    add(window ? BlockKind::kWindowAttention : BlockKind::kAttention);
+    add(AttentionBlockOf(model, layer));
     const bool moe = model.layers[static_cast<std::size_t>(layer)] == LayerKind::kMoe;
     add(moe ? BlockKind::kMoe : BlockKind::kDenseFfn);
   }

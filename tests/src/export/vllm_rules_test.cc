@@ -27,6 +27,8 @@ std::vector<Case> BreakingCases() {
   return {
       // 32 heads over 3: vllm issue 4232 and its like.
       {"vllm.heads_divide_tp", "llama-3.1-8b", {.tensor_parallel_size = 3}},
+      // 16 key heads.
+      {"vllm.linear_heads_divide_tp", "qwen3.5-397b-a17b", {.tensor_parallel_size = 32}},
       {"vllm.dp_needs_moe", "llama-3.1-8b", {.data_parallel_size = 2}},
       {"vllm.pcp_alone", "deepseek-v3", {.data_parallel_size = 2, .prefill_context_parallel_size = 2}},
       {"vllm.pcp_alone",
