@@ -37,9 +37,10 @@ ordered_json With(ordered_json cluster, const std::string& pointer, const ordere
 
 TEST(ClusterPresetTest, EveryPresetReadsBack) {
   EXPECT_THAT(ListPresets("clusters"),
-              ::testing::IsSupersetOf({"a100-40-sxm", "a100-80-sxm", "b200-sxm", "b300-sxm", "cloudmatrix384",
-                                       "gb200-nvl72", "gb300-nvl72", "h100-pcie-nvlink", "h100-superpod", "h100-sxm",
-                                       "h200-sxm", "l40s-pcie", "mi300x", "mi355x", "tpu-ironwood", "tpu-v5p"}));
+              ::testing::IsSupersetOf({"a100-40-sxm", "a100-80-pcie", "a100-80-sxm", "b200-sxm", "b300-sxm",
+                                       "cloudmatrix384", "gb200-nvl72", "gb300-nvl72", "gh200", "h100-pcie-nvlink",
+                                       "h100-superpod", "h100-sxm", "h200-sxm", "l40s-pcie", "mi300x", "mi355x",
+                                       "rtx-pro-6000", "tpu-ironwood", "tpu-v5p"}));
   for (const std::string& name : ListPresets("clusters")) {
     const ClusterSpec cluster = LoadCluster(name);
     EXPECT_EQ(Parse(json::WriteJson(cluster)), cluster) << name;

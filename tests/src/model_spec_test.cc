@@ -59,6 +59,17 @@ constexpr Published kPublished[] = {
     {"qwen3.5-397b-a17b", "", 396.35e9, 17.35e9, 15360},
 };
 
+/// Of published tables of measurements (experiments/validation); no config.json of them was collected.
+constexpr Published kMeasured[] = {
+    {"bloom-176b", "", 176.25e9, 176.25e9, 2007040}, {"gpt-1.3b", "", 1.32e9, 1.32e9, 98304},
+    {"gpt-20b", "", 20.26e9, 20.26e9, 540672},       {"gpt-350m", "", 356.9e6, 356.9e6, 49152},
+    {"gpt-6.7b", "", 6.66e9, 6.66e9, 262144},        {"gpt-89b", "", 87.6e9, 87.6e9, 1179648},
+    {"gpt-j-6b", "", 6.05e9, 6.05e9, 229376},        {"llama-2-13b", "", 13.02e9, 13.02e9, 409600},
+    {"llama-2-70b", "", 68.98e9, 68.98e9, 163840},   {"llama-2-7b", "", 6.74e9, 6.74e9, 262144},
+    {"mistral-7b", "", 7.24e9, 7.24e9, 65536},       {"mistral-large-2407", "", 122.61e9, 122.61e9, 180224},
+    {"mt-nlg-530b", "", 529.6e9, 529.6e9, 4300800},  {"qwen3-14b", "", 14.77e9, 14.77e9, 81920},
+};
+
 void ExpectCounts(const ModelSpec& model, const Published& published) {
   const ParameterCount count = CountParameters(model);
   EXPECT_NEAR(static_cast<double>(count.total), published.total, 0.005 * published.total);
@@ -117,7 +128,17 @@ TEST(CollectedConfigTest, EveryConfigParsesAndIsAPreset) {
 TEST(ModelPresetTest, EveryPresetIsCounted) {
   std::vector<std::string> expected = {"moe-1.2t", "moe-1.6t"};
   for (const Published& published : kPublished) expected.emplace_back(published.preset);
+  for (const Published& published : kMeasured) expected.emplace_back(published.preset);
   EXPECT_THAT(ListPresets("models"), ::testing::UnorderedElementsAreArray(expected));
+}
+
+TEST(ModelPresetTest, ModelsOfPublishedTablesHaveTheirSize) {
+  for (const Published& published : kMeasured) {
+    SCOPED_TRACE(published.preset);
+    std::vector<std::string> warnings;
+    ExpectCounts(LoadModel(published.preset, {}, &warnings), published);
+    EXPECT_THAT(warnings, ::testing::IsEmpty());
+  }
 }
 
 TEST(ModelPresetTest, SyntheticModelsHaveTheirSize) {
