@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/validation/published_report.h"
 #include "experiments/validation/serving_report.h"
 #include "shardscout/plan.h"
 #include "src/embedded_text.h"
@@ -18,7 +19,10 @@ int Main(int argc, char** argv) {
   CLI::App app("How far predictions are from measured serving points");
   std::string path, csv, html, only;
   std::vector<std::string> without;
-  app.add_option("--points", path, "A table of points, such as data/serving/serving_points.csv")->required();
+  app.add_option("--points", path,
+                 "A table of points, such as data/serving/serving_points.csv or (one JSON record a line) "
+                 "data/published/measurements.jsonl")
+      ->required();
   app.add_option("--csv", csv, "Where a row a point is written [not written]");
   app.add_option("--html", html, "Where charts of predictions over measurements are written [not written]");
   app.add_option("--only", only, "Points whose id contains this [all]");
@@ -32,6 +36,10 @@ int Main(int argc, char** argv) {
   }
   for (const std::string* output : {&csv, &html}) {
     if (!output->empty()) CheckCanWrite(*output);
+  }
+  if (HoldsPublishedRecords(path)) {
+    ValidatePublished(std::cout, path, only, csv);
+    return EXIT_SUCCESS;
   }
   PredictionOptions options;
   for (const std::string& part : without) {
