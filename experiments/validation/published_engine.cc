@@ -219,4 +219,10 @@ std::int64_t FasterTransformerMicrobatches(std::int64_t batch, std::int64_t toke
   return batch / local;
 }
 
+double FasterTransformerTableBytes(const ModelSpec& model, std::int64_t tensor_parallel) {
+  const double table_bytes =
+      static_cast<double>(model.vocab_size * model.hidden_size) * BytesPerElement(model.embedding_dtype);
+  return (2 - 1 / static_cast<double>(tensor_parallel)) * table_bytes;
+}
+
 }  // namespace shardscout::validation

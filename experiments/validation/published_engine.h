@@ -89,4 +89,9 @@ bool ReducesByNccl(const std::string& framework);
 /// a micro-batch has more than 1,024 tokens and an even number of requests.
 std::int64_t FasterTransformerMicrobatches(std::int64_t batch, std::int64_t tokens, std::int64_t pipeline_parallel);
 
+/// Bytes of a rank that FasterTransformer's GPT takes beyond a vocabulary's table split over tp and shared by both ends
+/// of the model: it holds the table whole, twice (ParallelGptWeight::mallocWeights of
+/// src/fastertransformer/models/multi_gpu_gpt/ParallelGptWeight.cc).
+double FasterTransformerTableBytes(const ModelSpec& model, std::int64_t tensor_parallel);
+
 }  // namespace shardscout::validation

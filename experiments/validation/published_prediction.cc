@@ -130,9 +130,10 @@ std::optional<double> MetricOf(const PublishedRecord& record, const PublishedSet
 std::optional<PublishedFigures> PredictStaticBatch(const PublishedRecord& record, const PublishedSetup& setup,
                                                    std::string& why_not) {
   const std::int64_t batch = CeilDiv(setup.load.requests, Ranks(setup)), stages = setup.layout.pipeline_parallel;
-  const bool splits = record.framework.starts_with("FasterTransformer");
-  const std::int64_t prompt_parts = splits ? FasterTransformerMicrobatches(batch, setup.input_tokens, stages) : 1,
-                     step_parts = splits ? FasterTransformerMicrobatches(batch, 1, stages) : 1;
+  const bool faster_transformer = record.framework.starts_with("FasterTransformer");
+  const std::int64_t prompt_parts =
+                         faster_transformer ? FasterTransformerMicrobatches(batch, setup.input_tokens, stages) : 1,
+                     step_parts = faster_transformer ? FasterTransformerMicrobatches(batch, 1, stages) : 1;
   const auto prefill = PassOf(setup, WorkloadKind::kPrefill, batch, prompt_parts, why_not);
   const auto decode = prefill ? PassOf(setup, WorkloadKind::kDecode, batch, step_parts, why_not) : std::nullopt;
   if (!decode) return std::nullopt;
@@ -146,7 +147,9 @@ std::optional<PublishedFigures> PredictStaticBatch(const PublishedRecord& record
   const MemoryUse &prompts = prefill->memory, &steps = decode->memory;
   const double most_bytes =
       std::max(steps.TotalBytes(), prompts.TotalBytes() - prompts.kv_cache_bytes + steps.kv_cache_bytes);
-  figures.fits = most_bytes <= setup.cluster.device.hbm_bytes;
+  const double engine_bytes =
+      faster_transformer ? FasterTransformerTableBytes(setup.model, setup.layout.tensor_parallel) : 0;
+  figures.fits = most_bytes + engine_bytes <= setup.cluster.device.hbm_bytes;
   return figures;
 }
 

@@ -21,7 +21,7 @@ std::string Text(const json& object, const char* key, const std::string& place) 
 }
 
 std::string RequiredText(const json& object, const char* key, const std::string& place) {
-  const std::string text = Text(object, key, place);
+  std::string text = Text(object, key, place);
   if (text.empty()) throw SpecError(place + "#/" + key, "expected a text here; give the record one or remove it");
   return text;
 }

@@ -69,7 +69,7 @@ std::optional<std::string> PublishedModelPreset(const std::string& model) {
   for (const auto& [written, preset] : kSpellings) {
     if (name.starts_with(written)) name = preset + name.substr(std::string(written).size());
   }
-  const auto preset = ModelPresetOf(name);
+  auto preset = ModelPresetOf(name);
   // "GLM-5.2" is not "GLM-5", nor "GPT-20B" "GPT-2".
   if (preset && name.size() > preset->size() && name[preset->size()] != '-') return std::nullopt;
   return preset;

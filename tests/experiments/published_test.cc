@@ -115,6 +115,11 @@ TEST(PublishedEngine, FasterTransformerHalvesMicrobatches) {
   EXPECT_EQ(FasterTransformerMicrobatches(64, 60, 3), 4);  // 64 * 60 = 3,840, 1,920, 960.
 }
 
+/// 51,200 rows of 20,480: 2.10 GB, twice, of which the model counts a sixteenth.
+TEST(PublishedEngine, FasterTransformerHoldsTheVocabularyTwice) {
+  EXPECT_NEAR(FasterTransformerTableBytes(LoadModel("mt-nlg-530b"), 16), (2 - 1.0 / 16) * 2.097152e9, 1);
+}
+
 TEST(PublishedEngine, ReadsLoadsAndFlags) {
   PublishedRecord record = BatchRecord();
   std::string why_not;
