@@ -28,10 +28,16 @@ DType ComputeType(const DeviceSpec& device, DType inputs) {
   return DType::kBf16;
 }
 
+/// Units for MX formats scale blocks themselves, as Blackwell's do; on others a kernel adds up a block's sums apart
+/// from the tensor cores.
+bool AddsBlocksApart(const DeviceSpec& device, const Work& work) {
+  return work.block_scaled && device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] <= 0;
+}
+
 const GemmCurve& GemmCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
   const DType compute = ComputeType(device, work.dtype);
-  if (compute == DType::kFp8) return work.block_scaled ? curves.gemm_fp8_block : curves.gemm_fp8;
+  if (compute == DType::kFp8) return AddsBlocksApart(device, work) ? curves.gemm_fp8_block : curves.gemm_fp8;
   // No measurement has inputs of four bits. Their kernels are those of fp8, at another peak.
   if (BitsPerElement(compute) == 4) return curves.gemm_fp8;
   if (compute == DType::kInt8) return curves.gemm_int8;
@@ -49,7 +55,7 @@ double GemmTimeOf(const DeviceSpec& device, const Work& work) {
                         .input_bytes = BytesPerElement(compute),
                         .bytes = work.Bytes(),
                         .quantises = work.quantises,
-                        .block_scaled = compute == DType::kFp8 && work.block_scaled};
+                        .block_scaled = compute == DType::kFp8 && AddsBlocksApart(device, work)};
   return GemmTime(GemmCurveOf(device, work), RatesOf(device, compute), shape);
 }
 
@@ -57,7 +63,7 @@ const MoeCurve& MoeCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
   const DType compute = ComputeType(device, work.dtype);
   if (BitsPerElement(compute) <= 8) {
-    return compute == DType::kFp8 && work.block_scaled ? curves.experts_fp8_block : curves.experts_fp8;
+    return compute == DType::kFp8 && AddsBlocksApart(device, work) ? curves.experts_fp8_block : curves.experts_fp8;
   }
   return BitsPerElement(work.weight_dtype) == 4 ? curves.experts_4bit_weights : curves.experts_bf16;
 }

@@ -210,6 +210,13 @@ std::optional<EngineLimits> ServingLimits(const PublishedRecord& record, const D
   return limits;
 }
 
+std::optional<std::string> EnginePresetOf(const std::string& framework) {
+  if (Has(framework, "vLLM")) return "vllm";
+  if (Has(framework, "SGLang")) return "sglang";
+  if (Has(framework, "TensorRT-LLM")) return "trtllm";
+  return std::nullopt;
+}
+
 bool ReducesByNccl(const std::string& framework) { return IsBatchEngine(framework); }
 
 std::int64_t FasterTransformerMicrobatches(std::int64_t batch, std::int64_t tokens, std::int64_t pipeline_parallel) {

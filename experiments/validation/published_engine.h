@@ -43,6 +43,9 @@ std::optional<Load> LoadOf(const PublishedRecord& record, std::string& why_not);
 /// (0.17, 1.0) and docs/source/developer-guide/perf-overview.md (2026).
 std::optional<std::int64_t> OfflineRequests(std::int64_t input_tokens, std::int64_t output_tokens);
 
+/// The preset of what an engine adds to its devices' kernels (configs/engines); nullopt: none of its name.
+std::optional<std::string> EnginePresetOf(const std::string& framework);
+
 /// How an engine fills its steps and its memory.
 struct EngineLimits {
   BatchPolicy policy = BatchPolicy::kChunkedPrefill;

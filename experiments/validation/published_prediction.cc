@@ -170,6 +170,7 @@ std::optional<PublishedFigures> PredictEngine(const PublishedRecord& record, con
   const auto in_stages = [&](std::int64_t requests) { return std::max<std::int64_t>(1, requests / stages) * stages; };
   WorkloadSpec workload = WorkloadOf(setup, WorkloadKind::kServe);
   workload.requests = RequestsOf(setup, *limits);
+  if (const auto engine = EnginePresetOf(record.framework)) workload.engine = LoadEngine(*engine);
   Strategy s = PublishedStrategy(setup);
   s.batch_size =
       in_stages(setup.load.kind == LoadKind::kRate ? limits->max_running

@@ -65,6 +65,7 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
       << Grouped(workload.input_tokens) << ", output " << Grouped(workload.output_tokens);
   if (workload.batch_size) out << ", batch " << Grouped(*workload.batch_size);
   if (workload.concurrency) out << ", concurrency " << Grouped(*workload.concurrency);
+  if (workload.engine) out << ", engine " << workload.engine->name;
   if (workload.ttft_target_s) out << ", TTFT at most " << Duration(*workload.ttft_target_s);
   if (workload.tpot_target_s) out << ", TPOT at most " << Duration(*workload.tpot_target_s);
   out << "; objective " << ToString(workload.objective) << "\n";

@@ -50,7 +50,8 @@ TEST_F(Cli, ListsEverything) {
   const ProcessResult result = Run({"list", "--json"});
   ASSERT_EQ(result.exit_code, 0);
   const auto json = nlohmann::json::parse(result.out);
-  for (const char* kind : {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters"}) {
+  for (const char* kind :
+       {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters"}) {
     ASSERT_TRUE(json.contains(kind));
     EXPECT_FALSE(json[kind].empty()) << kind;
     for (const auto& row : json[kind]) {
@@ -208,6 +209,26 @@ TEST_F(Cli, TheSimulatorSearchesAndTraces) {
                   "create its folder first");
   search[8] = "three_batch";
   ExpectUserError(Run(search), "--overlap");
+}
+
+TEST_F(Cli, AnEngineAddsToItsDevicesInEverySearch) {
+  Words search = {"search",     "--model",        "llama-3.1-8b", "--cluster",  "h100-sxm", "--workload",
+                  "serve-chat", "--tpot",         "none",         "--ttft",     "none",     "--devices",
+                  "2",          "--concurrency",  "32",           "--searcher", "exact",    "--quiet",
+                  "--out",      Path("plan.json")};
+  const auto metrics = [&] { return nlohmann::json::parse(Read(Path("plan.json")))["evaluation"]["metrics"]; };
+  ASSERT_EQ(Run(search).exit_code, 0);
+  const double alone_s = metrics()["tpot_s"], alone_ttft_s = metrics()["ttft_s"];
+  search.insert(search.end(), {"--engine", "vllm"});
+  const ProcessResult result = Run(search);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_GT(metrics()["tpot_s"], alone_s);
+  EXPECT_GT(metrics()["ttft_s"], alone_ttft_s);
+  const auto plan = nlohmann::json::parse(Read(Path("plan.json")));
+  EXPECT_EQ(plan["problem"]["spec"]["workload"]["engine"]["name"], "vllm");
+  EXPECT_NE(Run({"explain", Path("plan.json")}).out.find("concurrency 32, engine vllm"), std::string::npos);
+  search.back() = "vlm";
+  ExpectUserError(Run(search), "did you mean \"vllm\"");
 }
 
 TEST_F(Cli, ExplainSaysWhatEachDifferenceEarns) {

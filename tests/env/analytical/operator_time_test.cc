@@ -138,7 +138,9 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_int4_weights") << "widened";
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 4500e12;
   EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_fp8");
+  EXPECT_EQ(product(DType::kFp8, DType::kFp8, true), "gemm_fp8") << "units that scale blocks";
   EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_fp8") << "by the units of MXFP4";
+  device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 0;
 
   // By the model.
   ModelSpec grouped = testing::DenseModel(1);
