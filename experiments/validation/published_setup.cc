@@ -197,7 +197,7 @@ std::optional<PublishedSetup> SetupOf(const PublishedRecord& record, std::string
   if (Has(record.group, "ShareGPT") || Has(record.notes, "trace means") || Has(record.notes, "random lengths")) {
     setup.unstated.emplace_back("spread of the lengths");
   }
-  if (Has(record.dtype, "not stated (file") || Has(record.dtype, "not printed")) setup.unstated.emplace_back("dtype");
+  if (Has(record.dtype, "not stated") || Has(record.dtype, "not printed")) setup.unstated.emplace_back("dtype");
   if (Has(record.interconnect, "not stated") && *record.n_gpus > 1) setup.unstated.emplace_back("interconnect");
   if (Has(record.other_parallelism, "assumed")) setup.unstated.emplace_back("TP");
   setup.cluster = LoadCluster(*cluster_preset, *record.n_gpus);

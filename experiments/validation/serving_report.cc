@@ -115,7 +115,50 @@ void PrintSpread(std::ostream& out, const std::vector<ServingPoint>& points) {
       << Percent(tpot.Summary().mean) << ", TTFT " << Percent(ttft.Summary().mean) << "\n";
 }
 
+/// On single nodes of H100, H200 and B200, with and without points that cannot be of one set-up.
+void PrintTargets(std::ostream& out, const std::vector<ServingPoint>& points,
+                  const std::vector<Prediction>& predictions) {
+  const std::vector<bool> contradicts = ContradictsItself(points);
+  Errors all, of_one_setup;
+  std::size_t asked = 0;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    if (points[i].disaggregated || points[i].system == "gb200") continue;
+    ++asked;
+    if (!predictions[i].evaluation) continue;
+    all.Add(points[i], *predictions[i].evaluation);
+    if (!contradicts[i]) of_one_setup.Add(points[i], *predictions[i].evaluation);
+  }
+  if (asked == 0) return;
+  out << "\n"
+      << asked << " points of one pool on other systems than gb200, predicted "
+      << Percent(static_cast<double>(all.tpot.measured.size()) / static_cast<double>(asked)) << "\n";
+  PrintRow(out, "  all", all);
+  PrintRow(out, "  without series that contradict themselves", of_one_setup);
+}
+
 }  // namespace
+
+std::vector<bool> ContradictsItself(const std::vector<ServingPoint>& points) {
+  std::map<std::string, std::vector<std::size_t>> series;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    ServingPoint alike = points[i];
+    alike.concurrency = 0;
+    alike.engine_version.clear();
+    series[GroupOf(alike) + DescribeLayout(alike)].push_back(i);
+  }
+  std::vector<bool> contradicts(points.size(), false);
+  for (const auto& [name, members] : series) {
+    bool falls = false;
+    for (const std::size_t few : members) {
+      for (const std::size_t many : members) {
+        falls = falls ||
+                (points[many].concurrency > points[few].concurrency && points[many].tpot_s < 0.9 * points[few].tpot_s);
+      }
+    }
+    for (const std::size_t member : members) contradicts[member] = falls;
+  }
+  return contradicts;
+}
 
 std::string ServingTable(const std::vector<ServingPoint>& points, const std::vector<Prediction>& predictions) {
   std::ostringstream out;
@@ -140,6 +183,7 @@ std::string ServingTable(const std::vector<ServingPoint>& points, const std::vec
       << "\n";
   for (const auto& [name, errors] : groups) PrintRow(out, name, errors);
   for (const auto& [name, errors] : all) PrintRow(out, name, errors);
+  PrintTargets(out, points, predictions);
   PrintChoices(out, points, predictions);
   PrintSpread(out, points);
   out << "\nnot predicted:\n";

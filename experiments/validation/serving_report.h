@@ -8,9 +8,15 @@
 
 namespace shardscout::validation {
 
+/// For each point, whether its series contradicts itself: of the points that differ in their concurrency alone (and the
+/// engine's version), one has a TPOT more than a tenth below that of another with fewer requests. No one set-up does
+/// that; such series mix several (speculative decoding, or a client that delivers late), which the table does not tell.
+std::vector<bool> ContradictsItself(const std::vector<ServingPoint>& points);
+
 /// Errors by model, system, engine and number formats, by system and by engine, and of all; whether predictions choose
-/// the layout as measurements do; how far points of one and the same setting are from each other; and what was not
-/// predicted, with the reasons. `predictions` has one of each point.
+/// the layout as measurements do; how far points of one and the same setting are from each other; the errors without
+/// series that contradict themselves; and what was not predicted, with the reasons. `predictions` has one of each
+/// point.
 std::string ServingTable(const std::vector<ServingPoint>& points, const std::vector<Prediction>& predictions);
 
 /// A row of each point.

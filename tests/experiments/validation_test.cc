@@ -199,6 +199,21 @@ TEST(ServingPrediction, FormatsAreTheModelsOrTheRows) {
   EXPECT_EQ(ModelOf(point, "qwen3-32b", ""), std::nullopt);
 }
 
+TEST(ServingReport, ASeriesThatFallsContradictsItself) {
+  std::vector<ServingPoint> points(6, PointOf("org/M", "h100_sxm", "vllm", 8, {}));
+  points[1].concurrency = points[3].concurrency = 16;
+  points[2].layout.tensor_parallel = points[3].layout.tensor_parallel = 2;
+  points[4].concurrency = 32;
+  points[4].engine_version = "2";
+  points[5].engine = "sglang";
+  const std::vector<double> tpot_s = {10e-3, 11e-3, 10e-3, 8e-3, 9.5e-3, 1e-3};
+  for (std::size_t i = 0; i < points.size(); ++i) points[i].tpot_s = tpot_s[i];
+  EXPECT_EQ(ContradictsItself(points), (std::vector<bool>{true, true, true, true, true, false}))
+      << "32 requests take 9.5 ms where 16 take 11; on two devices 16 take 8 where 8 take 10";
+  points[4].tpot_s = 10e-3;
+  EXPECT_EQ(ContradictsItself(points), (std::vector<bool>{false, false, true, true, false, false}));
+}
+
 TEST(ServingReport, SaysWhatOneSettingLeaves) {
   std::vector<ServingPoint> points(2, PointOf("org/M", "h100_sxm", "vllm", 8, {}));
   points[0].tpot_s = 10e-3;
