@@ -115,37 +115,59 @@ void PrintSpread(std::ostream& out, const std::vector<ServingPoint>& points) {
       << Percent(tpot.Summary().mean) << ", TTFT " << Percent(ttft.Summary().mean) << "\n";
 }
 
-/// On single nodes of H100, H200 and B200, with and without points that cannot be of one set-up.
+std::string NameOf(const ServingPoint& point) {
+  return point.model.substr(point.model.rfind('/') + 1) + ", " + point.system + ", " + point.engine;
+}
+
+/// What points share that differ in their concurrency and the engine's version alone.
+std::string SeriesOf(ServingPoint point) {
+  point.concurrency = 0;
+  point.engine_version.clear();
+  return GroupOf(point) + DescribeLayout(point);
+}
+
+/// Of one pool and on other systems than gb200, of all and of each: with and without points that cannot be of one
+/// set-up.
 void PrintTargets(std::ostream& out, const std::vector<ServingPoint>& points,
                   const std::vector<Prediction>& predictions) {
   const std::vector<bool> contradicts = ContradictsItself(points);
-  Errors all, of_one_setup;
-  std::size_t asked = 0;
+  std::map<std::string, std::pair<Errors, Errors>> errors;
+  std::map<std::string, std::pair<std::set<std::string>, std::set<std::string>>> series;  // All, and such.
+  std::size_t asked = 0, predicted = 0;
   for (std::size_t i = 0; i < points.size(); ++i) {
-    if (points[i].disaggregated || points[i].system == "gb200") continue;
+    const ServingPoint& point = points[i];
+    if (point.disaggregated || point.system == "gb200") continue;
     ++asked;
+    auto& [of_name, contradicting] = series[NameOf(point)];
+    of_name.insert(SeriesOf(point));
+    if (contradicts[i]) contradicting.insert(SeriesOf(point));
     if (!predictions[i].evaluation) continue;
-    all.Add(points[i], *predictions[i].evaluation);
-    if (!contradicts[i]) of_one_setup.Add(points[i], *predictions[i].evaluation);
+    ++predicted;
+    for (const std::string& system : {std::string("all"), point.system}) {
+      errors[system].first.Add(point, *predictions[i].evaluation);
+      if (!contradicts[i]) errors[system].second.Add(point, *predictions[i].evaluation);
+    }
   }
   if (asked == 0) return;
   out << "\n"
       << asked << " points of one pool on other systems than gb200, predicted "
-      << Percent(static_cast<double>(all.tpot.measured.size()) / static_cast<double>(asked)) << "\n";
-  PrintRow(out, "  all", all);
-  PrintRow(out, "  without series that contradict themselves", of_one_setup);
+      << Percent(static_cast<double>(predicted) / static_cast<double>(asked)) << "\n";
+  for (const auto& [system, both] : errors) {
+    PrintRow(out, "  " + system, both.first);
+    PrintRow(out, "  " + system + ", without series that contradict themselves", both.second);
+  }
+  for (const auto& [name, both] : series) {
+    if (both.second.empty()) continue;
+    out << "  contradict themselves: " << both.second.size() << " of " << both.first.size() << " series of " << name
+        << "\n";
+  }
 }
 
 }  // namespace
 
 std::vector<bool> ContradictsItself(const std::vector<ServingPoint>& points) {
   std::map<std::string, std::vector<std::size_t>> series;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    ServingPoint alike = points[i];
-    alike.concurrency = 0;
-    alike.engine_version.clear();
-    series[GroupOf(alike) + DescribeLayout(alike)].push_back(i);
-  }
+  for (std::size_t i = 0; i < points.size(); ++i) series[SeriesOf(points[i])].push_back(i);
   std::vector<bool> contradicts(points.size(), false);
   for (const auto& [name, members] : series) {
     bool falls = false;
@@ -171,8 +193,7 @@ std::string ServingTable(const std::vector<ServingPoint>& points, const std::vec
       continue;
     }
     const std::string mode = ModeOf(point);
-    const std::string group = point.model.substr(point.model.rfind('/') + 1) + ", " + point.system + ", " +
-                              point.engine + ", " + FormatsOf(point) + ", " + mode;
+    const std::string group = NameOf(point) + ", " + FormatsOf(point) + ", " + mode;
     for (Errors* errors : {&groups[group], &all["all " + mode + ", " + point.engine], &all["all " + mode],
                            &all["all " + mode + ", " + point.system]}) {
       errors->Add(point, *predictions[i].evaluation);

@@ -305,7 +305,8 @@ TEST(Lowering, AnOutputGateComesWithTheQueries) {
     const Problem problem = SmallProblem(model, 8, WorkloadKind::kDecode);
     return Lower(problem, MegatronTensor(8, Layout::kReplicated)).phases.at(0).BlockOf(BlockKind::kAttention);
   };
-  const Task& product = TaskOf(attention(gated), TaskKind::kMatmul);
+  const Block block = attention(gated);
+  const Task& product = TaskOf(block, TaskKind::kMatmul);
   // A rank has one head of 8 with its gate, and one of 4 KV heads.
   EXPECT_DOUBLE_EQ(product.work.n, (2 + 2) * 12);
   EXPECT_DOUBLE_EQ(TaskOf(attention(DenseModel()), TaskKind::kMatmul).work.n, (1 + 2) * 12);
