@@ -84,6 +84,15 @@ inline WorkloadSpec RandomWorkload(Rng& rng) {
                                       Objective::kCostPerMillionTokens, Objective::kEnergyPerToken});
   if (rng.Below(4) == 0) w.batch_size = Pick(rng, std::vector<std::int64_t>{1, 4, 6, 12});
   if (rng.Below(4) == 0 && !w.batch_size) w.concurrency = Pick(rng, std::vector<std::int64_t>{1, 5, 16});
+  if (rng.Below(3) == 0) {
+    // Tiny models take microseconds, and so does what an engine adds here.
+    EngineModel& engine = w.engine.emplace();
+    engine.overlaps = rng.Below(2) == 0;
+    engine.layer_gap_s = Pick(rng, std::vector<double>{0, 2e-6});
+    engine.layer_launch_s = Pick(rng, std::vector<double>{0, 2e-5});
+    engine.request_host_s = Pick(rng, std::vector<double>{0, 5e-6});
+    engine.arrival_s = Pick(rng, std::vector<double>{0, 1e-4});
+  }
   return w;
 }
 
