@@ -160,11 +160,18 @@ class Rank {
     waiting_.push_front(id);
   }
 
+  /// Of `tokens`, or where outputs are reserved of all its positions: those that are computed here.
+  std::int64_t BlocksToAdmit(RequestId id, std::int64_t tokens) const {
+    const Request& request = outcomes_[static_cast<std::size_t>(id)].request;
+    const bool reserves = options_.reserves_output && !sends_;
+    return BlocksOf(reserves ? request.input_tokens + request.output_tokens : tokens);
+  }
+
   /// Those at the front of the queue whose cache has been sent. They decode from this step on.
   void AdmitSent() {
     while (!waiting_.empty() && At(waiting_.front()).sent && num_running() < options_.max_running) {
       const RequestId id = waiting_.front();
-      const std::int64_t blocks = BlocksOf(At(id).to_prefill + 1);
+      const std::int64_t blocks = BlocksToAdmit(id, At(id).to_prefill + 1);
       if (blocks > free_blocks_) return;
       free_blocks_ -= blocks;
       At(id).blocks = blocks;
@@ -191,9 +198,7 @@ class Rank {
     if (WaitsForPrompts()) return;
     while (!waiting_.empty() && !At(waiting_.front()).sent && num_running() < options_.max_running && budget > 0) {
       const RequestId id = waiting_.front();
-      const Request& request = outcomes_[static_cast<std::size_t>(id)].request;
-      const std::int64_t blocks =
-          BlocksOf(options_.reserves_output ? request.input_tokens + request.output_tokens : At(id).to_prefill);
+      const std::int64_t blocks = BlocksToAdmit(id, At(id).to_prefill);
       if (blocks > free_blocks_) return;
       free_blocks_ -= blocks;
       At(id).blocks = blocks;

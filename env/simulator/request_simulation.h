@@ -44,7 +44,8 @@
 /// In two pools, with a transfer of 5 ps: step 0-10 of the first: the first one's prompt, which is sent 10-15; step
 /// 10-20: the other's, sent 20-25. Step 15-25 of the second: the first one's second token; step 25-35: the other's.
 ///
-/// Where an engine reserves outputs, an admitted request takes room for all its positions at once. Where prompts wait,
+/// Where an engine reserves outputs, an admitted request takes room for all its positions at once (of two pools, in the
+/// second). Where prompts wait,
 /// none is admitted beside decodes until the queue's prompts have prompt_wait_tokens, or for prompt_wait_steps after
 /// the first of them came.
 ///

@@ -76,7 +76,7 @@ std::optional<ModelSpec> ModelOf(const ServingPoint& point, const std::string& p
   return std::nullopt;
 }
 
-void FitExperts(ModelSpec& model, PoolLayout& layout) {
+void SplitExpertsAsEngines(ModelSpec& model, PoolLayout& layout) {
   const std::int64_t etp = layout.moe_tensor_parallel;
   if (!model.HasMoe() || etp == 1) return;
   const std::int64_t width = model.moe.expert_ffn_size, block = model.weight_quant_block;
@@ -160,7 +160,7 @@ Prediction Predict(const ServingPoint& point, const PredictionOptions& options) 
               ""};
     }
     PoolLayout layout = options.layouts_as_run ? LayoutAsRun(point, model.HasMoe()) : point.layout;
-    FitExperts(model, layout);
+    SplitExpertsAsEngines(model, layout);
     const Problem problem(model, LoadCluster(*cluster_preset, DevicesOf(layout)),
                           WorkloadOf(point, layout.workers, options));
     const Strategy strategy = StrategyOf(layout, model);

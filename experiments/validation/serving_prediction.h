@@ -35,7 +35,7 @@ std::optional<ModelSpec> ModelOf(const ServingPoint& point, const std::string& p
 /// Experts whose width a layout cannot split into whole quantisation blocks, as engines do it: squares of FP8 weights
 /// are never split, the experts are distributed instead (vLLM's MiniMax recipe and its script in InferenceX); groups
 /// (gpt-oss) are padded to 128 features of a rank.
-void FitExperts(ModelSpec& model, PoolLayout& layout);
+void SplitExpertsAsEngines(ModelSpec& model, PoolLayout& layout);
 
 /// A layout as a strategy: column and row shardings by heads and FFN features, vocabulary split, residual replicated,
 /// experts reached by all-gather and reduce.

@@ -27,8 +27,8 @@ struct ServingSetup {
 /// *_docker.sh; its client is benchmark_serving.py with --random-range-ratio 0.8, --num-prompts ten times
 /// --max-concurrency, --request-rate inf, --ignore-eos:
 ///   vLLM          8192 tokens a step, 512 requests; an fp8 cache for Llama-70B and gpt-oss on B200. (The script for
-///                 Llama-70B on H100 has one too, but its points saturate at 27 requests of 9216 tokens on two devices,
-///                 which is what a bf16 cache holds, and their steps are as long as that cache's.)
+///                 Llama-70B on H100 has one too, but its points on two devices saturate where a bf16 cache is
+///                 full, and their steps are as long as that cache's.)
 ///   TensorRT-LLM  an fp8 cache; 16384 tokens a step for Llama, 20000 for gpt-oss, for DeepSeek concurrency + input +
 ///   64,
 ///                 on B200 at least 8192; batch_wait for Llama on less than 8 devices and for DeepSeek in FP8 from a
@@ -47,8 +47,7 @@ std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances);
 ///
 /// InferenceX records tp devices, expert parallelism ep within them, and whether attention is data parallel. The table
 /// has some of its runs with tp * ep devices: "tp 64, etp 8, ep 8" carries, to the last digit, the figures of "tp 8, ep
-/// 8" for 26 runs (MislabelledLayouts in the test counts them), and "tp 4, dp 4, ep 16" those of "tp 4, ep 4" within a
-/// percent. So of InferenceX's rows:
+/// 8" (a test checks each), and "tp 4, dp 4, ep 16" nearly those of "tp 4, ep 4". So of InferenceX's rows:
 ///   etp * ep = tp * dp with both above 1 and ep <= etp  ->  etp devices with ep of ep, attention data parallel if dp >
 ///   1 tp = dp > 1 with ep = tp * dp                        ->  tp devices, ep of tp
 /// TensorRT-LLM's script for DeepSeek on H200 always has ep = tp, also where the table says 1.

@@ -170,15 +170,15 @@ TEST(ServingSetup, WhatTheScriptsSay) {
 TEST(ServingSetup, ExpertsThatCannotBeSplitAreDistributedOrPadded) {
   ModelSpec minimax = LoadModel("minimax-m2.5");
   PoolLayout layout = {.tensor_parallel = 8, .moe_tensor_parallel = 8};
-  FitExperts(minimax, layout);
+  SplitExpertsAsEngines(minimax, layout);
   EXPECT_EQ(layout.moe_tensor_parallel, 1) << "1536 / 8 is no multiple of 128";
   EXPECT_EQ(layout.moe_expert_parallel, 8);
   layout = {.tensor_parallel = 4, .moe_tensor_parallel = 4};
-  FitExperts(minimax, layout);
+  SplitExpertsAsEngines(minimax, layout);
   EXPECT_EQ(layout.moe_tensor_parallel, 4);
   EXPECT_EQ(minimax.moe.expert_ffn_size, 1536);
   ModelSpec gpt_oss = LoadModel("gpt-oss-120b");
-  FitExperts(gpt_oss, layout);
+  SplitExpertsAsEngines(gpt_oss, layout);
   EXPECT_EQ(gpt_oss.moe.expert_ffn_size, 4 * 768) << "2880 / 4 in tiles of 128";
 }
 

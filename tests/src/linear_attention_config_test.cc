@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "shardscout/model_spec.h"
+#include "tests/src/config_edits.h"
 #include "tests/src/spec_error_at.h"
 
 namespace shardscout {
@@ -66,22 +67,6 @@ json Qwen35MoeConfig() {
 
 ModelSpec Parse(const json& config, std::vector<std::string>* warnings = nullptr) {
   return ParseModelConfig(config.dump(), "m.json", {}, warnings);
-}
-
-std::string ErrorAt(const std::string& pointer, const json& config) {
-  const std::string place = "m.json#" + pointer;
-  const std::string what = SpecErrorAt(place, [&] { Parse(config); });
-  return what.substr(std::min(what.size(), place.size() + 2));
-}
-
-json With(json config, const std::string& key, const json& value) {
-  config[key] = value;
-  return config;
-}
-
-json Without(json config, const std::string& key) {
-  config.erase(key);
-  return config;
 }
 
 TEST(LinearAttentionConfigTest, Qwen3Next) {
@@ -151,21 +136,23 @@ TEST(LinearAttentionConfigTest, Fp8OfLinearAttention) {
   left = {"model.language_model.layers.*.linear_attn", "model.language_model.layers.*.self_attn"};
   EXPECT_FALSE(Parse(config).attention_quantised);
   left = {"model.language_model.layers.0.linear_attn"};
-  EXPECT_THAT(ErrorAt("/quantization_config/modules_to_not_convert", config), HasSubstr("in some layers only"));
+  EXPECT_THAT(ConfigErrorAt("/quantization_config/modules_to_not_convert", config), HasSubstr("in some layers only"));
 }
 
 TEST(LinearAttentionConfigTest, LinearAttentionThatIsRefused) {
   const json config = Qwen3NextConfig();
-  EXPECT_THAT(ErrorAt("/linear_num_value_heads", With(config, "linear_num_value_heads", 5)),
+  EXPECT_THAT(ConfigErrorAt("/linear_num_value_heads", With(config, "linear_num_value_heads", 5)),
               HasSubstr("a multiple of linear_num_key_heads 2"));
-  EXPECT_THAT(ErrorAt("/layer_types", With(config, "layer_types", {"mamba", "x", "x", "x"})),
+  EXPECT_THAT(ConfigErrorAt("/layer_types", With(config, "layer_types", {"mamba", "x", "x", "x"})),
               HasSubstr("\"mamba\" isn't supported"));
-  EXPECT_THAT(ErrorAt("/layer_types", With(config, "layer_types", {"full_attention"})), HasSubstr("one entry a layer"));
+  EXPECT_THAT(ConfigErrorAt("/layer_types", With(config, "layer_types", {"full_attention"})),
+              HasSubstr("one entry a layer"));
   const json linear = {"linear_attention", "linear_attention", "linear_attention", "linear_attention"};
-  EXPECT_THAT(ErrorAt("/layer_types", With(config, "layer_types", linear)),
+  EXPECT_THAT(ConfigErrorAt("/layer_types", With(config, "layer_types", linear)),
               HasSubstr("a layer with full attention among"));
-  EXPECT_EQ(ErrorAt("", Without(config, "linear_conv_kernel_dim")), "missing key \"linear_conv_kernel_dim\"");
-  EXPECT_THAT(ErrorAt("/use_sliding_window", With(config, "use_sliding_window", true)), HasSubstr("not supported"));
+  EXPECT_EQ(ConfigErrorAt("", Without(config, "linear_conv_kernel_dim")), "missing key \"linear_conv_kernel_dim\"");
+  EXPECT_THAT(ConfigErrorAt("/use_sliding_window", With(config, "use_sliding_window", true)),
+              HasSubstr("not supported"));
 }
 
 }  // namespace

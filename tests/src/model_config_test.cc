@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "shardscout/model_spec.h"
+#include "tests/src/config_edits.h"
 #include "tests/src/spec_error_at.h"
 
 namespace shardscout {
@@ -106,27 +107,6 @@ ModelSpec Parse(const json& config, const ModelOverrides& overrides = {},
   return ParseModelConfig(config.dump(), "m.json", overrides, warnings);
 }
 
-std::string ErrorAt(const std::string& pointer, const json& config) {
-  const std::string place = "m.json#" + pointer;
-  const std::string what = SpecErrorAt(place, [&] { Parse(config); });
-  return what.substr(std::min(what.size(), place.size() + 2));
-}
-
-json With(json config, const std::string& key, const json& value) {
-  config[key] = value;
-  return config;
-}
-
-json With(json config, const json::json_pointer& at, const json& value) {
-  config[at] = value;
-  return config;
-}
-
-json Without(json config, const std::string& key) {
-  config.erase(key);
-  return config;
-}
-
 TEST(ModelConfigTest, Llama) {
   ModelSpec expected;
   expected.name = "m";
@@ -176,7 +156,7 @@ TEST(ModelConfigTest, Qwen2Moe) {
                                 .shared_ffn_size = 96,
                                 .shared_expert_gate = true}));
   EXPECT_TRUE(model.attention.qkv_bias);
-  EXPECT_EQ(ErrorAt("", QwenMoeConfig("Qwen2MoeForCausalLM")), "missing key \"shared_expert_intermediate_size\"");
+  EXPECT_EQ(ConfigErrorAt("", QwenMoeConfig("Qwen2MoeForCausalLM")), "missing key \"shared_expert_intermediate_size\"");
 }
 
 TEST(ModelConfigTest, Qwen3MoeChoosesItsDenseLayers) {
@@ -190,9 +170,9 @@ TEST(ModelConfigTest, Qwen3MoeChoosesItsDenseLayers) {
   EXPECT_THAT(Parse(config).layers, ElementsAre(kDense, kMoe, kDense, kDense));
   config["mlp_only_layers"] = {1, 3};
   EXPECT_EQ(Parse(config).moe, MoeSpec());
-  EXPECT_THAT(ErrorAt("/mlp_only_layers", With(config, "mlp_only_layers", {4})),
+  EXPECT_THAT(ConfigErrorAt("/mlp_only_layers", With(config, "mlp_only_layers", {4})),
               HasSubstr("below num_hidden_layers 4"));
-  EXPECT_EQ(ErrorAt("/mlp_only_layers/0", With(config, "mlp_only_layers", {-1})),
+  EXPECT_EQ(ConfigErrorAt("/mlp_only_layers/0", With(config, "mlp_only_layers", {-1})),
             "found -1, expected an integer in [0, 2147483648]");
 }
 
@@ -226,7 +206,7 @@ TEST(ModelConfigTest, DeepSeekSparse) {
   EXPECT_EQ(attention.index_head_dim, 16);
   EXPECT_EQ(attention.index_topk, 2048);
   EXPECT_EQ(Parse(With(config, "architectures", {"GlmMoeDsaForCausalLM"})), Parse(config));
-  EXPECT_THAT(ErrorAt("/q_lora_rank", With(config, "q_lora_rank", 0)), HasSubstr("the indexer needs"));
+  EXPECT_THAT(ConfigErrorAt("/q_lora_rank", With(config, "q_lora_rank", 0)), HasSubstr("the indexer needs"));
 }
 
 TEST(ModelConfigTest, GptOss) {
@@ -245,7 +225,7 @@ TEST(ModelConfigTest, GptOss) {
                                 .router_bias = true,
                                 .expert_bias = true}));
   EXPECT_EQ(model.weight_dtype, DType::kBf16);  // As the family is published: its files name no type.
-  EXPECT_EQ(ErrorAt("", Without(GptOssConfig(), "sliding_window")), "missing key \"sliding_window\"");
+  EXPECT_EQ(ConfigErrorAt("", Without(GptOssConfig(), "sliding_window")), "missing key \"sliding_window\"");
 
   const json all = json::array({"full_attention", "full_attention", "full_attention", "full_attention"});
   const ModelSpec full = Parse(With(GptOssConfig(), "layer_types", all));
@@ -262,7 +242,7 @@ TEST(ModelConfigTest, QwensWindowCoversTheLastLayers) {
   EXPECT_EQ(Parse(With(config, "max_window_layers", 0)).attention.sliding_window, 64);
   EXPECT_EQ(Parse(With(config, "max_window_layers", 4)).attention.sliding_window, 0);
   EXPECT_EQ(Parse(With(config, "use_sliding_window", false)).attention.sliding_window, 0);
-  EXPECT_EQ(ErrorAt("", Without(config, "max_window_layers")), "missing key \"max_window_layers\"");
+  EXPECT_EQ(ConfigErrorAt("", Without(config, "max_window_layers")), "missing key \"max_window_layers\"");
 }
 
 TEST(ModelConfigTest, Llama4) {
@@ -305,7 +285,8 @@ TEST(ModelConfigTest, MiniMaxM2) {
   EXPECT_FALSE(model.attention.qk_norm);
   EXPECT_EQ(model.moe.expert_ffn_size, 128);
   EXPECT_TRUE(model.moe.router_correction_bias);
-  EXPECT_THAT(ErrorAt("/qk_norm_type", With(MiniMaxConfig(), "qk_norm_type", "per_head")), HasSubstr("per_layer"));
+  EXPECT_THAT(ConfigErrorAt("/qk_norm_type", With(MiniMaxConfig(), "qk_norm_type", "per_head")),
+              HasSubstr("per_layer"));
 }
 
 TEST(ModelConfigTest, Dbrx) {
@@ -319,7 +300,7 @@ TEST(ModelConfigTest, Grok1HasNormsOfOutputs) {
   json config = DenseConfig("Grok1ForCausalLM");
   config.update({{"num_local_experts", 8}, {"num_experts_per_tok", 2}, {"attn_output_multiplier", 0.1}});
   EXPECT_EQ(Parse(config).norms_per_layer, 4);
-  EXPECT_THAT(ErrorAt("/norms_per_layer", With(config, "norms_per_layer", 3)), HasSubstr("expected 2 or 4"));
+  EXPECT_THAT(ConfigErrorAt("/norms_per_layer", With(config, "norms_per_layer", 3)), HasSubstr("expected 2 or 4"));
 }
 
 TEST(ModelConfigTest, Gpt2AndGptNeoX) {
@@ -394,37 +375,44 @@ TEST(ModelConfigTest, WarnsOfWhatItDoesNotKnow) {
 }
 
 TEST(ModelConfigTest, RefusesFeaturesThatItDoesNotModel) {
-  EXPECT_THAT(ErrorAt("/attention_chunk_size", With(DenseConfig("LlamaForCausalLM"), "attention_chunk_size", 8192)),
-              HasSubstr("found 8192: this key isn't known and may change the model's structure"));
-  EXPECT_THAT(ErrorAt("/index_topk", With(DeepSeekConfig(), "index_topk", 2048)), HasSubstr("found 2048: "));
-  EXPECT_EQ(ErrorAt("", With(DeepSeekConfig(), "architectures", {"DeepseekV32ForCausalLM"})),
-            "missing key \"index_n_heads\"");
-  EXPECT_THAT(ErrorAt("/shared_intermediate_size", With(MiniMaxConfig(), "shared_intermediate_size", 64)),
-              HasSubstr("found 64: a shared expert"));
-  EXPECT_THAT(ErrorAt("/attn_type_list", With(MiniMaxConfig(), "attn_type_list", {1, 0, 1, 1})),
-              HasSubstr("expected 1, full attention"));
   EXPECT_THAT(
-      ErrorAt("/text_config/no_rope_layers", With(Llama4Config(), "/text_config/no_rope_layers"_json_pointer, {1})),
-      HasSubstr("expected one entry a layer"));
-  EXPECT_EQ(ErrorAt("", Without(Llama4Config(), "text_config")), "missing key \"text_config\"");
-  EXPECT_THAT(ErrorAt("/ffn_config/moe_top_k", With(DbrxConfig(), "/ffn_config/moe_top_k"_json_pointer, 9)),
+      ConfigErrorAt("/attention_chunk_size", With(DenseConfig("LlamaForCausalLM"), "attention_chunk_size", 8192)),
+      HasSubstr("found 8192: this key isn't known and may change the model's structure"));
+  EXPECT_THAT(ConfigErrorAt("/index_topk", With(DeepSeekConfig(), "index_topk", 2048)), HasSubstr("found 2048: "));
+  EXPECT_EQ(ConfigErrorAt("", With(DeepSeekConfig(), "architectures", {"DeepseekV32ForCausalLM"})),
+            "missing key \"index_n_heads\"");
+  EXPECT_THAT(ConfigErrorAt("/shared_intermediate_size", With(MiniMaxConfig(), "shared_intermediate_size", 64)),
+              HasSubstr("found 64: a shared expert"));
+  EXPECT_THAT(ConfigErrorAt("/attn_type_list", With(MiniMaxConfig(), "attn_type_list", {1, 0, 1, 1})),
+              HasSubstr("expected 1, full attention"));
+  EXPECT_THAT(ConfigErrorAt("/text_config/no_rope_layers",
+                            With(Llama4Config(), "/text_config/no_rope_layers"_json_pointer, {1})),
+              HasSubstr("expected one entry a layer"));
+  EXPECT_EQ(ConfigErrorAt("", Without(Llama4Config(), "text_config")), "missing key \"text_config\"");
+  EXPECT_THAT(ConfigErrorAt("/ffn_config/moe_top_k", With(DbrxConfig(), "/ffn_config/moe_top_k"_json_pointer, 9)),
               HasSubstr("found 9: expected at most the 8 experts"));
-  EXPECT_THAT(ErrorAt("/attn_config/kv_n_heads", With(DbrxConfig(), "/attn_config/kv_n_heads"_json_pointer, 3)),
+  EXPECT_THAT(ConfigErrorAt("/attn_config/kv_n_heads", With(DbrxConfig(), "/attn_config/kv_n_heads"_json_pointer, 3)),
               HasSubstr("found 3: expected a divisor of n_heads 8"));
-  EXPECT_THAT(ErrorAt("/num_experts", With(DenseConfig("Qwen3ForCausalLM"), "num_experts", 8)), HasSubstr("found 8: "));
-  EXPECT_THAT(ErrorAt("/layer_types", With(DenseConfig("Qwen3ForCausalLM"), "layer_types", {"sliding_attention"})),
-              HasSubstr("expected one entry a layer, 4"));
-  EXPECT_THAT(ErrorAt("/layer_types", With(DenseConfig("Qwen3ForCausalLM"), "layer_types",
-                                           {"linear_attention", "full_attention", "full_attention", "full_attention"})),
-              HasSubstr("\"linear_attention\" isn't supported; expected full_attention or sliding_attention"));
-  EXPECT_THAT(ErrorAt("/topk_method", With(DeepSeekConfig(), "topk_method", "greedy")), HasSubstr("found \"greedy\""));
-  EXPECT_THAT(ErrorAt("/attention_bias", With(DeepSeekConfig(), "attention_bias", true)), HasSubstr("found true"));
-  EXPECT_THAT(ErrorAt("/shared_expert_intermediate_size",
-                      With(QwenMoeConfig("Qwen3MoeForCausalLM"), "shared_expert_intermediate_size", 512)),
+  EXPECT_THAT(ConfigErrorAt("/num_experts", With(DenseConfig("Qwen3ForCausalLM"), "num_experts", 8)),
+              HasSubstr("found 8: "));
+  EXPECT_THAT(
+      ConfigErrorAt("/layer_types", With(DenseConfig("Qwen3ForCausalLM"), "layer_types", {"sliding_attention"})),
+      HasSubstr("expected one entry a layer, 4"));
+  EXPECT_THAT(
+      ConfigErrorAt("/layer_types", With(DenseConfig("Qwen3ForCausalLM"), "layer_types",
+                                         {"linear_attention", "full_attention", "full_attention", "full_attention"})),
+      HasSubstr("\"linear_attention\" isn't supported; expected full_attention or sliding_attention"));
+  EXPECT_THAT(ConfigErrorAt("/topk_method", With(DeepSeekConfig(), "topk_method", "greedy")),
+              HasSubstr("found \"greedy\""));
+  EXPECT_THAT(ConfigErrorAt("/attention_bias", With(DeepSeekConfig(), "attention_bias", true)),
+              HasSubstr("found true"));
+  EXPECT_THAT(ConfigErrorAt("/shared_expert_intermediate_size",
+                            With(QwenMoeConfig("Qwen3MoeForCausalLM"), "shared_expert_intermediate_size", 512)),
               HasSubstr("no shared expert"));
-  EXPECT_THAT(ErrorAt("/use_sliding_window", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_sliding_window", true)),
-              HasSubstr("found true: windows of this family"));
-  EXPECT_THAT(ErrorAt("/use_qk_norm", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_qk_norm", false)),
+  EXPECT_THAT(
+      ConfigErrorAt("/use_sliding_window", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_sliding_window", true)),
+      HasSubstr("found true: windows of this family"));
+  EXPECT_THAT(ConfigErrorAt("/use_qk_norm", With(QwenMoeConfig("Qwen3MoeForCausalLM"), "use_qk_norm", false)),
               HasSubstr("found false"));
 }
 
@@ -434,11 +422,11 @@ TEST(ModelConfigTest, OtherSpellingsOfASize) {
   EXPECT_EQ(Parse(With(Without(llama, "num_hidden_layers"), "n_layer", 6)).num_layers, 6);
   EXPECT_EQ(Parse(With(llama, "n_layer", 4)).num_layers, 4);
   EXPECT_EQ(Parse(With(llama, "n_layer", nullptr)).num_layers, 4);
-  EXPECT_THAT(ErrorAt("/num_hidden_layers", With(llama, "n_layer", 6)),
+  EXPECT_THAT(ConfigErrorAt("/num_hidden_layers", With(llama, "n_layer", 6)),
               HasSubstr("found 4, but \"n_layer\" is another name of the same size and says 6; keep one"));
-  EXPECT_EQ(ErrorAt("/n_layer", With(Without(llama, "num_hidden_layers"), "n_layer", 0)),
+  EXPECT_EQ(ConfigErrorAt("/n_layer", With(Without(llama, "num_hidden_layers"), "n_layer", 0)),
             "found 0, expected an integer in [1, 100000]");
-  EXPECT_EQ(ErrorAt("", Without(llama, "num_hidden_layers")), "missing key \"num_hidden_layers\"");
+  EXPECT_EQ(ConfigErrorAt("", Without(llama, "num_hidden_layers")), "missing key \"num_hidden_layers\"");
   json moe = QwenMoeConfig("Qwen3MoeForCausalLM");
   moe.erase("num_experts");
   moe["num_local_experts"] = 32;
@@ -446,40 +434,41 @@ TEST(ModelConfigTest, OtherSpellingsOfASize) {
 }
 
 TEST(ModelConfigTest, RefusesUnknownArchitectures) {
-  EXPECT_THAT(ErrorAt("/architectures/0", DenseConfig("Qwen3MoEForCausalLM")),
+  EXPECT_THAT(ConfigErrorAt("/architectures/0", DenseConfig("Qwen3MoEForCausalLM")),
               AllOf(HasSubstr("found \"Qwen3MoEForCausalLM\", expected one of LlamaForCausalLM, "),
                     HasSubstr(", Qwen3MoeForCausalLM, "), HasSubstr(", GPTNeoXForCausalLM")));
-  EXPECT_EQ(ErrorAt("/architectures", Without(DenseConfig("LlamaForCausalLM"), "architectures")),
+  EXPECT_EQ(ConfigErrorAt("/architectures", Without(DenseConfig("LlamaForCausalLM"), "architectures")),
             "found 0 architectures, expected one");
-  EXPECT_EQ(ErrorAt("/architectures/0", With(DenseConfig("LlamaForCausalLM"), "architectures", {1})),
+  EXPECT_EQ(ConfigErrorAt("/architectures/0", With(DenseConfig("LlamaForCausalLM"), "architectures", {1})),
             "found 1, expected a string");
 }
 
 TEST(ModelConfigTest, RefusesBadSizes) {
   const json llama = DenseConfig("LlamaForCausalLM");
-  EXPECT_EQ(ErrorAt("", Without(llama, "hidden_size")), "missing key \"hidden_size\"");
-  EXPECT_EQ(ErrorAt("", Without(DenseConfig("Qwen3ForCausalLM"), "head_dim")), "missing key \"head_dim\"");
-  EXPECT_EQ(ErrorAt("/hidden_size", With(llama, "hidden_size", "64")),
+  EXPECT_EQ(ConfigErrorAt("", Without(llama, "hidden_size")), "missing key \"hidden_size\"");
+  EXPECT_EQ(ConfigErrorAt("", Without(DenseConfig("Qwen3ForCausalLM"), "head_dim")), "missing key \"head_dim\"");
+  EXPECT_EQ(ConfigErrorAt("/hidden_size", With(llama, "hidden_size", "64")),
             "found \"64\", expected an integer in [1, 2147483648]");
-  EXPECT_EQ(ErrorAt("/hidden_size", With(llama, "hidden_size", 64.5)),
+  EXPECT_EQ(ConfigErrorAt("/hidden_size", With(llama, "hidden_size", 64.5)),
             "found 64.5, expected an integer in [1, 2147483648]");
-  EXPECT_EQ(ErrorAt("/vocab_size", With(llama, "vocab_size", -1)), "found -1, expected an integer in [1, 2147483648]");
-  EXPECT_EQ(ErrorAt("/num_hidden_layers", With(llama, "num_hidden_layers", 100001)),
+  EXPECT_EQ(ConfigErrorAt("/vocab_size", With(llama, "vocab_size", -1)),
+            "found -1, expected an integer in [1, 2147483648]");
+  EXPECT_EQ(ConfigErrorAt("/num_hidden_layers", With(llama, "num_hidden_layers", 100001)),
             "found 100001, expected an integer in [1, 100000]");
-  EXPECT_THAT(ErrorAt("/num_key_value_heads", With(llama, "num_key_value_heads", 3)),
+  EXPECT_THAT(ConfigErrorAt("/num_key_value_heads", With(llama, "num_key_value_heads", 3)),
               HasSubstr("found 3: expected a divisor of num_attention_heads 8"));
-  EXPECT_THAT(ErrorAt("/num_attention_heads",
-                      With(Without(Without(llama, "head_dim"), "num_key_value_heads"), "num_attention_heads", 7)),
+  EXPECT_THAT(ConfigErrorAt("/num_attention_heads",
+                            With(Without(Without(llama, "head_dim"), "num_key_value_heads"), "num_attention_heads", 7)),
               HasSubstr("found 7: expected a divisor of hidden_size 64"));
-  EXPECT_THAT(ErrorAt("/num_experts_per_tok", With(DeepSeekConfig(), "num_experts_per_tok", 17)),
+  EXPECT_THAT(ConfigErrorAt("/num_experts_per_tok", With(DeepSeekConfig(), "num_experts_per_tok", 17)),
               HasSubstr("found 17: expected at most the 16 experts"));
   json huge = llama;
   huge.update({{"hidden_size", 2147483648}, {"intermediate_size", 2147483648}, {"num_hidden_layers", 100000}});
-  EXPECT_EQ(ErrorAt("", huge), "the sizes give more than 2^53 parameters");
+  EXPECT_EQ(ConfigErrorAt("", huge), "the sizes give more than 2^53 parameters");
 }
 
 TEST(ModelConfigTest, RefusesWhatIsNotAnObject) {
-  EXPECT_EQ(ErrorAt("", json::array()), "found [], expected an object");
+  EXPECT_EQ(ConfigErrorAt("", json::array()), "found [], expected an object");
   EXPECT_THAT(SpecErrorAt("m.json", [] { ParseModelConfig("{oops", "m.json", {}, nullptr); }),
               HasSubstr("not JSON at line 1, column 2"));
 }

@@ -247,6 +247,23 @@ TEST(RequestSimulation, EqualRanksCanBeFolded) {
   }
 }
 
+/// Four blocks of two tokens in each: both prompts fit where they are computed, one request with its output where it
+/// decodes.
+TEST(RequestSimulation, OfTwoPoolsTheSecondReservesOutputs) {
+  Steps prompts, tokens;
+  const EngineOptions options = {.block_tokens = 2, .cache_blocks = 4, .reserves_output = true};
+  const TwoPools pools = {.prefill = options,
+                          .decode = options,
+                          .prefill_price = Recording(prompts, Constant(10)),
+                          .decode_price = Recording(tokens, Constant(10)),
+                          .transfer = [](std::int64_t) { return Picoseconds{1}; }};
+  const std::vector<Request> requests(2, {.input_tokens = 3, .output_tokens = 3});
+  const RequestRun run = SimulateTwoPools(requests, std::nullopt, pools);
+  EXPECT_EQ(prompts, (Steps{"0d0 3p0! 3p0!"}));
+  EXPECT_EQ(tokens, (Steps{"1d4", "1d5", "1d4", "1d5"}));
+  EXPECT_EQ(run.outcomes[1].preemptions, 0);
+}
+
 /// The header's example: a transfer of 5 ps after each prompt, while the next one is computed.
 TEST(RequestSimulation, TwoPoolsHandOver) {
   Steps prompts, tokens;
