@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "env/simulator/decode_batch.h"
 #include "shardscout/error.h"
 
 namespace shardscout::env {
@@ -16,14 +17,14 @@ namespace {
 
 constexpr Picoseconds kNever = std::numeric_limits<Picoseconds>::max();
 
-using RequestId = std::int32_t;
-
-/// A request on its way. What is in the cache counts its tokens from the first one.
+/// A request on its way. What is in the cache counts its tokens from the first one. In a rank's DecodeBatch, as it was
+/// when that had ended `joined` steps.
 struct Progress {
   std::int64_t to_prefill = 0;  ///< Tokens that have to be in the cache before it decodes.
   std::int64_t cached = 0;
   std::int64_t generated = 0;
   std::int64_t blocks = 0;
+  std::int64_t joined = 0;
   std::int64_t rank = -1;  ///< Where it was sent from; -1: nowhere.
   bool sent = false;       ///< Its prompt is computed and waits for room, to be in this rank's cache.
   bool left = false;       ///< The rank: finished, or on its way to another.
@@ -38,6 +39,7 @@ class Rank {
         sends_(sends),
         progress_(progress),
         outcomes_(outcomes),
+        decodes_(options.block_tokens),
         free_blocks_(options.cache_blocks) {}
 
   std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size() + unseen_.size()); }
@@ -57,47 +59,52 @@ class Rank {
     batch_.decodes = batch_.decode_positions = 0;
     batch_.chunks.clear();
     planned_.clear();
+    if (!together_) Gather();
     AdmitSent();
     std::int64_t budget = options_.max_batched_tokens;
     if (options_.policy == BatchPolicy::kPrefillFirst) {
       PlanPrompts(budget);
       Admit(budget);
       if (batch_.chunks.empty()) PlanDecodes(budget);
-      return batch_;
+    } else if (DecodeTogether(budget) && PromptsAreLast()) {
+      PlanBatch(budget);
+      PlanPrompts(budget);
+      Admit(budget);
+    } else {
+      Part();
+      const bool preempted = PlanInOrder(budget);
+      if (!preempted) Admit(budget);
     }
-    bool preempted = false;
-    for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) {
-      const RequestId id = running_[i];
-      if (At(id).Decodes()) {
-        preempted = PlanDecode(id, budget) || preempted;
-      } else {
-        PlanChunk(id, budget);
-      }
-    }
-    if (!preempted) Admit(budget);
     return batch_;
   }
 
   /// The planned step has ended. Appends who is done and who is to be sent.
   void EndStep(Picoseconds now, std::vector<RequestId>& finished, std::vector<RequestId>& sent) {
+    if (together_ && batch_.decodes > 0) {
+      decodes_.EndStep(finished);
+      for (const RequestId id : finished) {
+        CatchUp(id);
+        Leave(id, now);
+      }
+    }
     for (const auto& [id, tokens] : planned_) {
       Progress& progress = At(id);
       progress.cached += tokens;
       if (!progress.Decodes()) continue;
       RequestOutcome& outcome = outcomes_[static_cast<std::size_t>(id)];
       if (++progress.generated == 1) outcome.first_token = now;
-      if (progress.generated < outcome.request.output_tokens) {
-        if (!sends_) continue;
-        sent.push_back(id);
-      } else {
-        outcome.finish = now;
-        Free(id);
+      if (progress.generated == outcome.request.output_tokens) {
+        Leave(id, now);
         finished.push_back(id);
+      } else if (sends_) {
+        progress.left = true;
+        sent.push_back(id);
+      } else if (together_) {
+        Join(id);
       }
-      progress.left = true;
     }
-    if (finished.empty() && sent.empty()) return;
-    std::erase_if(running_, [&](RequestId id) { return At(id).left; });
+    if (!planned_.empty()) std::erase_if(prompts_, [&](RequestId id) { return At(id).left || At(id).Decodes(); });
+    if (!finished.empty() || !sent.empty()) std::erase_if(running_, [&](RequestId id) { return At(id).left; });
   }
 
   /// Takes back the blocks of a request.
@@ -120,13 +127,84 @@ class Rank {
   }
 
   void PlanPrompts(std::int64_t& budget) {
-    for (const RequestId id : running_) {
-      if (!At(id).Decodes()) PlanChunk(id, budget);
-    }
+    for (const RequestId id : prompts_) PlanChunk(id, budget);
+  }
+
+  /// Whether all that decode can take a token, of a budget that is theirs first.
+  bool DecodeTogether(std::int64_t budget) const {
+    return decodes_.size() <= budget && decodes_.BlocksNeeded() <= free_blocks_;
+  }
+  /// Whether none that decodes was admitted after one whose prompt is not done.
+  bool PromptsAreLast() const {
+    return prompts_.empty() || running_[running_.size() - prompts_.size()] == prompts_.front();
+  }
+
+  /// A token of each that decodes.
+  void PlanBatch(std::int64_t& budget) {
+    batch_.decodes = decodes_.size();
+    batch_.decode_positions = decodes_.positions() + decodes_.size();
+    free_blocks_ -= decodes_.BlocksNeeded();
+    budget -= decodes_.size();
   }
 
   void PlanDecodes(std::int64_t& budget) {
+    if (DecodeTogether(budget)) return PlanBatch(budget);
+    Part();
     for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) PlanDecode(running_[i], budget);
+  }
+
+  /// One by one, in the order in which they were admitted. Whether one had to make room.
+  bool PlanInOrder(std::int64_t& budget) {
+    bool preempted = false;
+    for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) {
+      const RequestId id = running_[i];
+      if (At(id).Decodes()) {
+        preempted = PlanDecode(id, budget) || preempted;
+      } else {
+        PlanChunk(id, budget);
+      }
+    }
+    return preempted;
+  }
+
+  void Join(RequestId id) {
+    Progress& progress = At(id);
+    progress.joined = decodes_.steps();
+    const std::int64_t output_tokens = outcomes_[static_cast<std::size_t>(id)].request.output_tokens;
+    decodes_.Add(id, progress.cached, progress.blocks, output_tokens - progress.generated);
+  }
+  /// What has become of it in the batch.
+  void CatchUp(RequestId id) {
+    Progress& progress = At(id);
+    const std::int64_t steps = decodes_.steps() - std::exchange(progress.joined, decodes_.steps());
+    progress.cached += steps;
+    progress.generated += steps;
+    progress.blocks = std::max(progress.blocks, BlocksOf(progress.cached));
+  }
+  /// From here to the step's end, those that decode are handled one by one.
+  void Part() {
+    together_ = false;
+    for (const RequestId id : running_) {
+      if (At(id).Decodes()) CatchUp(id);
+    }
+    decodes_.Clear();
+  }
+  void Gather() {
+    together_ = true;
+    prompts_.clear();
+    for (const RequestId id : running_) {
+      if (At(id).Decodes()) {
+        Join(id);
+      } else {
+        prompts_.push_back(id);
+      }
+    }
+  }
+
+  void Leave(RequestId id, Picoseconds now) {
+    outcomes_[static_cast<std::size_t>(id)].finish = now;
+    At(id).left = true;
+    Free(id);
   }
 
   /// Whether a request had to make room.
@@ -178,6 +256,7 @@ class Rank {
       At(id).cached = At(id).to_prefill;
       waiting_.pop_front();
       running_.push_back(id);
+      Join(id);
     }
   }
 
@@ -187,9 +266,9 @@ class Rank {
       waited_steps_ = 0;
       return false;
     }
-    std::int64_t tokens = 0;
-    for (const RequestId id : waiting_) tokens += At(id).to_prefill;
-    const bool waits = tokens < options_.prompt_wait_tokens && waited_steps_ < options_.prompt_wait_steps;
+    std::int64_t missing = options_.prompt_wait_tokens;
+    for (std::size_t i = 0; i < waiting_.size() && missing > 0; ++i) missing -= At(waiting_[i]).to_prefill;
+    const bool waits = missing > 0 && waited_steps_ < options_.prompt_wait_steps;
     waited_steps_ = waits ? waited_steps_ + 1 : 0;
     return waits;
   }
@@ -204,6 +283,7 @@ class Rank {
       At(id).blocks = blocks;
       waiting_.pop_front();
       running_.push_back(id);
+      prompts_.push_back(id);
       PlanChunk(id, budget);
     }
   }
@@ -215,6 +295,9 @@ class Rank {
   std::vector<RequestId> unseen_;  // Enqueued since it polled.
   std::deque<RequestId> waiting_;
   std::vector<RequestId> running_;  // In the order in which they were admitted.
+  std::vector<RequestId> prompts_;  // Of these, those whose prompt is not done.
+  DecodeBatch decodes_;             // And the others,
+  bool together_ = true;            // but not while they are handled one by one.
   std::vector<std::pair<RequestId, std::int64_t>> planned_;
   RankBatch batch_;
   std::int64_t free_blocks_ = 0;
