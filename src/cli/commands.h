@@ -47,6 +47,7 @@ void AddExportCommand(CLI::App& app, Context& context);
 void AddListCommand(CLI::App& app, Context& context);
 void AddCheckCommand(CLI::App& app, Context& context);
 void AddJoinCommand(CLI::App& app, Context& context);
+void AddDivideCommand(CLI::App& app, Context& context);
 void AddCalibrateCommand(CLI::App& app, Context& context);
 
 }  // namespace shardscout::cli

@@ -42,12 +42,16 @@ struct Arguments : StrategyArguments {
 };
 
 int EvaluatePools(const Plan& plan, const Arguments& arguments, const Context& context) {
-  if (arguments.evaluator != "simulator" || !arguments.trace.empty()) {
-    throw SpecError("--evaluator " + arguments.evaluator,
-                    "the plan has two pools, whose requests are simulated one by one: give --evaluator simulator, and "
-                    "no --trace");
-  }
+  if (!arguments.trace.empty()) throw SpecError("--trace", "a plan of two pools has none");
   const Problem problem = ParseProblem(plan.problem_json, arguments.file);
+  const char* evaluator = problem.workload().requests ? "simulator" : "analytical";
+  if (arguments.evaluator != evaluator) {
+    throw SpecError("--evaluator " + arguments.evaluator,
+                    std::string("the plan has two pools and its workload ") +
+                        (problem.workload().requests ? "describes requests, which are simulated one by one"
+                                                     : "describes no requests, by which they could be simulated") +
+                        ": give --evaluator " + evaluator);
+  }
   const Evaluation evaluation = EvaluateTwoPools(problem, plan.pools[0], plan.pools[1]);
   if (context.json) {
     PrintDocument(PoolsJson(problem, plan.pools, evaluation));

@@ -94,6 +94,7 @@ int Main(int argc, char** argv) {
   AddListCommand(app, context);
   AddCheckCommand(app, context);
   AddJoinCommand(app, context);
+  AddDivideCommand(app, context);
   AddCalibrateCommand(app, context);
   try {
     app.parse(argc, argv);

@@ -344,8 +344,35 @@ TEST_F(Cli, TwoPlansBecomeOneOfTwoPools) {
   ExpectUserError(Run({"explain", Path("two.json")}), "2 pools");
   ExpectUserError(Run({"export", Path("two.json"), "--to", "vllm"}), "2 pools");
   ExpectUserError(Run({"join", decode, prefill, "--workload", workload}), "expected prefill or serve");
-  ExpectUserError(Run({"join", prefill, decode, "--workload", "serve-chat"}), "\"requests\"");
+  EXPECT_EQ(Run({"join", prefill, decode, "--workload", "serve-chat", "--out", Path("closed.json")}).exit_code, 0);
+  EXPECT_EQ(Run({"evaluate", Path("closed.json")}).exit_code, 0);
+  ExpectUserError(Run({"evaluate", Path("closed.json"), "--evaluator", "simulator"}), "--evaluator analytical");
   ExpectUserError(Run({"join", prefill, Path("two.json"), "--workload", workload}), "expected one");
+}
+
+/// A user's question: how many devices for prompts, how many for decoding?
+TEST_F(Cli, DividesAClusterByTheWork) {
+  const auto divide = [&](const char* input, const char* output, const Words& more = {}) {
+    Words words = {"divide",     "--model",    "llama-3.1-8b", "--cluster", "h100-sxm", "--devices", "8",
+                   "--workload", "serve-chat", "--isl",        input,       "--osl",    output};
+    words.insert(words.end(), more.begin(), more.end());
+    return Run(words);
+  };
+  const ProcessResult prompts = divide("8192", "512", {"--json", "--out", Path("two.json")});
+  ASSERT_EQ(prompts.exit_code, 0) << prompts.err;
+  const ProcessResult outputs = divide("1024", "4096", {"--json"});
+  ASSERT_EQ(outputs.exit_code, 0) << outputs.err;
+  const auto of_prompts = nlohmann::json::parse(prompts.out), of_outputs = nlohmann::json::parse(outputs.out);
+  EXPECT_TRUE(of_prompts.at("proved"));
+  EXPECT_GT(of_prompts.at("prefill_devices"), of_outputs.at("prefill_devices"));
+  EXPECT_GT(of_prompts.at("one_pool").at("evaluation").at("metrics").at("throughput_per_device"), 0);
+  const ProcessResult again = Run({"evaluate", Path("two.json"), "--json"});
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(nlohmann::json::parse(again.out).at("evaluation"), of_prompts.at("evaluation"));
+  const ProcessResult text = divide("1024", "512");
+  EXPECT_NE(text.out.find("one pool  "), std::string::npos) << text.out;
+  EXPECT_EQ(divide("1024", "512", {"--ttft", "0.001ms"}).exit_code, 3);
+  ExpectUserError(divide("1024", "512", {"--concurrency", "8"}), "leave it out");
 }
 
 TEST_F(Cli, ComparePutsSearchersInOneTable) {

@@ -132,7 +132,8 @@ TEST_F(TwoPoolsTest, AnyBatchIsTaken) {
   EXPECT_GT(Join(2, 1).evaluation.requests->mean_running, 40);
 }
 
-/// An instance of 4 after 6 devices of a node of 8 would lie across two nodes: it begins at the next one's first.
+/// An instance of 4 after 6 devices of a node of 8 would lie across two nodes: it begins at the next one's first. One
+/// of 3 after 2 lies within the node, as alone.
 TEST_F(TwoPoolsTest, InstancesKeepTheirPlaceInANode) {
   decode_.tensor_parallel_size = 4;
   const Plan plan = Join(6, 4);
@@ -140,6 +141,10 @@ TEST_F(TwoPoolsTest, InstancesKeepTheirPlaceInANode) {
   EXPECT_EQ(plan.pools[1].placement.front().node, 1);
   EXPECT_EQ(plan.pools[1].placement.front().device, 0);
   EXPECT_EQ(plan.evaluation.metrics.idle_devices, 2);
+  decode_.tensor_parallel_size = 1;
+  decode_.pipeline_parallel_size = 3;
+  EXPECT_EQ(Join(2, 3).pools[1].placement.front().device, 2);
+  EXPECT_EQ(Join(4, 6).pools[1].placement.front().node, 1) << "the second of them would lie across";
 }
 
 /// More prefill instances shorten the wait for the first token under load, and leave the pace of decoding to decode.
@@ -164,14 +169,61 @@ TEST_F(TwoPoolsTest, PromptsDoNotHoldUpTokens) {
   EXPECT_LT(apart.requests->tpot.p99_s, shared.requests->tpot.p99_s);
 }
 
+/// By hand: what each pool does alone, and the send of a cache from two devices to one.
+TEST_F(TwoPoolsTest, WithoutRequestsInClosedForm) {
+  workload_.requests.reset();
+  workload_.concurrency.reset();
+  const Plan first = PlanFor("prefill-chat", 2, prefill_), second = PlanFor("decode-chat", 2, decode_);
+  const auto alone = [&](const Plan& plan) {
+    const Problem problem = ParseProblem(plan.problem_json, "plan");
+    return evaluators_.Make("analytical", problem)->Evaluate(plan.pools[0].strategy);
+  };
+  const Evaluation prompts = alone(first), tokens = alone(second);
+  const Plan joined = JoinPools(first, second, workload_);
+  EXPECT_EQ(joined.search.evaluator, "analytical");
+  const Metrics& both = joined.evaluation.metrics;
+  const ClusterSpec cluster = LoadCluster("h100-sxm", 4);
+  const double cache_bytes = 2.0 * 32 * 8 * 128 * 2 * kInput;  // K and V, layers, heads, bf16.
+  const double send_s = CollectiveTime(cluster, Collective::kSendRecv, cache_bytes, SpansOf(cluster, {2, 2}, 2, 2));
+  EXPECT_DOUBLE_EQ(both.ttft_s, prompts.metrics.ttft_s);
+  EXPECT_DOUBLE_EQ(both.tpot_s, tokens.metrics.tpot_s + send_s / (kOutput - 1));
+  const double prompts_per_s = prompts.metrics.throughput_tokens_per_s / kInput,
+               decoded_per_s = tokens.metrics.throughput_tokens_per_s / (kOutput - 1);
+  ASSERT_LT(prompts_per_s, decoded_per_s);
+  EXPECT_DOUBLE_EQ(both.throughput_tokens_per_s, prompts_per_s * kOutput);
+  EXPECT_NEAR(static_cast<double>(both.concurrency), prompts_per_s * (both.ttft_s + (kOutput - 1) * both.tpot_s), 0.5);
+  EXPECT_EQ(joined.evaluation.memory, tokens.memory);
+  EXPECT_EQ(both.replicas, 3);
+
+  workload_.concurrency = 1;
+  const Metrics one = JoinPools(first, second, workload_).evaluation.metrics;
+  EXPECT_DOUBLE_EQ(one.throughput_tokens_per_s, kOutput / (one.ttft_s + (kOutput - 1) * one.tpot_s));
+}
+
+/// Both pools busy: requests one by one come close to the closed form.
+TEST_F(TwoPoolsTest, RequestsComeCloseToTheClosedForm) {
+  workload_.requests->num_requests = 4000;
+  for (const std::int64_t prefill_devices : {2, 4, 12}) {
+    workload_.concurrency = 200;
+    const double simulated = Join(prefill_devices, 2).evaluation.metrics.throughput_tokens_per_s;
+    const WorkloadSpec requests = workload_;
+    workload_.requests.reset();
+    workload_.concurrency.reset();
+    const double closed = Join(prefill_devices, 2).evaluation.metrics.throughput_tokens_per_s;
+    workload_ = requests;
+    EXPECT_GT(simulated, 0.85 * closed) << prefill_devices;
+    EXPECT_LT(simulated, 1.05 * closed) << prefill_devices;
+  }
+}
+
 TEST_F(TwoPoolsTest, WhatDoesNotFitIsAnError) {
   const Plan prefill = PlanFor("prefill-chat", 2, prefill_), decode = PlanFor("decode-chat", 4, decode_);
   EXPECT_NE(ErrorOf([&] { JoinPools(decode, prefill, workload_); }).find("expected prefill or serve"),
             std::string::npos);
   EXPECT_NE(ErrorOf([&] { JoinPools(prefill, Join(2, 1), workload_); }).find("2 pools"), std::string::npos);
-  WorkloadSpec silent = workload_;
-  silent.requests.reset();
-  EXPECT_NE(ErrorOf([&] { JoinPools(prefill, decode, silent); }).find("requests"), std::string::npos);
+  WorkloadSpec brief = workload_;
+  brief.output_tokens = 1;
+  EXPECT_NE(ErrorOf([&] { JoinPools(prefill, decode, brief); }).find("one output token"), std::string::npos);
   Plan other = decode;
   other.problem_json =
       ToJson(Problem(LoadModel("llama-3.1-70b"), LoadCluster("h100-sxm", 4), LoadWorkload("decode-chat")));
