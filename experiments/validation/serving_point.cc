@@ -29,6 +29,8 @@ class LayoutColumns {
             .moe_tensor_parallel = Size(moe_tp_, row),
             .moe_expert_parallel = Size(moe_ep_, row)};
   }
+  /// Whether a row says how many instances it has.
+  bool Counted(std::size_t row) const { return !workers_.Text(row, "").empty(); }
 
  private:
   /// 1 where the cell is empty or 0.
@@ -70,6 +72,7 @@ std::vector<ServingPoint> ReadServingPoints(const std::string& path) {
     if (point.disaggregated) {
       point.prefill = prefill.Read(row);
       point.decode = decode.Read(row);
+      point.pools_counted = prefill.Counted(row) && decode.Counted(row);
     } else {
       point.layout = aggregated.Read(row);
     }

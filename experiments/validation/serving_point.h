@@ -28,6 +28,7 @@ struct ServingPoint {
   std::int64_t concurrency = 1;   ///< Requests in flight, of the whole deployment; unsaid: as many as decode.
   PoolLayout layout;              ///< Not disaggregated.
   PoolLayout prefill, decode;     ///< Disaggregated.
+  bool pools_counted = true;      ///< The row says how many instances each pool has.
   double ttft_s = 0, tpot_s = 0;  ///< As measured; 0: not.
 };
 

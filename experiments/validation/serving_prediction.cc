@@ -147,17 +147,24 @@ Prediction Predict(const ServingPoint& point, const PredictionOptions& options) 
   const std::optional<std::string> model_preset = ModelPresetOf(point.model),
                                    cluster_preset = ClusterPresetOf(point.system);
   if (!model_preset) return {std::nullopt, "no preset of the model " + point.model};
+  if (point.disaggregated && !point.pools_counted) {
+    return {std::nullopt, "the row does not say how many instances its pools have"};
+  }
   if (!cluster_preset) return {std::nullopt, "no preset of the system " + point.system};
   try {
     std::optional<ModelSpec> found = ModelOf(point, *model_preset, options.setup ? SetupOf(point).kv_dtype : "");
     if (!found) return {std::nullopt, "number format " + point.gemm_type};
     ModelSpec& model = *found;
     if (point.disaggregated) {
-      const std::int64_t devices = DevicesOf(point.prefill) + DevicesOf(point.decode);
+      PoolLayout prefill = point.prefill, decode = point.decode;
+      for (PoolLayout* pool : {&prefill, &decode}) {
+        if (model.HasMoe()) FillExpertMesh(*pool);
+        SplitExpertsAsEngines(model, *pool);
+      }
+      const std::int64_t devices = DevicesOf(prefill) + DevicesOf(decode);
       const ClusterSpec cluster = LoadCluster(*cluster_preset, 2 * devices + 64);
       const Problem problem(model, cluster, WorkloadOf(point, 1, options));
-      return {EvaluateTwoPools(problem, PoolOf(problem, point.prefill, model), PoolOf(problem, point.decode, model)),
-              ""};
+      return {EvaluateTwoPools(problem, PoolOf(problem, prefill, model), PoolOf(problem, decode, model)), ""};
     }
     PoolLayout layout = options.layouts_as_run ? LayoutAsRun(point, model.HasMoe()) : point.layout;
     SplitExpertsAsEngines(model, layout);

@@ -73,6 +73,12 @@ std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances) {
   return 10 * ((point.concurrency + instances - 1) / instances);
 }
 
+void FillExpertMesh(PoolLayout& layout) {
+  const std::int64_t mesh = layout.tensor_parallel * layout.attention_data_parallel;
+  if (layout.moe_tensor_parallel * layout.moe_expert_parallel == mesh) return;
+  layout.moe_tensor_parallel = mesh / std::max<std::int64_t>(1, layout.moe_expert_parallel);
+}
+
 PoolLayout LayoutAsRun(const ServingPoint& point, bool has_experts) {
   PoolLayout layout = point.layout;
   const std::int64_t etp = layout.moe_tensor_parallel, ep = layout.moe_expert_parallel;
@@ -99,11 +105,7 @@ PoolLayout LayoutAsRun(const ServingPoint& point, bool has_experts) {
       layout.workers = std::max<std::int64_t>(1, parts / layout.attention_data_parallel);
     }
   }
-  if (has_experts && layout.moe_tensor_parallel * layout.moe_expert_parallel !=
-                         layout.tensor_parallel * layout.attention_data_parallel) {
-    layout.moe_tensor_parallel =
-        layout.tensor_parallel * layout.attention_data_parallel / std::max<std::int64_t>(1, layout.moe_expert_parallel);
-  }
+  if (has_experts) FillExpertMesh(layout);
   const std::int64_t ranks = layout.attention_data_parallel * layout.workers;
   layout.batch_size = std::min((point.concurrency + ranks - 1) / ranks, SetupOf(point).max_running);
   return layout;

@@ -43,6 +43,9 @@ ServingSetup SetupOf(const ServingPoint& point);
 /// Of one of so many instances: ten times its concurrency, all counted, from a cold start, as the clients send them.
 std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances);
 
+/// Where the experts' degrees do not make up tp * dp, moe_tensor_parallel follows from the rest.
+void FillExpertMesh(PoolLayout& layout);
+
 /// What a row's layout stands for, where it cannot be what was run.
 ///
 /// InferenceX records tp devices, expert parallelism ep within them, and whether attention is data parallel. The table

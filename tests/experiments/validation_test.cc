@@ -54,10 +54,12 @@ TEST(ServingPoint, ReadsLayoutsOfOneAndTwoPools) {
          "decode_attention_dp_size,decode_moe_tp_size,decode_moe_ep_size,silicon_ttft_ms,silicon_tpot_ms,concurrency\n"
          "a,vllm,1,org/M,h100_sxm,fp8,agg,1024,128,fp8,fp8,64.0,4.0,1.0,2.0,1.0,8.0,,,,,,,,,,,,,,,300,20,\n"
          "d,trtllm,1,org/M,gb200,fp8,disagg,1024,128,fp8,fp8,,,,,,,1.0,3.0,1.0,1.0,8.0,1.0,8.0,16.0,2.0,4.0,1.0,1.0,"
-         "0.0,0.0,100,10,20\n";
+         "0.0,0.0,100,10,20\n"
+         "e,trtllm,1,org/M,gb200,fp8,disagg,1024,128,fp8,fp8,,,,,,,,,1.0,1.0,8.0,1.0,8.0,,,4.0,1.0,1.0,1.0,4.0,100,10,"
+         "20\n";
   const std::vector<ServingPoint> points = ReadServingPoints(path);
   std::remove(path.c_str());
-  ASSERT_EQ(points.size(), 2U);
+  ASSERT_EQ(points.size(), 3U);
   EXPECT_EQ(
       points[0].layout,
       (PoolLayout{.batch_size = 64, .tensor_parallel = 4, .attention_data_parallel = 2, .moe_expert_parallel = 8}));
@@ -67,6 +69,8 @@ TEST(ServingPoint, ReadsLayoutsOfOneAndTwoPools) {
   EXPECT_DOUBLE_EQ(points[0].tpot_s, 0.02);
   EXPECT_EQ(DescribeLayout(points[0]), "tp4 pp1 dp2 etp1 ep8");
   EXPECT_TRUE(points[1].disaggregated);
+  EXPECT_TRUE(points[1].pools_counted);
+  EXPECT_FALSE(points[2].pools_counted) << "no num_workers";
   EXPECT_EQ(points[1].concurrency, 20);
   EXPECT_EQ(DescribeLayout(points[1]), "3 x tp1 pp1 dp8 etp1 ep8 + 2 x tp4 pp1 dp1 etp1 ep1");
   EXPECT_NE(GroupOf(points[0]), GroupOf(points[1]));
@@ -248,6 +252,8 @@ TEST(ServingPrediction, PredictsAPointOfEachMode) {
   ASSERT_TRUE(apart.evaluation) << apart.reason;
   EXPECT_EQ(apart.evaluation->metrics.replicas, 3);
   EXPECT_LT(apart.evaluation->metrics.tpot_s, together.evaluation->metrics.tpot_s) << "no prompts between its tokens";
+  point.pools_counted = false;
+  EXPECT_NE(Predict(point).reason.find("how many instances"), std::string::npos);
   point.disaggregated = false;
   const EngineModel slow = {.overlaps = false, .request_host_s = 50e-3};
   EXPECT_GT(Predict(point, {.engine = slow}).evaluation->metrics.tpot_s, 50e-3);
