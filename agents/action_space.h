@@ -42,13 +42,16 @@ class StrategyActionSpace : public ActionSpace {
   const std::vector<SubAction>& sub_actions() const override { return sub_actions_; }
   void AllowedChoices(std::span<const int> prefix, std::vector<std::uint8_t>& mask) const override;
 
+  /// The space's variable of each sub-action.
+  const std::vector<int>& variables() const { return variables_; }
+
   /// Between a compound action of the policy and a choice for each of the space's variables.
   Choices Expand(std::span<const int> action) const;
   Choices Reduce(const Choices& choices) const;
 
  private:
   const StrategySpace& space_;
-  std::vector<int> variables_;  ///< The space's variable of each sub-action.
+  std::vector<int> variables_;
   std::vector<SubAction> sub_actions_;
 };
 

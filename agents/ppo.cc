@@ -76,7 +76,9 @@ struct PpoAgent::Impl {
     at::Tensor advantage;   ///< [rollout_size, num_sub_actions]
     double ent_coef = 0;
   };
-  void RecordElites(std::span<const Elite> elites, Batch& batch) const;
+  /// Records actions behind those that are there. Returns 1 where a sub-action was not forced. [actions.size(),
+  /// num_sub_actions]
+  at::Tensor Append(std::span<const Choices> actions, ActionRecord& record) const;
   UpdateStats Minibatch(const Batch& batch, const std::vector<std::size_t>& actions);
 
   const ActionSpace& space;
@@ -93,33 +95,32 @@ PpoAgent::PpoAgent(const ActionSpace& space, const PpoConfig& config, std::uint6
 
 PpoAgent::~PpoAgent() = default;
 
-const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history) {
+const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history, std::span<const Guide> guides) {
   const at::NoGradGuard no_grad;
   impl_->observation.assign(history.elites().begin(), history.elites().end());
   const at::Tensor memory = impl_->network.Encode(impl_->observation);
-  impl_->rollout = SampleActions(impl_->network, memory, impl_->space, static_cast<int>(impl_->config.rollout_size),
-                                 impl_->action_rng);
+  impl_->rollout = SampleActions(impl_->network, memory, impl_->space, guides, impl_->action_rng);
   return impl_->rollout.actions;
 }
 
-void PpoAgent::Impl::RecordElites(std::span<const Elite> elites, Batch& batch) const {
+at::Tensor PpoAgent::Impl::Append(std::span<const Choices> actions, ActionRecord& record) const {
   const std::size_t length = static_cast<std::size_t>(network.NumSubActions());
-  const std::size_t begin = batch.record.num_actions();
-  batch.record.Resize(begin + elites.size());
-  batch.elite_free = at::zeros({static_cast<std::int64_t>(elites.size()), network.NumSubActions()});
+  const std::size_t begin = record.num_actions();
+  record.Resize(begin + actions.size());
+  at::Tensor free = at::zeros({static_cast<std::int64_t>(actions.size()), network.NumSubActions()});
   std::vector<std::uint8_t> mask;
   ActionRecord::Options allowed;
-  for (std::size_t i = 0; i < elites.size(); ++i) {
-    const Choices& choices = elites[i].choices;
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    const Choices& choices = actions[i];
     for (std::size_t a = 0; a < length; ++a) {
       space.AllowedChoices(std::span(choices).first(a), mask);
       network.Allowed(a, mask, allowed);
       const auto chosen = static_cast<std::size_t>(std::count(mask.begin(), mask.begin() + choices[a], 1));
-      batch.record.Set(begin + i, a, allowed, chosen);
-      batch.elite_free.data_ptr<float>()[i * length + a] = allowed.size() > 1 ? 1 : 0;
+      record.Set(begin + i, a, allowed, chosen);
+      free.data_ptr<float>()[i * length + a] = allowed.size() > 1 ? 1 : 0;
     }
-    batch.elites.push_back(begin + i);
   }
+  return free;
 }
 
 UpdateStats PpoAgent::Impl::Minibatch(const Batch& batch, const std::vector<std::size_t>& actions) {
@@ -162,7 +163,13 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, std::span<const El
   Impl::Batch batch;
   batch.record = rollout.record;
   if (impl.config.elite_coef > 0) {
-    impl.RecordElites(elites.first(std::min(elites.size(), static_cast<std::size_t>(impl.config.num_imitated))), batch);
+    std::vector<Choices> imitated;
+    for (const Elite& elite :
+         elites.first(std::min(elites.size(), static_cast<std::size_t>(impl.config.num_imitated)))) {
+      batch.elites.push_back(batch.record.num_actions() + imitated.size());
+      imitated.push_back(elite.choices);
+    }
+    batch.elite_free = impl.Append(imitated, batch.record);
   }
   batch.reward = at::empty({static_cast<std::int64_t>(rewards.size())});
   std::transform(rewards.begin(), rewards.end(), batch.reward.data_ptr<float>(),

@@ -7,6 +7,7 @@
 
 #include "agents/action_space.h"
 #include "agents/elite_history.h"
+#include "agents/guide.h"
 #include "agents/ppo_config.h"
 #include "shardscout/random.h"
 
@@ -14,7 +15,7 @@
 ///
 /// An episode is one strategy: its sub-actions a_1 .. a_n are the steps, the observation is the elite history, and the
 /// only reward r comes at the end. On a rollout of strategies drawn from the policy, for every sub-action t that the
-/// mask did not force:
+/// mask and the guide (guide.h) did not force:
 ///
 ///     A_t       = r - V(history, a_1 .. a_(t-1)), then normalised over the rollout (mean 0, deviation 1)
 ///     ratio_t   = pi(a_t | history, a_1 .. a_(t-1)) / the same when it was drawn
@@ -58,12 +59,11 @@ class PpoAgent {
   PpoAgent(const PpoAgent&) = delete;
   PpoAgent& operator=(const PpoAgent&) = delete;
 
-  /// Draws config.rollout_size actions from the policy that observes `history` (whose choices are actions of this
-  /// space).
-  const std::vector<Choices>& Sample(const EliteHistory& history);
+  /// Draws an action for each guide from the policy that observes `history` (whose choices are actions of this space).
+  const std::vector<Choices>& Sample(const EliteHistory& history, std::span<const Guide> guides);
 
-  /// Learns from the actions of the last Sample, and from the best of `elites`, best first. rewards: [rollout_size], in
-  /// the actions' order. progress in [0, 1]: the agent's spent share of its budget, for the entropy schedule.
+  /// Learns from the actions of the last Sample, and from the best of `elites`, best first. rewards: in the
+  /// actions' order. progress in [0, 1]: the agent's spent share of its budget, for the entropy schedule.
   UpdateStats Update(std::span<const double> rewards, std::span<const Elite> elites, double progress);
 
   /// The lowest top probability of a sub-action that is not forced on the greedy rollout; exact where it is above

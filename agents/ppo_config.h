@@ -6,12 +6,12 @@
 
 namespace shardscout::agents {
 
-/// Settings of the searcher `ppo`; ppo.h has the formulas. The defaults are PPO's usual ones (Schulman et al. 2017;
-/// Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout and one pass over it, since evaluations and time
-/// are what counts. What imitation of the elites gives was measured on held-out problems (experiments/ppo_settings.cc);
-/// the rest awaits its tuning.
+/// Settings of the searchers `ppo` and `ppo-paper`; ppo.h has the formulas. The defaults, those of `ppo`, are PPO's
+/// usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout and one pass over
+/// it, since evaluations and time are what counts. What proposals and imitation of the elites give was measured on the
+/// problems that the rulers were tuned on (experiments/ppo_settings.cc).
 struct PpoConfig {
-  std::int64_t num_agents = 4;           ///< Sequential agents that share the budget; more follow while budget is left.
+  std::int64_t num_agents = 1;           ///< Sequential agents that share the budget; more follow while budget is left.
   double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).
   double exit_probability = 0.95;        ///< Confidence: every free sub-action's top probability on the greedy rollout.
   std::int64_t exit_updates = 2;         ///< Confident after so many updates in a row: the agent stops.
@@ -25,6 +25,11 @@ struct PpoConfig {
   std::int64_t table_width = 32;   ///< Of a choice's embedding, projected up to width (sizes may have 24,576 choices).
 
   std::int64_t rollout_size = 16;    ///< Strategies sampled between updates.
+  double screen_share = 0.1;         ///< Of an agent's share: sharding templates with sizes of the prior.
+  double mutation_share = 0.9;       ///< Of a rollout after that: elites changed a little (proposals.h)...
+  double neighbour_share = 0.75;     ///< ... of these, moved to a neighbour...
+  double parent_decay = 0.8;         ///< ... their parents drawn with this to the power of their rank...
+  double crossed_share = 0.2;        ///< ... or crossed with another; of the others the policy decides some again.
   std::int64_t minibatch_size = 16;  ///< Strategies a gradient step.
   std::int64_t num_epochs = 1;       ///< Passes over a rollout.
   double learning_rate = 1e-3;       ///< Adam's.
@@ -56,6 +61,15 @@ void VisitFields(V& visit, PpoConfig& c) {
   visit("ffn_width", c.ffn_width, {.doc = "Inner width of the feed-forward part.", .min = 8, .max = 4096});
   visit("table_width", c.table_width, {.doc = "Width of a choice's embedding.", .min = 4, .max = 256});
   visit("rollout_size", c.rollout_size, {.doc = "Strategies sampled between updates.", .min = 2, .max = 4096});
+  visit("screen_share", c.screen_share,
+        {.doc = "Share of an agent's evaluations whose layers are templates.", .min = 0, .max = 1});
+  visit("mutation_share", c.mutation_share, {.doc = "Share of a rollout that changes elites.", .min = 0, .max = 1});
+  visit("neighbour_share", c.neighbour_share,
+        {.doc = "Share of the changed elites that move to a neighbour.", .min = 0, .max = 1});
+  visit("parent_decay", c.parent_decay,
+        {.doc = "Weight of a changed elite's rank: this to its power.", .min = 0, .max = 1});
+  visit("crossed_share", c.crossed_share,
+        {.doc = "Share of the changed elites that get another's layers.", .min = 0, .max = 1});
   visit("minibatch_size", c.minibatch_size, {.doc = "Strategies a gradient step.", .min = 1, .max = 4096});
   visit("num_epochs", c.num_epochs, {.doc = "Passes over a rollout.", .min = 1, .max = 100});
   visit("learning_rate", c.learning_rate, {.doc = "Adam's.", .above = 0, .max = 1});
@@ -67,6 +81,17 @@ void VisitFields(V& visit, PpoConfig& c) {
   visit("num_imitated", c.num_imitated, {.doc = "How many elites are imitated.", .min = 1, .max = 1024});
   visit("max_grad_norm", c.max_grad_norm, {.doc = "Largest norm of a gradient.", .above = 0, .max = 1e6});
   visit("joint", c.joint, {.doc = "One ratio for the compound action instead of one a sub-action."});
+}
+
+/// The defaults of `ppo-paper`, as "Learning to Shard" describes its agents: every strategy is the policy's own, which
+/// learns from rewards alone.
+struct PpoPaperConfig {
+  PpoConfig ppo = {.num_agents = 4, .screen_share = 0, .mutation_share = 0, .elite_coef = 0};
+};
+
+template <class V>
+void VisitFields(V& visit, PpoPaperConfig& config) {
+  VisitFields(visit, config.ppo);
 }
 
 }  // namespace shardscout::agents

@@ -1,9 +1,11 @@
 #pragma once
 
-// What the registry says about `ppo`, without torch: programs that load the agents when they are asked for list them
-// too.
+// What the registry says about `ppo` and `ppo-paper`, without torch: programs that load the agents when they are asked
+// for list them too.
 
-#include <utility>
+#include <functional>
+#include <memory>
+#include <string>
 
 #include "agents/ppo_config.h"
 #include "env/searcher_config.h"
@@ -11,9 +13,18 @@
 
 namespace shardscout::agents {
 
-inline SearcherRegistry::Entry PpoEntry(SearcherRegistry::Factory factory) {
-  return {"proximal policy optimisation: a transformer decoder over elites, agents in sequence", std::move(factory),
-          env::DescribeSettings<PpoConfig>()};
+/// Registers `ppo` and `ppo-paper`. `make` makes one of them, by its name.
+inline void RegisterPpo(
+    SearcherRegistry& registry,
+    const std::function<std::unique_ptr<Searcher>(const std::string& name, const SearcherSettings&)>& make) {
+  const auto factory = [make](const std::string& name) {
+    return [make, name](const SearcherSettings& settings) { return make(name, settings); };
+  };
+  registry.Register("ppo",
+                    {"proximal policy optimisation beside changed elites: a transformer decoder, agents in sequence",
+                     factory("ppo"), env::DescribeSettings<PpoConfig>()});
+  registry.Register("ppo-paper", {"the same by the policy alone, after the paper", factory("ppo-paper"),
+                                  env::DescribeSettings<PpoPaperConfig>()});
 }
 
 }  // namespace shardscout::agents

@@ -9,6 +9,7 @@
 #include "agents/action_space.h"
 #include "agents/elite_history.h"
 #include "agents/ppo.h"
+#include "agents/proposals.h"
 #include "env/searcher_config.h"
 #include "shardscout/error.h"
 
@@ -25,6 +26,8 @@ class Run {
         config_(config),
         seed_(seed),
         space_(environment.space()),
+        proposals_(environment.space(), space_, config,
+                   [&environment](const Strategy& strategy) { return environment.Known(strategy); }),
         history_(static_cast<std::size_t>(config.history_size)) {
     for (const Scored& scored : environment.start()) Remember(scored);
   }
@@ -38,10 +41,13 @@ class Run {
     const std::int64_t agents_left = std::max<std::int64_t>(1, config_.num_agents - index);
     report.share = (environment_.Remaining() + agents_left - 1) / agents_left;
     report.inherited_best = best_;
-    PpoAgent agent(space_, config_, Rng::Stream(seed_, "ppo.agent." + std::to_string(index)).Next());
+    const std::uint64_t seed = Rng::Stream(seed_, "ppo.agent." + std::to_string(index)).Next();
+    PpoAgent agent(space_, config_, seed);
+    Rng proposal_rng = Rng::Stream(seed, "proposals");
     std::int64_t stale = 0, confident = 0;
     while (report.evaluations < report.share) {
-      const std::vector<Choices>& actions = agent.Sample(history_);
+      const double spent = static_cast<double>(report.evaluations) / static_cast<double>(report.share);
+      const std::vector<Choices>& actions = agent.Sample(history_, proposals_.Next(spent, proposal_rng));
       std::vector<Strategy> strategies;
       for (const Choices& action : actions) strategies.push_back(environment_.space().Decode(space_.Expand(action)));
       const std::int64_t before = environment_.Evaluations();
@@ -77,6 +83,7 @@ class Run {
   }
 
   void Remember(const Scored& scored) {
+    proposals_.Add(scored.strategy, scored.reward);
     history_.Add(space_.Reduce(environment_.space().Encode(scored.strategy)), scored.reward);
     best_ = std::max(best_, scored.reward);
   }
@@ -114,13 +121,14 @@ class Run {
   const std::uint64_t seed_;
   const TorchThreadScope threads_;
   const StrategyActionSpace space_;
+  Proposals proposals_;
   EliteHistory history_;
   double best_ = kNone;
 };
 
 }  // namespace
 
-PpoSearcher::PpoSearcher(const PpoConfig& config) : config_(config) {
+PpoSearcher::PpoSearcher(const PpoConfig& config, std::string name) : config_(config), name_(std::move(name)) {
   if (config.width % 8 != 0 || config.width % (4 * config.num_heads) != 0) {
     throw SpecError("ppo.width",
                     "found " + std::to_string(config.width) +

@@ -23,8 +23,9 @@ struct AgentReport {
   AgentEnd end = AgentEnd::kSearchOver;
 };
 
-/// `ppo`: sequential PPO agents with confidence early exit, as in "Learning to Shard" (arXiv 2509.00217) and DESIGN.md
-/// section 8.
+/// `ppo` and `ppo-paper`: sequential PPO agents with confidence early exit, as in "Learning to Shard" (arXiv
+/// 2509.00217) and DESIGN.md section 8. `ppo` also screens and changes what was found (proposals.h); its policy learns
+/// from these as it does from its own strategies, at the sub-actions that it decided.
 ///
 /// Agents run one after another on one elite history, which begins with what the environment was started from. Agent k
 /// gets ceil(remaining budget / agents left) evaluations, and one agent is always left: after num_agents, each new one
@@ -54,9 +55,9 @@ struct AgentReport {
 class PpoSearcher : public Searcher {
  public:
   /// SpecError where settings do not fit together.
-  explicit PpoSearcher(const PpoConfig& config = {});
+  explicit PpoSearcher(const PpoConfig& config = {}, std::string name = "ppo");
 
-  std::string_view Name() const override { return "ppo"; }
+  std::string_view Name() const override { return name_; }
   SearchStatus Search(SearchEnvironment& environment, std::uint64_t seed) override;
   std::string ConfigJson() const override;
 
@@ -65,6 +66,7 @@ class PpoSearcher : public Searcher {
 
  private:
   PpoConfig config_;
+  std::string name_;
 };
 
 }  // namespace shardscout::agents

@@ -7,9 +7,12 @@
 namespace shardscout {
 
 void RegisterAgents(SearcherRegistry& registry) {
-  registry.Register("ppo", agents::PpoEntry([](const SearcherSettings& settings) -> std::unique_ptr<Searcher> {
-                      return std::make_unique<agents::PpoSearcher>(env::ReadSettings<agents::PpoConfig>(settings));
-                    }));
+  agents::RegisterPpo(
+      registry, [](const std::string& name, const SearcherSettings& settings) -> std::unique_ptr<Searcher> {
+        const agents::PpoConfig config = name == "ppo" ? env::ReadSettings<agents::PpoConfig>(settings)
+                                                       : env::ReadSettings<agents::PpoPaperConfig>(settings).ppo;
+        return std::make_unique<agents::PpoSearcher>(config, name);
+      });
 }
 
 }  // namespace shardscout

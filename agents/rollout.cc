@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
 
 namespace shardscout::agents {
@@ -19,11 +20,31 @@ double Weights(const std::vector<float>& logits, std::vector<double>& weights) {
   return total;
 }
 
+/// Leaves what the guide does.
+void Restrict(const Guide& guide, std::size_t sub_action, std::vector<std::uint8_t>& mask) {
+  const int settled = guide.settled.empty() ? Guide::kOpen : guide.settled[sub_action];
+  const int avoided = guide.avoided.empty() ? Guide::kOpen : guide.avoided[sub_action];
+  if (settled == Guide::kOpen) {
+    if (avoided != Guide::kOpen && std::count(mask.begin(), mask.end(), 1) > 1) {
+      mask[static_cast<std::size_t>(avoided)] = 0;
+    }
+    return;
+  }
+  int nearest = Guide::kOpen;
+  for (int c = 0; c < static_cast<int>(mask.size()); ++c) {
+    const bool nearer = nearest == Guide::kOpen || std::abs(c - settled) < std::abs(nearest - settled);
+    if (mask[static_cast<std::size_t>(c)] != 0 && nearer) nearest = c;
+  }
+  std::fill(mask.begin(), mask.end(), std::uint8_t{0});
+  mask[static_cast<std::size_t>(nearest)] = 1;
+}
+
 }  // namespace
 
-Rollout SampleActions(const PolicyNetwork& network, const at::Tensor& memory, const ActionSpace& space, int num_actions,
-                      Rng& rng) {
-  const std::size_t count = static_cast<std::size_t>(num_actions);
+Rollout SampleActions(const PolicyNetwork& network, const at::Tensor& memory, const ActionSpace& space,
+                      std::span<const Guide> guides, Rng& rng) {
+  const std::size_t count = guides.size();
+  const int num_actions = static_cast<int>(count);
   const std::size_t length = static_cast<std::size_t>(network.NumSubActions());
   const std::vector<std::int64_t> shape = {num_actions, network.NumSubActions()};
   Rollout rollout{std::vector<Choices>(count), ActionRecord(count, length), at::zeros(shape), at::zeros(shape),
@@ -40,6 +61,7 @@ Rollout SampleActions(const PolicyNetwork& network, const at::Tensor& memory, co
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t cell = i * length + a;
       space.AllowedChoices(rollout.actions[i], mask);
+      Restrict(guides[i], a, mask);
       network.Allowed(a, mask, allowed);
       std::size_t chosen = 0;
       if (allowed.size() > 1) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <set>
@@ -12,9 +11,10 @@
 #include <vector>
 
 #include "baselines/fresh_samples.h"
-#include "baselines/local_search_moves.h"
 #include "env/searcher_config.h"
 #include "shardscout/random.h"
+#include "strategies/local_moves.h"
+#include "strategies/sharding_templates.h"
 
 namespace shardscout::baselines {
 namespace {
@@ -29,13 +29,6 @@ Degrees DegreesOf(const Strategy& s) {
   Degrees degrees{};
   for (int v = 0; v < kNumDegrees; ++v) degrees[static_cast<std::size_t>(v)] = GetVariable(s, v);
   return degrees;
-}
-
-Strategy Rounded(const StrategySpace& space, Strategy s) {
-  for (int v = 0; v < kNumDegrees; ++v) {
-    SetVariable(s, v, std::int64_t{1} << std::lround(std::log2(static_cast<double>(GetVariable(s, v)))));
-  }
-  return space.Repair(s);
 }
 
 class LocalSearch final : public Searcher {
@@ -78,7 +71,7 @@ class LocalSearch final : public Searcher {
     const std::vector<Strategy> drawn = FreshSamples(environment, rng, num_sizes, kDrawsPerSample);
     std::vector<Strategy> screened;
     for (const Strategy& sample : drawn) {
-      const Strategy sizes = config_.round_degrees ? Rounded(space, sample) : sample;
+      const Strategy sizes = config_.round_degrees ? WithRoundedDegrees(space, sample) : sample;
       for (const Strategy& layers : templates) {
         Strategy member = WithLayers(space, sizes, layers);
         if (!environment.Known(member)) screened.push_back(member);

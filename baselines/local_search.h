@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "shardscout/searcher.h"
 #include "src/json/field.h"
@@ -17,7 +16,7 @@ namespace shardscout::baselines {
 /// A round:
 /// 1. Screening takes `screen_share` of the budget that is left. It draws sizes (degrees, batch, micro-batches) by the
 ///    prior of the space (at most 1,024 of them), degrees rounded to powers of two where `round_degrees` says so, and
-///    asks for each with the first `num_templates` of ShardingTemplates().
+///    asks for each with the first `num_templates` of ShardingTemplates() (strategies/sharding_templates.h).
 /// 2. From each of the `num_starts` best points with different degrees, where no earlier descent has ended, a
 ///    descent; after each, `num_kicks` descents from the best strategy of the search, moved by `kick_steps` random
 ///    neighbours. A round without a descent of the first kind has one of the second.
@@ -62,11 +61,6 @@ void VisitFields(V& visit, LocalSearchConfig& config) {
   visit("minibatch_size", config.minibatch_size,
         {.doc = "Screened strategies that are evaluated at a time; no effect on the result.", .min = 1, .max = 256});
 }
-
-/// Layer variables (residual_layout and after) as people choose them, sizes 1: Megatron's tensor parallelism, the same
-/// with sequence parallelism, token-sharded throughout, token-sharded attention with split FFNs, a KV cache split by
-/// position, a dense FFN over the whole stage, and the all-gather variant with a feature-sharded residual stream.
-std::vector<Strategy> ShardingTemplates();
 
 std::unique_ptr<Searcher> MakeLocalSearch(const LocalSearchConfig& config);
 

@@ -1,28 +1,21 @@
-#include "baselines/local_search_moves.h"
+#include "strategies/local_moves.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <set>
 #include <span>
 
-#include "baselines/local_search.h"
+#include "strategies/sharding_templates.h"
 
-namespace shardscout::baselines {
+namespace shardscout {
 namespace {
 
+constexpr int kNumDegrees = static_cast<int>(Variable::kExpertTensorParallelSize) + 1;
 constexpr int kNumSizes = static_cast<int>(Variable::kNumMicrobatches) + 1;
 constexpr int kPairGroups = kNumSizes - 1;
 constexpr std::size_t kMaxValues = 12;
-
-struct Layers {
-  Layout residual{};
-  DenseFfnGroup group{};
-  ExpertExchange exchange{};
-  std::array<Sharding, kNumShardedOperators> shardings{};  ///< embedding, qkv, attention, attn_out, router, ...
-};
 
 std::int64_t Nearest(std::span<const std::int64_t> rising, double aim) {
   return *std::min_element(rising.begin(), rising.end(), [&](std::int64_t a, std::int64_t b) {
@@ -71,39 +64,6 @@ std::vector<Strategy> PairMoves(const Strategy& from, int a, int b) {
 
 }  // namespace
 
-std::vector<Strategy> ShardingTemplates() {
-  using L = Layout;
-  using G = DenseFfnGroup;
-  using X = ExpertExchange;
-  constexpr Sharding kNo = Sharding::kNone, kTok = Sharding::kToken, kHea = Sharding::kHeads, kHid = Sharding::kHidden,
-                     kSeq = Sharding::kSequence, kFfn = Sharding::kFfn, kVoc = Sharding::kVocab;
-  const Layers all[] = {
-      {L::kReplicated, G::kTp, X::kGatherReduce, {kVoc, kHea, kHea, kHea, kNo, kFfn, kFfn, kFfn, kFfn, kVoc}},
-      {L::kTokenSharded, G::kTp, X::kAllToAll, {kVoc, kHea, kHea, kHea, kTok, kFfn, kFfn, kFfn, kFfn, kVoc}},
-      {L::kTokenSharded, G::kTp, X::kAllToAll, {kVoc, kTok, kTok, kTok, kTok, kTok, kTok, kFfn, kFfn, kVoc}},
-      {L::kTokenSharded, G::kTp, X::kAllToAll, {kVoc, kTok, kTok, kTok, kTok, kFfn, kFfn, kFfn, kFfn, kVoc}},
-      {L::kReplicated, G::kTp, X::kGatherReduce, {kVoc, kNo, kSeq, kHea, kNo, kFfn, kFfn, kFfn, kFfn, kVoc}},
-      {L::kTokenSharded, G::kStage, X::kAllToAll, {kVoc, kHea, kHea, kHea, kTok, kFfn, kFfn, kFfn, kFfn, kVoc}},
-      {L::kFeatureSharded, G::kTp, X::kAllToAll, {kHid, kHea, kHea, kHid, kTok, kFfn, kHid, kFfn, kHid, kVoc}},
-  };
-  std::vector<Strategy> templates;
-  for (const Layers& layers : all) {
-    Strategy s;
-    s.residual_layout = layers.residual;
-    s.dense_ffn_group = layers.group;
-    s.expert_exchange = layers.exchange;
-    s.shardings = layers.shardings;
-    templates.push_back(s);
-  }
-  return templates;
-}
-
-Strategy WithLayers(const StrategySpace& space, const Strategy& sizes, const Strategy& layers) {
-  Strategy wanted = sizes;
-  for (int v = kNumSizes; v < kNumVariables; ++v) SetVariable(wanted, v, GetVariable(layers, v));
-  return space.Repair(wanted);
-}
-
 int NumMoveGroups() { return kNumVariables + kPairGroups + 1; }
 
 std::vector<Strategy> Moves(const StrategySpace& space, const Strategy& from, int group) {
@@ -129,4 +89,11 @@ std::vector<Strategy> Moves(const StrategySpace& space, const Strategy& from, in
   return reached;
 }
 
-}  // namespace shardscout::baselines
+Strategy WithRoundedDegrees(const StrategySpace& space, Strategy s) {
+  for (int v = 0; v < kNumDegrees; ++v) {
+    SetVariable(s, v, std::int64_t{1} << std::lround(std::log2(static_cast<double>(GetVariable(s, v)))));
+  }
+  return space.Repair(s);
+}
+
+}  // namespace shardscout

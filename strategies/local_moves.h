@@ -4,10 +4,7 @@
 
 #include "shardscout/strategy_space.h"
 
-namespace shardscout::baselines {
-
-/// The sizes of one strategy with the layer variables of another, repaired into the space.
-Strategy WithLayers(const StrategySpace& space, const Strategy& sizes, const Strategy& layers);
+namespace shardscout {
 
 /// How many groups of moves a descent has (local_search.h): the variables, the sizes' pairs, the templates.
 int NumMoveGroups();
@@ -15,4 +12,7 @@ int NumMoveGroups();
 /// The distinct members that group `group` in [0, NumMoveGroups()) leads to from `from`, without itself.
 std::vector<Strategy> Moves(const StrategySpace& space, const Strategy& from, int group);
 
-}  // namespace shardscout::baselines
+/// The member nearest to `s` with degrees rounded to powers of two.
+Strategy WithRoundedDegrees(const StrategySpace& space, Strategy s);
+
+}  // namespace shardscout

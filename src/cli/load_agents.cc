@@ -39,9 +39,9 @@ SearcherRegistry LoadAgents() {
 }  // namespace
 
 void RegisterAgentsFromModule(SearcherRegistry& registry) {
-  registry.Register("ppo", agents::PpoEntry([](const SearcherSettings& settings) -> std::unique_ptr<Searcher> {
-                      return LoadAgents().Make("ppo", settings);
-                    }));
+  agents::RegisterPpo(registry, [](const std::string& name, const SearcherSettings& settings) {
+    return LoadAgents().Make(name, settings);
+  });
 }
 
 }  // namespace shardscout::cli

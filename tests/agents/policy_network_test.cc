@@ -37,7 +37,7 @@ class PolicyNetworkTest : public testing::Test {
 TEST_F(PolicyNetworkTest, SamplingAgreesWithTeacherForcing) {
   Perturb();
   const at::Tensor memory = network_.Encode(elites_);
-  const Rollout rollout = SampleActions(network_, memory, space_, 20, rng_);
+  const Rollout rollout = SampleActions(network_, memory, space_, std::vector<Guide>(20), rng_);
   const ActionEvaluation forced = network_.Evaluate(memory, rollout.record, All(20));
   EXPECT_LT((forced.logprob - rollout.logprob).abs().max().item<double>(), 1e-5);
   EXPECT_LT((forced.value - rollout.value).abs().max().item<double>(), 1e-5);
@@ -53,7 +53,7 @@ TEST_F(PolicyNetworkTest, SamplingAgreesWithTeacherForcing) {
 TEST_F(PolicyNetworkTest, ForcedSubActionsHaveProbabilityOneAndNoEntropy) {
   Perturb();
   const at::Tensor memory = network_.Encode(elites_);
-  const Rollout rollout = SampleActions(network_, memory, space_, 20, rng_);
+  const Rollout rollout = SampleActions(network_, memory, space_, std::vector<Guide>(20), rng_);
   const ActionEvaluation forced = network_.Evaluate(memory, rollout.record, All(20));
   const at::Tensor is_forced = 1 - rollout.free;
   EXPECT_GT(is_forced.sum().item<double>(), 0);
@@ -64,7 +64,7 @@ TEST_F(PolicyNetworkTest, ForcedSubActionsHaveProbabilityOneAndNoEntropy) {
 TEST_F(PolicyNetworkTest, ProbabilitiesOverTheAllowedChoicesSumToOneAndMaskedOnesAreNeverTaken) {
   Perturb();
   const at::Tensor memory = network_.Encode(elites_);
-  const Rollout rollout = SampleActions(network_, memory, space_, 20, rng_);
+  const Rollout rollout = SampleActions(network_, memory, space_, std::vector<Guide>(20), rng_);
   std::vector<std::uint8_t> mask;
   for (std::size_t a = 0; a < space_.sub_actions().size(); ++a) {
     for (std::size_t i = 0; i < 20; ++i) {
@@ -92,9 +92,37 @@ TEST_F(PolicyNetworkTest, ProbabilitiesOverTheAllowedChoicesSumToOneAndMaskedOne
   }
 }
 
+/// What a guide settles is taken, or the nearest that the mask leaves; what it avoids is not; both are recorded as what
+/// the policy had to choose from.
+TEST_F(PolicyNetworkTest, GuidesSettleAndAvoid) {
+  Perturb();
+  const at::Tensor memory = network_.Encode(elites_);
+  constexpr int kOpen = Guide::kOpen;
+  const Guide guide{.settled = {2, 60, kOpen, 0, kOpen, 4}, .avoided = {kOpen, kOpen, 1, kOpen, 7, kOpen}};
+  const Rollout rollout = SampleActions(network_, memory, space_, std::vector<Guide>(50, guide), rng_);
+  std::vector<std::uint8_t> mask;
+  for (const Choices& action : rollout.actions) {
+    for (const std::size_t a : {std::size_t{0}, std::size_t{1}, std::size_t{5}}) {
+      space_.AllowedChoices(std::span(action).first(a), mask);
+      const int wanted = guide.settled[a];
+      if (mask[static_cast<std::size_t>(wanted)] != 0) {
+        EXPECT_EQ(action[a], wanted);
+      } else {
+        EXPECT_EQ(std::abs(action[a] - wanted), 1) << "every third choice is masked";
+      }
+    }
+    EXPECT_NE(action[2], 1);
+    EXPECT_NE(action[4], 7);
+  }
+  for (const int a : {0, 1, 3, 5}) EXPECT_EQ(rollout.free.select(1, a).sum().item<double>(), 0) << a;
+  EXPECT_EQ(rollout.free.select(1, 4).sum().item<double>(), 50);
+  const ActionEvaluation forced = network_.Evaluate(memory, rollout.record, All(50));
+  EXPECT_LT((forced.logprob - rollout.logprob).abs().max().item<double>(), 1e-5);
+}
+
 TEST_F(PolicyNetworkTest, StartsAtThePrior) {
   const at::Tensor memory = network_.Encode({});
-  const Rollout rollout = SampleActions(network_, memory, space_, 50, rng_);
+  const Rollout rollout = SampleActions(network_, memory, space_, std::vector<Guide>(50), rng_);
   const ActionEvaluation now = network_.Evaluate(memory, rollout.record, All(50));
   std::vector<std::uint8_t> mask;
   for (std::size_t i = 0; i < 50; ++i) {
@@ -111,7 +139,7 @@ TEST_F(PolicyNetworkTest, StartsAtThePrior) {
 
 TEST_F(PolicyNetworkTest, GradientAgreesWithFiniteDifferences) {
   Perturb();
-  const Rollout rollout = SampleActions(network_, network_.Encode(elites_), space_, 4, rng_);
+  const Rollout rollout = SampleActions(network_, network_.Encode(elites_), space_, std::vector<Guide>(4), rng_);
   const std::vector<std::size_t> all = All(4);
   const auto loss = [&] {
     const ActionEvaluation now = network_.Evaluate(network_.Encode(elites_), rollout.record, all);
@@ -137,7 +165,7 @@ TEST_F(PolicyNetworkTest, GradientAgreesWithFiniteDifferences) {
 
 TEST_F(PolicyNetworkTest, ObservesTheHistory) {
   Perturb();
-  const Rollout rollout = SampleActions(network_, network_.Encode({}), space_, 1, rng_);
+  const Rollout rollout = SampleActions(network_, network_.Encode({}), space_, std::vector<Guide>(1), rng_);
   const ActionEvaluation without = network_.Evaluate(network_.Encode({}), rollout.record, {0});
   const ActionEvaluation with = network_.Evaluate(network_.Encode(elites_), rollout.record, {0});
   EXPECT_GT((without.logprob - with.logprob).abs().max().item<double>(), 1e-4);

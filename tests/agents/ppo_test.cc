@@ -21,6 +21,11 @@ struct Trained {
   double confidence = 0;
 };
 
+/// A rollout that is all the policy's.
+std::vector<Guide> Open(const PpoConfig& config) {
+  return std::vector<Guide>(static_cast<std::size_t>(config.rollout_size));
+}
+
 /// Plain PPO: no imitation, whose fixed point is the mixture of the elites.
 PpoConfig Plain() {
   PpoConfig config;
@@ -38,7 +43,7 @@ Trained Train(const PlainActionSpace& space, int updates, std::uint64_t seed, do
   Trained out;
   for (int i = 0; i < updates; ++i) {
     std::vector<double> rewards;
-    for (const Choices& action : agent.Sample(history)) {
+    for (const Choices& action : agent.Sample(history, Open(config))) {
       rewards.push_back(reward_of(action));
       history.Add(action, rewards.back());
       out.actions.push_back(action);
@@ -91,8 +96,8 @@ TEST(PpoAgentTest, ImitatesElitesThroughMasks) {
     config.num_imitated = 1;
     PpoAgent agent(space, config, 1);
     const EliteHistory nothing(1);
-    const Choices elite = agent.Sample(nothing).front();
-    const Choices worse = agent.Sample(nothing).front();
+    const Choices elite = agent.Sample(nothing, Open(config)).front();
+    const Choices worse = agent.Sample(nothing, Open(config)).front();
     ASSERT_NE(elite, worse);
     const std::vector<Elite> elites = {{elite, 1}, {worse, 0.5}};
     const std::vector<double> rewards(static_cast<std::size_t>(config.rollout_size), 0.5);
@@ -100,7 +105,7 @@ TEST(PpoAgentTest, ImitatesElitesThroughMasks) {
     std::int64_t seen = 0;
     for (int i = 0; i < 100; ++i) {
       seen = 0;
-      for (const Choices& action : agent.Sample(nothing)) seen += action == elite ? 1 : 0;
+      for (const Choices& action : agent.Sample(nothing, Open(config))) seen += action == elite ? 1 : 0;
       loss = agent.Update(rewards, elites, 1).elite_loss;
     }
     if (imitates) {

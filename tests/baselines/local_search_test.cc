@@ -8,16 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "baselines/local_search_moves.h"
+#include "strategies/local_moves.h"
+#include "strategies/sharding_templates.h"
 #include "tests/test_evaluators.h"
 
 namespace shardscout {
 namespace {
 
-using baselines::Moves;
-using baselines::NumMoveGroups;
-using baselines::ShardingTemplates;
-using baselines::WithLayers;
 using test::FunctionEvaluator;
 
 constexpr int kNumDegrees = static_cast<int>(Variable::kExpertTensorParallelSize) + 1;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agents/ppo_config.h"
+#include "agents/ppo_entry.h"
 #include "env/searcher_config.h"
 #include "shardscout/check.h"
 #include "shardscout/plan.h"
@@ -28,12 +29,10 @@ struct Document {
 inline SearcherRegistry AllSearchers() {
   SearcherRegistry registry;
   RegisterBuiltinSearchers(registry);
-  registry.Register("ppo", {"proximal policy optimisation: a transformer decoder over elites, agents in sequence",
-                            [](const SearcherSettings& settings) -> std::unique_ptr<Searcher> {
-                              env::ReadSettings<agents::PpoConfig>(settings);
-                              return nullptr;
-                            },
-                            env::DescribeSettings<agents::PpoConfig>()});
+  agents::RegisterPpo(registry, [](const std::string&, const SearcherSettings& settings) -> std::unique_ptr<Searcher> {
+    env::ReadSettings<agents::PpoConfig>(settings);
+    return nullptr;
+  });
   return registry;
 }
 
