@@ -133,6 +133,13 @@ void MenuMaker::ForEachSharding(Strategy s, std::span<const Operator> operators,
 
 env::BlockCost MenuMaker::Price(const Problem& problem, const Strategy& s, BlockKind kind,
                                 env::SpanCache& spans) const {
+  if (problem.workload().kind == WorkloadKind::kServe) {
+    const std::shared_ptr<const PromptPass> prompts = PromptPassOf(problem, s, kind, spans);
+    const Block decode = LowerBlock(problem, s, Phase::kDecode, kind);
+    env::BlockCost cost = env::PriceBlock(problem.cluster(), &prompts->block, &decode, spans);
+    cost.time_s[static_cast<std::size_t>(Phase::kPrefill)] = prompts->time_s;
+    return cost;
+  }
   std::array<Block, 2> blocks;
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (problem.workload().HasPhase(phase)) {
@@ -140,6 +147,26 @@ env::BlockCost MenuMaker::Price(const Problem& problem, const Strategy& s, Block
     }
   }
   return env::PriceBlock(problem.cluster(), &blocks[0], &blocks[1], spans);
+}
+
+std::shared_ptr<const MenuMaker::PromptPass> MenuMaker::PromptPassOf(const Problem& problem, Strategy s, BlockKind kind,
+                                                                     env::SpanCache& spans) const {
+  Strategy batchless = s;
+  batchless.batch_size = 0;
+  const std::tuple key(&problem == &routed_only_, kind, spans.least_devices());
+  {
+    const std::lock_guard lock(prompts_mutex_);
+    const PromptPasses& known = prompts_[key];
+    const auto found = known.find(batchless);
+    if (found != known.end()) return found->second;
+  }
+  auto pass = std::make_shared<PromptPass>();
+  pass->block = LowerBlock(problem, s, Phase::kPrefill, kind);
+  const env::BlockCost cost = env::PriceBlock(problem.cluster(), &pass->block, nullptr, spans);
+  pass->time_s = cost.time_s[static_cast<std::size_t>(Phase::kPrefill)];
+  pass->block.tasks.clear();
+  const std::lock_guard lock(prompts_mutex_);
+  return prompts_[key].emplace(batchless, std::move(pass)).first->second;
 }
 
 std::vector<Setting> MenuMaker::Settings(const Shape& shape) const {

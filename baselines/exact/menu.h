@@ -7,7 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <span>
+#include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "env/analytical/block_cost.h"
@@ -81,7 +86,8 @@ inline constexpr Operator kFfnOperators[] = {Operator::kFfnUp, Operator::kFfnDow
 inline constexpr Operator kExpertOperators[] = {Operator::kExpertUp, Operator::kExpertDown};
 inline constexpr Operator kMoeOperators[] = {Operator::kRouter, Operator::kExpertUp, Operator::kExpertDown};
 
-/// Lists and prices options. Pure; `spans` says where groups lie (and is not thread safe).
+/// Lists and prices options. Thread safe and, but for what it remembers, pure; `spans` says where groups lie (and is
+/// not thread safe).
 class MenuMaker {
  public:
   explicit MenuMaker(const StrategySpace& space);
@@ -128,7 +134,15 @@ class MenuMaker {
 
  private:
   Strategy Base(const Shape& shape, const Setting& setting) const;
+  /// `problem`: the space's or routed_only_.
   env::BlockCost Price(const Problem& problem, const Strategy& s, BlockKind kind, env::SpanCache& spans) const;
+  /// A prompt's pass through a block in `serve`, which takes as many requests whatever the batch is.
+  struct PromptPass {
+    Block block;        ///< Without its tasks,
+    double time_s = 0;  ///< which take so long.
+  };
+  std::shared_ptr<const PromptPass> PromptPassOf(const Problem& problem, Strategy s, BlockKind kind,
+                                                 env::SpanCache& spans) const;
   std::vector<MoeOption> ListMoe(const Problem& problem, bool with_shared, const Shape& shape, const Setting& setting,
                                  const ExpertMesh& mesh, env::SpanCache& spans) const;
 
@@ -136,6 +150,11 @@ class MenuMaker {
   strategies::ShardingRules rules_;
   Problem routed_only_;  ///< The problem with no shared expert.
   std::vector<std::int64_t> requests_;
+
+  using PromptPasses = std::unordered_map<Strategy, std::shared_ptr<const PromptPass>, StrategyHash>;
+  mutable std::mutex prompts_mutex_;
+  /// By problem, kind and devices; the strategy's batch is 0.
+  mutable std::map<std::tuple<bool, BlockKind, std::int64_t>, PromptPasses> prompts_;
 };
 
 /// Least of each field over the options; table_bytes the most (it is subtracted).

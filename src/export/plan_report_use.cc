@@ -1,0 +1,161 @@
+// What a plan's time and memory go into.
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "src/export/html_page.h"
+#include "src/export/plan_report_sections.h"
+#include "src/export/plan_words.h"
+#include "src/quantity_text.h"
+
+namespace shardscout::exporters {
+namespace {
+
+using text::Bytes;
+using text::Duration;
+using text::Grouped;
+using text::Percent;
+
+struct Part {
+  std::string name;
+  double amount = 0;
+  int colour = 0;  ///< Of page.css: k0, k1, ...
+};
+
+std::string StyledWidth(double share) { return Formatted("width:%.3f%%", 100 * share); }
+
+/// One bar of parts, each as wide as its share of `whole`, and what the colours mean.
+std::string StackElement(const std::vector<Part>& parts, double whole, std::string (*show)(double)) {
+  std::string bar = "<div class=\"stack\" aria-hidden=\"true\">";
+  std::string legend = "<ul class=\"legend\">";
+  for (const Part& part : parts) {
+    if (part.amount <= 0) continue;
+    const std::string colour = "k" + std::to_string(part.colour);
+    bar += "<i class=\"" + colour + "\" style=\"" + StyledWidth(part.amount / whole) + "\"></i>";
+    legend += "<li><i class=\"" + colour + "\"></i>" + Escaped(part.name) + " " + show(part.amount) + "</li>";
+  }
+  return bar + "</div>\n" + legend + "</ul>\n";
+}
+
+std::string ShareElement(double share) {
+  return "<span class=\"share\" style=\"--share:" + Formatted("%.1f%%", 100 * share) + "\">" + Percent(share) +
+         "</span>";
+}
+
+/// What a row of the breakdown is part of, and its colour.
+std::pair<const char*, int> PartOf(const BreakdownRow& row) {
+  if (row.collective) return {"collectives", 5};
+  switch (row.op) {
+    case Operator::kQkv:
+    case Operator::kAttnOut:
+      return {"attention's projections", 4};
+    case Operator::kAttention:
+      return {"attention", 0};
+    case Operator::kFfnUp:
+    case Operator::kFfnDown:
+      return {"feed-forward", 2};
+    case Operator::kExpertUp:
+    case Operator::kExpertDown:
+    case Operator::kRouter:
+      return {"experts", 1};
+    case Operator::kEmbedding:
+    case Operator::kLmHead:
+      return {"embedding and head", 3};
+    default:
+      return {"the rest", 6};
+  }
+}
+
+std::string PhaseText(Phase phase) { return phase == Phase::kPrefill ? "Prefill" : "Decode"; }
+
+std::string TierName(const Problem& problem, int tier) {
+  return tier < 0 ? "" : Escaped(problem.cluster().tiers.at(static_cast<std::size_t>(tier)).name);
+}
+
+std::string PhaseElement(const PlanReport& report, Phase phase) {
+  std::vector<const BreakdownRow*> rows;
+  std::vector<Part> parts;
+  double total_s = 0, collectives_s = 0;
+  for (const BreakdownRow& row : report.plan.breakdown.rows) {
+    if (row.phase != phase) continue;
+    rows.push_back(&row);
+    total_s += row.time_s;
+    if (row.collective) collectives_s += row.time_s;
+    const auto [name, colour] = PartOf(row);
+    auto part = std::find_if(parts.begin(), parts.end(), [&](const Part& known) { return known.name == name; });
+    if (part == parts.end()) part = parts.insert(parts.end(), {name, 0, colour});
+    part->amount += row.time_s;
+  }
+  if (rows.empty() || total_s <= 0) return "";
+  std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->time_s > b->time_s; });
+  std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.amount > b.amount; });
+  std::vector<std::vector<std::string>> cells;
+  for (const BreakdownRow* row : rows) {
+    cells.push_back({OperatorText(row->op), Escaped(row->what), Duration(row->time_s),
+                     ShareElement(row->time_s / total_s), Grouped(row->calls), Bytes(row->bytes),
+                     TierName(report.problem, row->tier)});
+  }
+  std::string element = "<h3>" + PhaseText(phase) + "</h3>\n<p>One micro-batch takes " + Duration(total_s) +
+                        " through all stages, " + Percent(collectives_s / total_s) +
+                        " of it in collectives between devices.</p>\n" + StackElement(parts, total_s, Duration) +
+                        TableElement({"operator", "<what", "time", "share", "calls", "bytes", "links"}, cells);
+  std::string stages;
+  std::size_t count = 0;
+  for (const StageTime& stage : report.plan.breakdown.stages) {
+    if (stage.phase != phase) continue;
+    ++count;
+    stages += (stages.empty() ? "" : ", ") + Duration(stage.time_s);
+  }
+  if (count > 1) element += "<p class=\"note\">By stage: " + stages + ".</p>\n";
+  return element;
+}
+
+std::vector<Part> PartsOf(const MemoryUse& memory) {
+  return {{"weights", memory.weight_bytes, 0},
+          {"KV cache", memory.kv_cache_bytes, 1},
+          {"linear attention's states", memory.linear_state_bytes, 4},
+          {"activations", memory.activation_bytes, 2},
+          {"communication", memory.communication_bytes, 3},
+          {"reserve", memory.reserved_bytes, 6}};
+}
+
+/// "Stages 2 to 5 (layers 12 to 40), on ranks 64 to 191"
+std::string StagesText(const Pool& pool, std::size_t first, std::size_t last) {
+  if (pool.stages.size() == 1) return "Every device";
+  const auto stage_size = static_cast<std::size_t>(pool.strategy.StageSize());
+  const std::int64_t last_layer = pool.stages[last].first_layer + pool.stages[last].num_layers - 1;
+  return (first == last ? "Stage " + std::to_string(first)
+                        : "Stages " + std::to_string(first) + " to " + std::to_string(last)) +
+         ", layers " + std::to_string(pool.stages[first].first_layer) + " to " + std::to_string(last_layer) +
+         ", on ranks " + std::to_string(first * stage_size) + " to " + std::to_string((last + 1) * stage_size - 1);
+}
+
+}  // namespace
+
+std::string TimeSection(const PlanReport& report) {
+  const std::string phases = PhaseElement(report, Phase::kPrefill) + PhaseElement(report, Phase::kDecode);
+  return phases.empty() ? "" : "<section>\n<h2>Where the time goes</h2>\n" + phases + "</section>\n";
+}
+
+std::string MemorySection(const PlanReport& report) {
+  std::string section = "<section>\n<h2>Memory of a device</h2>\n";
+  for (std::size_t p = 0; p < report.plan.pools.size(); ++p) {
+    const Pool& pool = report.plan.pools[p];
+    const std::vector<MemoryUse>& stages = report.memory.at(p);
+    if (report.plan.pools.size() > 1) section += "<h3>Pool: " + Escaped(pool.role) + "</h3>\n";
+    for (std::size_t first = 0; first < stages.size();) {
+      std::size_t last = first;
+      while (last + 1 < stages.size() && stages[last + 1] == stages[first]) ++last;
+      const MemoryUse& memory = stages[first];
+      const double whole = std::max(memory.limit_bytes, memory.TotalBytes());
+      section += "<p>" + StagesText(pool, first, last) + ": " + Bytes(memory.TotalBytes()) + " of the " +
+                 Bytes(memory.limit_bytes) + " that may be used (" + Percent(memory.TotalBytes() / memory.limit_bytes) +
+                 ").</p>\n" + StackElement(PartsOf(memory), whole, Bytes);
+      first = last + 1;
+    }
+  }
+  return section + "</section>\n";
+}
+
+}  // namespace shardscout::exporters
