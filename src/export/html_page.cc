@@ -1,5 +1,6 @@
 #include "src/export/html_page.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -61,21 +62,33 @@ std::string Formatted(const char* format, double value) {
 }
 
 std::string TableElement(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
-  std::vector<bool> wraps;
-  std::string table = "<div class=\"scroll\"><table><thead><tr>";
+  std::vector<std::string> names;
+  std::vector<const char*> classes;
   for (const std::string& cell : header) {
-    wraps.push_back(cell.starts_with('<'));
-    table += (wraps.back() ? "<th class=\"wrap\">" + cell.substr(1) : "<th>" + cell) + "</th>";
+    const bool wraps = cell.starts_with('<');
+    names.push_back(cell.substr(wraps ? 1 : 0));
+    classes.push_back(wraps ? " class=\"wrap\"" : "");
+  }
+  const bool stacks = std::any_of(header.begin(), header.end(), [](const auto& cell) { return cell.starts_with('<'); });
+  std::string table =
+      std::string("<div class=\"scroll\"><table") + (stacks ? " class=\"stacks\"" : "") + "><thead><tr>";
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    table += std::string("<th") + classes[i] + ">" + names[i] + "</th>";
   }
   table += "</tr></thead><tbody>\n";
   for (const std::vector<std::string>& row : rows) {
     table += "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i) {
-      table += (i < wraps.size() && wraps[i] ? "<td class=\"wrap\">" : "<td>") + row[i] + "</td>";
+      table += std::string("<td") + classes.at(i) + (stacks ? " data-label=\"" + names[i] + "\"" : std::string()) +
+               ">" + row[i] + "</td>";
     }
     table += "</tr>\n";
   }
   return table + "</tbody></table></div>\n";
+}
+
+std::string FoldedElement(const std::string& summary, const std::string& content) {
+  return "<details><summary>" + summary + "</summary>\n" + content + "</details>\n";
 }
 
 std::string PercentEncoded(std::string_view text) {

@@ -15,9 +15,13 @@ std::string Escaped(std::string_view text);
 /// printf of one number.
 std::string Formatted(const char* format, double value);
 
-/// A table of cells that are HTML already, in a box of its own that scrolls sideways where the page is narrow. A header
-/// that begins with '<' sets its column flush left and lets it break lines, as the first column always is.
+/// A table of headers and cells that are HTML already, in a box of its own that scrolls sideways where the page is
+/// narrow. A header that begins with '<' is of a column of text, which is set flush left and breaks lines; a table with
+/// such columns does not scroll on a phone: its rows become paragraphs, each cell with its header before it.
 std::string TableElement(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+
+/// Something that is shown once it is asked for.
+std::string FoldedElement(const std::string& summary, const std::string& content);
 
 /// For the part of a URL after "data:...,": every byte but letters, digits and -_.~ as %XX.
 std::string PercentEncoded(std::string_view text);

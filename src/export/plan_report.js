@@ -14,7 +14,7 @@
     const last = Math.max(2, data.evaluations);
     const datasets = [{
       label: "best so far", data: data.convergence.map((step) => ({x: step[0], y: step[1]})), stepped: "before",
-      borderColor: page.colours[0], backgroundColor: page.colours[0], borderWidth: 2, pointRadius: 2.5,
+      borderColor: page.colours[0], backgroundColor: page.colours[0], borderWidth: 2, pointRadius: 0, pointStyle: "line",
     }, straight("Megatron rule", [{x: 1, y: 1}, {x: last, y: 1}], 1)];
     if (data.optimum) datasets.push(straight("optimum", [{x: 1, y: data.optimum}, {x: last, y: data.optimum}], 2));
     const tick = (value) => (Number.isInteger(Math.log10(value)) ? value.toLocaleString("en") : "");
@@ -25,7 +25,7 @@
         parsing: false, maintainAspectRatio: false,
         interaction: {mode: "nearest", axis: "x", intersect: false},
         scales: {
-          x: axis("evaluations (logarithmic)", {type: "logarithmic", min: 1, max: last, ticks: {callback: tick}}),
+          x: axis("evaluations (logarithmic)", {type: "logarithmic", min: 1, max: last, ticks: {callback: tick, maxRotation: 0}}),
           y: axis("times the Megatron rule", {beginAtZero: true}),
         },
         plugins: {legend: legend},
@@ -35,6 +35,7 @@
 
   function drawFront(canvas) {
     const most = Math.max(...data.front.map((point) => point.y)) * 1.05;
+    const all = data.front.concat([data.plan, data.megatron]).map((point) => point.x).concat(data.target || []);
     const single = (label, point, i) => ({
       label: label, data: [point], borderColor: page.colours[i], backgroundColor: page.colours[i], showLine: false,
       pointRadius: 7, pointStyle: page.markers[i], order: -1,
@@ -52,10 +53,10 @@
         interaction: {mode: "nearest", intersect: false},
         scales: {
           x: axis(data.latency + " (ms, logarithmic)", {
-            type: "logarithmic",
+            type: "logarithmic", min: 0.9 * Math.min(...all), max: 1.1 * Math.max(...all),
             ticks: {maxRotation: 0, autoSkipPadding: 12, callback: (value) => {
               const digit = value / Math.pow(10, Math.floor(Math.log10(value) + 1e-9));
-              return [1, 2, 5].some((kept) => Math.abs(digit - kept) < 1e-6) ? number(value) : "";
+              return [1, 1.5, 2, 3, 4, 5, 7].some((kept) => Math.abs(digit - kept) < 1e-6) ? number(value) : "";
             }},
           }),
           y: axis("tokens/s/device", {min: 0, suggestedMax: most}),

@@ -189,7 +189,7 @@ std::string TiersElement(const PlanReport& report) {
   if (rows.empty()) return "";
   return "<p>What a device puts on each kind of link in one pass of all micro-batches, the bytes of its collectives on "
          "the wire:</p>\n" +
-         TableElement({"links", "join", "bytes", "a device's share", "at full speed"}, rows);
+         TableElement({"links", "join", "bytes", "bandwidth", "at full speed"}, rows);
 }
 
 }  // namespace

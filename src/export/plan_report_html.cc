@@ -84,7 +84,7 @@ std::string Summary(const PlanReport& report) {
   section += Cards(report);
   section += "<p>Predicted: " + ObjectiveText(problem, evaluation);
   if (report.megatron) {
-    section += ", " + ComparedWith(problem, evaluation, report.megatron->evaluation) + " than the Megatron rule";
+    section += ", " + ComparedWith(problem, evaluation, report.megatron->evaluation, "the Megatron rule");
     if (!report.megatron->evaluation.Feasible()) section += " (which breaks a limit)";
   }
   section += ". " + (report.megatron ? ProofText(report) : std::string()) + "</p>\n";
@@ -124,7 +124,7 @@ std::string RivalsSection(const PlanReport& report) {
   }
   add(report.megatron->evaluation.Feasible() ? "Megatron rule" : "Megatron rule, infeasible", report.megatron->strategy,
       report.megatron->evaluation);
-  std::vector<std::string> header = {"", "objective", "than this plan"};
+  std::vector<std::string> header = {"", "objective", "against this plan"};
   if (workload.HasPhase(Phase::kPrefill)) header.emplace_back("TTFT");
   if (workload.HasPhase(Phase::kDecode)) header.emplace_back("TPOT");
   for (const char* name : {"requests", "memory", "<strategy"}) header.emplace_back(name);
@@ -180,7 +180,8 @@ std::string FrontSection(const PlanReport& report) {
          ". <a download=\"front.csv\" href=\"data:text/csv;charset=utf-8," +
          PercentEncoded(ParetoCsv(report.problem, *report.front)) + "\">As CSV</a></p>\n" +
          ChartElement("front", std::string("Throughput per device against ") + latency) +
-         TableElement({latency, "tokens/s/device", "requests", "memory", "targets", "<strategy"}, rows) +
+         FoldedElement("All " + std::to_string(rows.size()) + " of them",
+                       TableElement({latency, "tokens/s/device", "requests", "memory", "targets", "<strategy"}, rows)) +
          "</section>\n";
 }
 
@@ -194,8 +195,9 @@ std::string MovedText(const Alternative& other) {
 
 std::string AlternativesElement(const PlanReport& report) {
   const Strategy& own = report.plan.pools.front().strategy;
-  std::vector<std::vector<std::string>> rows;
+  std::vector<std::vector<std::string>> sizes, shardings;
   for (const Alternative& other : report.alternatives) {
+    std::vector<std::vector<std::string>>& rows = other.variable < kFirstShardingVariable ? sizes : shardings;
     std::string why;
     if (!other.broken_rule.empty()) {
       why = "Not valid: " + Escaped(other.broken_rule) + ". ";
@@ -213,10 +215,16 @@ std::string AlternativesElement(const PlanReport& report) {
                     Code(ValueName(other.variable, GetVariable(own, other.variable))),
                     Code(ValueName(other.variable, other.value)), why});
   }
-  if (rows.empty()) return "<p>There is no other choice.</p>\n";
-  return "<p>Each decision changed alone: sizes to the next smaller and larger one, all else to every other "
-         "value.</p>\n" +
-         TableElement({"decision", "chosen", "instead", "<what comes of it"}, rows);
+  const std::vector<std::string> header = {"decision", "chosen", "instead", "<what comes of it"};
+  std::string element =
+      "<p>Each decision changed alone: sizes to the next smaller and larger one, all else to every "
+      "other value.</p>\n";
+  if (!sizes.empty()) element += TableElement(header, sizes);
+  if (!shardings.empty()) {
+    element += FoldedElement(std::to_string(shardings.size()) + " other ways to split an operator",
+                             TableElement(header, shardings));
+  }
+  return sizes.empty() && shardings.empty() ? "<p>There was no other choice.</p>\n" : element;
 }
 
 std::string FrameworksElement(const PlanReport& report) {

@@ -17,6 +17,9 @@ using text::Duration;
 using text::Grouped;
 using text::Percent;
 
+/// Of a pass: what takes less is folded away.
+constexpr double kSmallShare = 0.01;
+
 struct Part {
   std::string name;
   double amount = 0;
@@ -90,16 +93,25 @@ std::string PhaseElement(const PlanReport& report, Phase phase) {
   if (rows.empty() || total_s <= 0) return "";
   std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->time_s > b->time_s; });
   std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.amount > b.amount; });
-  std::vector<std::vector<std::string>> cells;
+  std::vector<std::vector<std::string>> large, small;
+  double small_s = 0;
   for (const BreakdownRow* row : rows) {
-    cells.push_back({OperatorText(row->op), Escaped(row->what), Duration(row->time_s),
-                     ShareElement(row->time_s / total_s), Grouped(row->calls), Bytes(row->bytes),
-                     TierName(report.problem, row->tier)});
+    const bool is_small = row->time_s < kSmallShare * total_s;
+    if (is_small) small_s += row->time_s;
+    (is_small ? small : large)
+        .push_back({OperatorText(row->op), Escaped(row->what), Duration(row->time_s),
+                    ShareElement(row->time_s / total_s), Grouped(row->calls), Bytes(row->bytes),
+                    TierName(report.problem, row->tier)});
   }
+  const std::vector<std::string> header = {"operator", "<what", "time", "share", "calls", "bytes", "links"};
   std::string element = "<h3>" + PhaseText(phase) + "</h3>\n<p>One micro-batch takes " + Duration(total_s) +
                         " through all stages, " + Percent(collectives_s / total_s) +
                         " of it in collectives between devices.</p>\n" + StackElement(parts, total_s, Duration) +
-                        TableElement({"operator", "<what", "time", "share", "calls", "bytes", "links"}, cells);
+                        TableElement(header, large);
+  if (!small.empty()) {
+    element += FoldedElement(std::to_string(small.size()) + " smaller ones, together " + Percent(small_s / total_s),
+                             TableElement(header, small));
+  }
   std::string stages;
   std::size_t count = 0;
   for (const StageTime& stage : report.plan.breakdown.stages) {

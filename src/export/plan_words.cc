@@ -26,13 +26,16 @@ std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation) 
   return Number(value);
 }
 
-std::string ComparedWith(const Problem& problem, const Evaluation& evaluation, const Evaluation& other) {
+std::string ComparedWith(const Problem& problem, const Evaluation& evaluation, const Evaluation& other,
+                         const std::string& name) {
   const WorkloadSpec& workload = problem.workload();
   const ObjectiveValue own = ObjectiveOf(evaluation, workload.objective, workload.kind);
   const double times = own.TimesAsGoodAs(ObjectiveOf(other, workload.objective, workload.kind).value);
-  if (times == 1) return "equal";
-  if (times >= 1.5) return Number(times) + " times as good";
-  return times > 1 ? Percent(times - 1) + " better" : Percent(1 - times) + " worse";
+  const std::string as = name.empty() ? "" : " as " + name;
+  const std::string than = name.empty() ? "" : " than " + name;
+  if (times == 1) return name.empty() ? "equal" : "as good" + as;
+  if (times >= 1.5) return Number(times) + " times as good" + as;
+  return times > 1 ? Percent(times - 1) + " better" + than : Percent(1 - times) + " worse" + than;
 }
 
 std::string WorkloadText(const WorkloadSpec& workload) {

@@ -13,8 +13,10 @@ namespace shardscout::exporters {
 /// The objective's own number with its unit: "1,234 tokens/s/device".
 std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation);
 
-/// How many times as good as `other` by the problem's objective: "1.93 x", or "12 % better", "3.1 % worse".
-std::string ComparedWith(const Problem& problem, const Evaluation& evaluation, const Evaluation& other);
+/// By the problem's objective: "1.93 times as good as X", "12.0 % better than X", "3.1 % worse than X", "as good as X";
+/// without a name for X "1.93 times as good" and so on.
+std::string ComparedWith(const Problem& problem, const Evaluation& evaluation, const Evaluation& other,
+                         const std::string& name = "");
 
 /// "decode, input 4,096, output 1,024, TPOT at most 50.0 ms"
 std::string WorkloadText(const WorkloadSpec& workload);
