@@ -57,7 +57,7 @@ void BM_Question(benchmark::State& state) {
   }
   state.counters["points"] = static_cast<double>(points);
 }
-BENCHMARK(BM_Question)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_Question)->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
 
 void BM_Front(benchmark::State& state) {
   const FrontCase& c = kFrontCases[state.range(0)];
@@ -72,7 +72,11 @@ void BM_Front(benchmark::State& state) {
   state.counters["points"] = static_cast<double>(points);
   state.SetLabel(std::string(c.model) + ", " + std::to_string(c.devices) + " x " + c.cluster + ", " + c.workload);
 }
-BENCHMARK(BM_Front)->DenseRange(0, std::size(kFrontCases) - 1)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_Front)
+    ->DenseRange(0, std::size(kFrontCases) - 1)
+    ->Unit(benchmark::kMillisecond)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace shardscout

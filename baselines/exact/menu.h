@@ -136,13 +136,13 @@ class MenuMaker {
   Strategy Base(const Shape& shape, const Setting& setting) const;
   /// `problem`: the space's or routed_only_.
   env::BlockCost Price(const Problem& problem, const Strategy& s, BlockKind kind, env::SpanCache& spans) const;
-  /// A prompt's pass through a block in `serve`, which takes as many requests whatever the batch is.
-  struct PromptPass {
-    Block block;        ///< Without its tasks,
-    double time_s = 0;  ///< which take so long.
+  /// A pass through a block in `serve`, where many shapes and settings have the same.
+  struct Pass {
+    double time_s = 0;
+    Block stored;  ///< Of the block only the weights and the peaks.
   };
-  std::shared_ptr<const PromptPass> PromptPassOf(const Problem& problem, Strategy s, BlockKind kind,
-                                                 env::SpanCache& spans) const;
+  std::shared_ptr<const Pass> PassOf(const Problem& problem, const Strategy& s, Phase phase, BlockKind kind,
+                                     env::SpanCache& spans) const;
   std::vector<MoeOption> ListMoe(const Problem& problem, bool with_shared, const Shape& shape, const Setting& setting,
                                  const ExpertMesh& mesh, env::SpanCache& spans) const;
 
@@ -151,10 +151,10 @@ class MenuMaker {
   Problem routed_only_;  ///< The problem with no shared expert.
   std::vector<std::int64_t> requests_;
 
-  using PromptPasses = std::unordered_map<Strategy, std::shared_ptr<const PromptPass>, StrategyHash>;
-  mutable std::mutex prompts_mutex_;
-  /// By problem, kind and devices; the strategy's batch is 0.
-  mutable std::map<std::tuple<bool, BlockKind, std::int64_t>, PromptPasses> prompts_;
+  using Passes = std::unordered_map<Strategy, std::shared_ptr<const Pass>, StrategyHash>;
+  mutable std::mutex passes_mutex_;
+  /// By problem, phase, kind and devices, then by what LowerBlock reads of a strategy.
+  mutable std::map<std::tuple<bool, Phase, BlockKind, std::int64_t>, Passes> passes_;
 };
 
 /// Least of each field over the options; table_bytes the most (it is subtracted).

@@ -34,7 +34,7 @@
         interaction: {mode: "nearest", axis: "x", intersect: false},
         scales: {
           x: Object.assign({grid: page.grid}, x),
-          y: {min: 0, max: 1, grid: page.grid, title: {display: true, text: yTitle}},
+          y: {min: 0, max: 1, grid: page.grid, title: {display: true, text: page.beside(yTitle)}},
         },
         plugins: {legend: {position: "bottom", labels: {usePointStyle: true}}},
       },

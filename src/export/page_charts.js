@@ -10,6 +10,8 @@ const page = (function () {
   Chart.defaults.color = colour("ink");
   Chart.defaults.borderColor = colour("grid");
   Chart.defaults.font.size = 13;
+  Chart.defaults.scale.ticks.maxRotation = 0;
+  Chart.defaults.plugins.legend.labels.boxHeight = 7;
   Chart.defaults.devicePixelRatio = Math.max(2, window.devicePixelRatio || 1);
 
   return {
@@ -22,6 +24,7 @@ const page = (function () {
       : ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#a0001c", "#7f7f7f", "#5b2a86"],
     markers: ["circle", "rect", "triangle", "rectRot", "cross", "star", "crossRot", "rectRounded", "dash", "line"],
     grid: {color: colour("grid")},
-    narrow: window.innerWidth < 600,
+    // A title beside an axis is cut off where it is longer than the axis: on a phone what is in brackets is left out.
+    beside: (text) => (window.innerWidth < 600 ? text.replace(/ \(.*\)/, "") : text),
   };
 })();

@@ -74,11 +74,13 @@ std::string HoldsText(const Pool& pool, const std::vector<Axis>& axes, const Ran
   return words + (axes.empty() ? "" : ".");
 }
 
-std::string DeviceElement(const Pool& pool, const std::vector<Axis>& axes, std::int64_t index, std::int64_t node,
-                          std::int64_t device) {
+std::string DeviceElement(const Pool& pool, std::size_t pools, const std::vector<Axis>& axes, std::int64_t index,
+                          std::int64_t node, std::int64_t device) {
   const auto instance = static_cast<std::int64_t>(pool.placement.size());
   const std::int64_t copy = index / instance;
-  if (index < 0 || copy >= pool.replicas) return "<div class=\"device idle\"><b>-</b><span>not in use</span></div>";
+  if (index < 0 || copy >= pool.replicas)
+    return "<div class=\"device idle\"><b>-</b><span>" + std::string(pools > 1 ? "another pool or idle" : "idle") +
+           "</span></div>";
   const RankPlacement& at = pool.placement[static_cast<std::size_t>(index % instance)];
   std::string style = "--copy:" + std::to_string(copy);
   std::string places;
@@ -94,7 +96,7 @@ std::string DeviceElement(const Pool& pool, const std::vector<Axis>& axes, std::
 }
 
 /// Of one pool: which axis colours the devices, the nodes, and where a device's holdings are shown.
-std::string PictureElement(const Problem& problem, const Pool& pool, std::size_t number) {
+std::string PictureElement(const Problem& problem, const Pool& pool, std::size_t number, std::size_t pools) {
   const std::int64_t per_node = problem.cluster().devices_per_node;
   const auto instance = static_cast<std::int64_t>(pool.placement.size());
   const RankPlacement& first = pool.placement.front();
@@ -120,8 +122,9 @@ std::string PictureElement(const Problem& problem, const Pool& pool, std::size_t
   for (std::int64_t n = 0; n < drawn; ++n) {
     const std::int64_t node = first.node + n;
     element += "<div class=\"node\"><b>node " + std::to_string(node) + "</b><div>";
-    for (std::int64_t device = 0; device < per_node; ++device) {
-      element += DeviceElement(pool, axes, node * per_node + device - begin, node, device);
+    const std::int64_t there = std::min(per_node, problem.cluster().num_devices - node * per_node);
+    for (std::int64_t device = 0; device < there; ++device) {
+      element += DeviceElement(pool, pools, axes, node * per_node + device - begin, node, device);
     }
     element += "</div></div>\n";
   }
@@ -186,7 +189,7 @@ std::string TiersElement(const PlanReport& report) {
     rows.push_back({Escaped(tiers[i].name), tiers[i].size == 0 ? "all" : Grouped(tiers[i].size), Bytes(bytes[i]),
                     Bytes(tiers[i].bytes_per_s) + "/s", Duration(bytes[i] / tiers[i].bytes_per_s)});
   }
-  if (rows.empty()) return "";
+  if (std::all_of(bytes.begin(), bytes.end(), [](double b) { return b == 0; })) return "";
   return "<p>What a device puts on each kind of link in one pass of all micro-batches, the bytes of its collectives on "
          "the wire:</p>\n" +
          TableElement({"links", "join", "bytes", "bandwidth", "at full speed"}, rows);
@@ -199,7 +202,7 @@ std::string DevicesSection(const PlanReport& report) {
   for (std::size_t i = 0; i < report.plan.pools.size(); ++i) {
     const Pool& pool = report.plan.pools[i];
     if (report.plan.pools.size() > 1) section += "<h3>Pool: " + Escaped(pool.role) + "</h3>\n";
-    section += PictureElement(report.problem, pool, i);
+    section += PictureElement(report.problem, pool, i, report.plan.pools.size());
   }
   if (!report.plan.breakdown.rows.empty()) {
     section += "<h3>Who talks over which links</h3>\n" + LinksElement(report) + TiersElement(report);

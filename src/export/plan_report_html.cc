@@ -196,20 +196,24 @@ std::string MovedText(const Alternative& other) {
 std::string AlternativesElement(const PlanReport& report) {
   const Strategy& own = report.plan.pools.front().strategy;
   std::vector<std::vector<std::string>> sizes, shardings;
+  std::string impossible;
   for (const Alternative& other : report.alternatives) {
     std::vector<std::vector<std::string>>& rows = other.variable < kFirstShardingVariable ? sizes : shardings;
+    if (!other.nearest) {
+      impossible += (impossible.empty() ? "" : ", ") +
+                    Code(VariableName(other.variable) + " " + ValueName(other.variable, other.value));
+      continue;
+    }
     std::string why;
     if (!other.broken_rule.empty()) {
       why = "Not valid: " + Escaped(other.broken_rule) + ". ";
-      if (other.nearest) why += "With " + Escaped(MovedText(other)) + ": ";
+      why += "With " + Escaped(MovedText(other)) + ": ";
     }
-    if (other.nearest && other.nearest->evaluation.Feasible()) {
+    if (other.nearest->evaluation.Feasible()) {
       why += ObjectiveText(report.problem, other.nearest->evaluation) + ", " +
              ComparedWith(report.problem, other.nearest->evaluation, report.plan.evaluation);
-    } else if (other.nearest) {
-      why += "breaks " + Escaped(DescribeViolations(other.nearest->evaluation, report.problem.workload()));
     } else {
-      why += "No valid strategy has it.";
+      why += "breaks " + Escaped(DescribeViolations(other.nearest->evaluation, report.problem.workload()));
     }
     rows.push_back({Code(VariableName(other.variable)),
                     Code(ValueName(other.variable, GetVariable(own, other.variable))),
@@ -224,7 +228,8 @@ std::string AlternativesElement(const PlanReport& report) {
     element += FoldedElement(std::to_string(shardings.size()) + " other ways to split an operator",
                              TableElement(header, shardings));
   }
-  return sizes.empty() && shardings.empty() ? "<p>There was no other choice.</p>\n" : element;
+  if (!impossible.empty()) element += "<p class=\"note\">No valid strategy has " + impossible + ".</p>\n";
+  return element;
 }
 
 std::string FrameworksElement(const PlanReport& report) {

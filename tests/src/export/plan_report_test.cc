@@ -135,6 +135,7 @@ TEST(PlanReportTest, ThePictureIsThePlacement) {
   const Problem problem = testing::SmallProblem(testing::MoeModel(), 9, WorkloadKind::kDecode, 16, options);
   const std::string page = PlanReportHtml(ReportOn(problem, "exact"));
   EXPECT_EQ(Count(page, "data-holds="), 8U) << "two copies on four devices each";
+  EXPECT_EQ(Count(page, "<span>idle</span>"), 0U) << "the ninth device is alone on the second node";
   // Rank 3: tp 1 of the second stage, with the second half of the experts.
   EXPECT_THAT(page,
               HasSubstr("Rank 3 of copy 1: node 0, device 7. Layers 2 to 3. Experts 4 to 7 of each MoE layer. tp 1 "
