@@ -7,6 +7,7 @@
 #include "src/export/html_page.h"
 #include "src/export/plan_report_sections.h"
 #include "src/export/plan_words.h"
+#include "src/export/use_parts.h"
 #include "src/quantity_text.h"
 
 namespace shardscout::exporters {
@@ -20,54 +21,9 @@ using text::Percent;
 /// Of a pass: what takes less is folded away.
 constexpr double kSmallShare = 0.01;
 
-struct Part {
-  std::string name;
-  double amount = 0;
-  int colour = 0;  ///< Of page.css: k0, k1, ...
-};
-
-std::string StyledWidth(double share) { return Formatted("width:%.3f%%", 100 * share); }
-
-/// One bar of parts, each as wide as its share of `whole`, and what the colours mean.
-std::string StackElement(const std::vector<Part>& parts, double whole, std::string (*show)(double)) {
-  std::string bar = "<div class=\"stack\" aria-hidden=\"true\">";
-  std::string legend = "<ul class=\"legend\">";
-  for (const Part& part : parts) {
-    if (part.amount <= 0) continue;
-    const std::string colour = "k" + std::to_string(part.colour);
-    bar += "<i class=\"" + colour + "\" style=\"" + StyledWidth(part.amount / whole) + "\"></i>";
-    legend += "<li><i class=\"" + colour + "\"></i>" + Escaped(part.name) + " " + show(part.amount) + "</li>";
-  }
-  return bar + "</div>\n" + legend + "</ul>\n";
-}
-
 std::string ShareElement(double share) {
   return "<span class=\"share\" style=\"--share:" + Formatted("%.1f%%", 100 * share) + "\">" + Percent(share) +
          "</span>";
-}
-
-/// What a row of the breakdown is part of, and its colour.
-std::pair<const char*, int> PartOf(const BreakdownRow& row) {
-  if (row.collective) return {"collectives", 5};
-  switch (row.op) {
-    case Operator::kQkv:
-    case Operator::kAttnOut:
-      return {"attention's projections", 4};
-    case Operator::kAttention:
-      return {"attention", 0};
-    case Operator::kFfnUp:
-    case Operator::kFfnDown:
-      return {"feed-forward", 2};
-    case Operator::kExpertUp:
-    case Operator::kExpertDown:
-    case Operator::kRouter:
-      return {"experts", 1};
-    case Operator::kEmbedding:
-    case Operator::kLmHead:
-      return {"embedding and head", 3};
-    default:
-      return {"the rest", 6};
-  }
 }
 
 std::string PhaseText(Phase phase) { return phase == Phase::kPrefill ? "Prefill" : "Decode"; }
@@ -78,21 +34,15 @@ std::string TierName(const Problem& problem, int tier) {
 
 std::string PhaseElement(const PlanReport& report, Phase phase) {
   std::vector<const BreakdownRow*> rows;
-  std::vector<Part> parts;
   double total_s = 0, collectives_s = 0;
   for (const BreakdownRow& row : report.plan.breakdown.rows) {
     if (row.phase != phase) continue;
     rows.push_back(&row);
     total_s += row.time_s;
     if (row.collective) collectives_s += row.time_s;
-    const auto [name, colour] = PartOf(row);
-    auto part = std::find_if(parts.begin(), parts.end(), [&](const Part& known) { return known.name == name; });
-    if (part == parts.end()) part = parts.insert(parts.end(), {name, 0, colour});
-    part->amount += row.time_s;
   }
   if (rows.empty() || total_s <= 0) return "";
   std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->time_s > b->time_s; });
-  std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.amount > b.amount; });
   std::vector<std::vector<std::string>> large, small;
   double small_s = 0;
   for (const BreakdownRow* row : rows) {
@@ -104,10 +54,10 @@ std::string PhaseElement(const PlanReport& report, Phase phase) {
                     TierName(report.problem, row->tier)});
   }
   const std::vector<std::string> header = {"operator", "<what", "time", "share", "calls", "bytes", "links"};
-  std::string element = "<h3>" + PhaseText(phase) + "</h3>\n<p>One micro-batch takes " + Duration(total_s) +
-                        " through all stages, " + Percent(collectives_s / total_s) +
-                        " of it in collectives between devices.</p>\n" + StackElement(parts, total_s, Duration) +
-                        TableElement(header, large);
+  std::string element =
+      "<h3>" + PhaseText(phase) + "</h3>\n<p>One micro-batch takes " + Duration(total_s) + " through all stages, " +
+      Percent(collectives_s / total_s) + " of it in collectives between devices.</p>\n" +
+      StackElement(TimeParts(report.plan.breakdown, phase), total_s, Duration) + TableElement(header, large);
   if (!small.empty()) {
     element += FoldedElement(std::to_string(small.size()) + " smaller ones, together " + Percent(small_s / total_s),
                              TableElement(header, small));
@@ -121,15 +71,6 @@ std::string PhaseElement(const PlanReport& report, Phase phase) {
   }
   if (count > 1) element += "<p class=\"note\">By stage: " + stages + ".</p>\n";
   return element;
-}
-
-std::vector<Part> PartsOf(const MemoryUse& memory) {
-  return {{"weights", memory.weight_bytes, 0},
-          {"KV cache", memory.kv_cache_bytes, 1},
-          {"linear attention's states", memory.linear_state_bytes, 4},
-          {"activations", memory.activation_bytes, 2},
-          {"communication", memory.communication_bytes, 3},
-          {"reserve", memory.reserved_bytes, 6}};
 }
 
 /// "Stages 2 to 5 (layers 12 to 40), on ranks 64 to 191"
@@ -163,7 +104,7 @@ std::string MemorySection(const PlanReport& report) {
       const double whole = std::max(memory.limit_bytes, memory.TotalBytes());
       section += "<p>" + StagesText(pool, first, last) + ": " + Bytes(memory.TotalBytes()) + " of the " +
                  Bytes(memory.limit_bytes) + " that may be used (" + Percent(memory.TotalBytes() / memory.limit_bytes) +
-                 ").</p>\n" + StackElement(PartsOf(memory), whole, Bytes);
+                 ").</p>\n" + StackElement(MemoryParts(memory), whole, Bytes);
       first = last + 1;
     }
   }
