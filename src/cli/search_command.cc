@@ -3,6 +3,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
@@ -160,8 +161,9 @@ int Run(const Arguments& arguments, const Context& context) {
     }
   }
   if (report.plan && !arguments.report.empty()) {
-    WriteReport(*report.plan, {.best_so_far = report.best_so_far, .front = front, .threads = request.threads},
-                arguments.report, context);
+    PlanReportRequest page{.best_so_far = report.best_so_far, .front = front, .threads = request.threads};
+    if (request.time_limit_s > 0) page.time_limit_s = request.time_limit_s;
+    WriteReport(*report.plan, std::move(page), arguments.report, context);
   }
   if (!report.plan) ReportInfeasible(problem, report, request, context);
   return ExitCode(report.plan.has_value(), context);

@@ -16,7 +16,6 @@ const page = (function () {
 
   return {
     data: JSON.parse(document.getElementById("data").textContent),
-    colour: colour,
     // Okabe and Ito's colours, which people with any kind of colour blindness tell apart, and three more; on black the dark
     // ones are lighter. A series also has a marker of its own, so that the page can be printed in grey.
     colours: night.matches
