@@ -2,7 +2,7 @@
 # Builds with warnings as errors and runs every test.
 #   ./test.sh          all tests, in build-test/
 #   ./test.sh --all    and the core under address, undefined-behaviour and thread sanitizers, clang-tidy, a short run of
-#                      the fuzz targets, and a program that uses the installed library
+#                      the fuzz targets, a program that uses the installed library, and pages opened in Chromium
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -53,5 +53,13 @@ if [ "$all" = yes ]; then
   build-test/consumer/consumer
   "$prefix/bin/shardscout" search --searcher ppo --budget 32 --model llama-3.1-8b --cluster h100-sxm --devices 8 \
     --workload decode-chat --quiet
+  echo "== Pages in a browser"
+  pages=build-test/pages
+  rm -rf "$pages" && mkdir -p "$pages"
+  build-test/shardscout search --searcher annealing --model deepseek-v3 --cluster h100-sxm --devices 64 \
+    --workload serve-chat --quiet --report "$pages/report.html" >/dev/null
+  build-test/shardscout compare --suite quick --seeds 2 --budget 100 --searchers annealing,random --quiet \
+    --out "$pages/compare" >/dev/null
+  scripts/check_pages.sh "$pages/screenshots" "$pages/report.html" "$pages/compare/comparison.html"
 fi
 run_tests test

@@ -10,6 +10,8 @@ namespace shardscout::internal {
 std::string_view ChartJs();
 
 std::string_view PageCss();
+std::string_view PageChartsJs();
+std::string_view PlanReportJs();
 std::string_view ComparisonPageJs();
 std::string_view CalibrationPageJs();
 

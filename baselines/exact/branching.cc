@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "shardscout/error.h"
+#include "shardscout/pareto.h"
 #include "shardscout/reward.h"
 
 namespace shardscout::baselines::exact {
@@ -30,7 +31,8 @@ double ScoreOf(const Problem& problem, const Evaluation& evaluation) {
   return found.TimesAsGoodAs(1);
 }
 
-Branching::Branching(const StrategySpace& space) : space_(space), problem_(space.problem()), maker_(space) {
+Branching::Branching(const StrategySpace& space, Goal goal)
+    : space_(space), problem_(space.problem()), goal_(goal), maker_(space) {
   for (std::int64_t ep : Values(Variable::kExpertParallelSize)) {
     for (std::int64_t etp : Values(Variable::kExpertTensorParallelSize)) meshes_.push_back({ep, etp});
   }
@@ -96,31 +98,31 @@ std::vector<Node> Branching::Roots() const {
   std::vector<Node> roots;
   const auto tps = static_cast<std::int64_t>(Values(Variable::kTensorParallelSize).size());
   for (std::int64_t first = 0; first < tps; first += kTensorsPerRoot) {
-    roots.push_back({.bound = std::numeric_limits<double>::infinity(), .first_tp_index = first});
+    roots.push_back({.bound = {.score = std::numeric_limits<double>::infinity()}, .first_tp_index = first});
   }
   return roots;
 }
 
-Expansion Branching::Expand(const Node& node, double at_least) const {
+Expansion Branching::Expand(const Node& node, const Staircase& known) const {
   Expansion into;
   switch (node.level) {
     case Level::kRoot:
-      ExpandRoot(node, at_least, into);
+      ExpandRoot(node, known, into);
       break;
     case Level::kTensor:
-      ExpandTensor(node, at_least, into);
+      ExpandTensor(node, known, into);
       break;
     case Level::kContext:
-      ExpandContext(node, at_least, into);
+      ExpandContext(node, known, into);
       break;
     case Level::kShape:
-      ExpandShape(node, at_least, into);
+      ExpandShape(node, known, into);
       break;
     case Level::kMesh:
-      ExpandMesh(node, at_least, into);
+      ExpandMesh(node, known, into);
       break;
     case Level::kPipeline:
-      ExpandPipeline(node, at_least, into);
+      ExpandPipeline(node, known, into);
       break;
   }
   return into;
@@ -166,7 +168,7 @@ std::vector<double> Branching::LeastMoeSeconds(const Shape& shape, Phase phase, 
   return seconds;
 }
 
-void Branching::ExpandRoot(const Node& node, double at_least, Expansion& into) const {
+void Branching::ExpandRoot(const Node& node, const Staircase& known, Expansion& into) const {
   const auto tps = Values(Variable::kTensorParallelSize);
   const auto first = static_cast<std::size_t>(node.first_tp_index);
   for (std::size_t i = first; i < std::min(tps.size(), first + kTensorsPerRoot); ++i) {
@@ -175,19 +177,19 @@ void Branching::ExpandRoot(const Node& node, double at_least, Expansion& into) c
     const std::shared_ptr<const WorkBound> work = WorkOf(tps[i]);
     const bool decode = problem_.workload().HasPhase(Phase::kDecode);
     const double rows_per_s = work->MostRowsPerSecond(decode ? Phase::kDecode : Phase::kPrefill);
-    child.bound = ScoreAtMost(rows_per_s / static_cast<double>(tps[i]), work->LayerSeconds(Phase::kPrefill, 0),
+    child.bound = WorthAtMost(rows_per_s / static_cast<double>(tps[i]), work->LayerSeconds(Phase::kPrefill, 0),
                               work->LayerSeconds(Phase::kDecode, 0));
-    if (child.bound > at_least) into.children.push_back(child);
+    if (!known.Covers(child.bound)) into.children.push_back(child);
   }
 }
 
-double Branching::ScoreAtMost(double per_device, double ttft_s, double tpot_s) const {
+Worth Branching::WorthAtMost(double per_device, double ttft_s, double tpot_s) const {
   const WorkloadSpec& workload = problem_.workload();
   const auto exceeds = [](double seconds, const std::optional<double>& target) {
     return target && seconds > *target * kRounding;
   };
-  if (workload.HasPhase(Phase::kPrefill) && exceeds(ttft_s, workload.ttft_target_s)) return 0;
-  if (workload.HasPhase(Phase::kDecode) && exceeds(tpot_s, workload.tpot_target_s)) return 0;
+  if (workload.HasPhase(Phase::kPrefill) && exceeds(ttft_s, workload.ttft_target_s)) return kNothing;
+  if (workload.HasPhase(Phase::kDecode) && exceeds(tpot_s, workload.tpot_target_s)) return kNothing;
   const DeviceSpec& device = problem_.cluster().device;
   Evaluation evaluation;
   evaluation.metrics.ttft_s = ttft_s;
@@ -195,26 +197,34 @@ double Branching::ScoreAtMost(double per_device, double ttft_s, double tpot_s) c
   evaluation.metrics.throughput_per_device = per_device;
   evaluation.metrics.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * 1e6 / per_device;
   evaluation.metrics.energy_j_per_token = device.power_w / per_device;
-  return ScoreOf(problem_, evaluation) * kRounding;
+  const Worth worth = WorthOf(evaluation);
+  return {worth.score * kRounding, worth.latency_s / kRounding};
 }
 
-double Branching::ScoreOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s,
-                              double decode_s) const {
+Worth Branching::WorthOf(const Evaluation& evaluation) const {
+  if (!evaluation.Feasible()) return kNothing;
+  const double score = ScoreOf(problem_, evaluation);
+  if (score <= 0) return kNothing;
+  return {score, goal_ == Goal::kFront ? LatencyOf(evaluation, problem_.workload()) : 0};
+}
+
+Worth Branching::WorthOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s,
+                             double decode_s) const {
   const WorkloadSpec& workload = problem_.workload();
   const auto requests = static_cast<double>(shape.requests);
   const auto devices = static_cast<double>(shape.tp * shape.cp);
   const auto output = static_cast<double>(workload.output_tokens);
   switch (workload.kind) {
     case WorkloadKind::kPrefill:
-      return ScoreAtMost(requests * static_cast<double>(workload.input_tokens) / (devices * prefill_s), prefill_s, 0);
+      return WorthAtMost(requests * static_cast<double>(workload.input_tokens) / (devices * prefill_s), prefill_s, 0);
     case WorkloadKind::kDecode:
-      return ScoreAtMost(requests / (devices * decode_s), 0, decode_s);
+      return WorthAtMost(requests / (devices * decode_s), 0, decode_s);
     case WorkloadKind::kServe: {
       const double batch_s = output * decode_s + requests / static_cast<double>(prefill_requests) * prefill_s;
-      return ScoreAtMost(requests * output / (devices * batch_s), prefill_s + decode_s / 2, batch_s / output);
+      return WorthAtMost(requests * output / (devices * batch_s), prefill_s + decode_s / 2, batch_s / output);
     }
   }
-  return 0;
+  return kNothing;
 }
 
 template <class F>
@@ -240,46 +250,46 @@ void Branching::ForEachRequests(const Node& node, const WorkBound& work, F f) co
       return others + moe_layers * *std::min_element(experts.begin(), experts.end());
     };
     const double decode_s = seconds(Phase::kDecode, requests);
-    double bound = 0;
+    Worth bound = kNothing;
     if (workload.kind == WorkloadKind::kServe) {
       for (std::int64_t pass_requests : {std::int64_t{1}, tp}) {
-        bound = std::max(bound, ScoreOfPass(shape, pass_requests, seconds(Phase::kPrefill, pass_requests), decode_s));
+        bound = Loosest(bound, WorthOfPass(shape, pass_requests, seconds(Phase::kPrefill, pass_requests), decode_s));
       }
     } else {
-      bound = ScoreOfPass(shape, requests, seconds(Phase::kPrefill, requests), decode_s);
+      bound = WorthOfPass(shape, requests, seconds(Phase::kPrefill, requests), decode_s);
     }
-    f(requests, std::min(bound, node.bound));
+    f(requests, Tightest(bound, node.bound));
   }
 }
 
-void Branching::ExpandTensor(const Node& node, double at_least, Expansion& into) const {
+void Branching::ExpandTensor(const Node& node, const Staircase& known, Expansion& into) const {
   const std::shared_ptr<const WorkBound> work = WorkOf(node.shape.tp);
   Node child = node;
   child.level = Level::kContext;
   for (std::int64_t cp : Values(Variable::kContextParallelSize)) {
     if (node.shape.tp * cp > problem_.cluster().num_devices) break;
     child.shape.cp = cp;
-    double most = 0;
+    Worth most = kNothing;
     child.bound = node.bound;
-    ForEachRequests(child, *work, [&](std::int64_t, double bound) { most = std::max(most, bound); });
+    ForEachRequests(child, *work, [&](std::int64_t, const Worth& bound) { most = Loosest(most, bound); });
     child.bound = most;
-    if (child.bound > at_least) into.children.push_back(child);
+    if (!known.Covers(child.bound)) into.children.push_back(child);
   }
 }
 
-void Branching::ExpandContext(const Node& node, double at_least, Expansion& into) const {
+void Branching::ExpandContext(const Node& node, const Staircase& known, Expansion& into) const {
   const Shape& shape = node.shape;
   const WorkBound work(maker_, shape.tp, shape.cp);
   Node child = node;
   child.level = Level::kShape;
-  ForEachRequests(node, work, [&](std::int64_t requests, double bound) {
+  ForEachRequests(node, work, [&](std::int64_t requests, const Worth& bound) {
     child.shape.requests = requests;
     child.bound = bound;
-    if (child.bound > at_least) into.children.push_back(child);
+    if (!known.Covers(child.bound)) into.children.push_back(child);
   });
 }
 
-void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) const {
+void Branching::ExpandShape(const Node& node, const Staircase& known, Expansion& into) const {
   Node child = node;
   child.level = Level::kMesh;
   for (const Setting& setting : maker_.Settings(node.shape)) {
@@ -297,20 +307,20 @@ void Branching::ExpandShape(const Node& node, double at_least, Expansion& into) 
       quickest.time_s[i] = *std::min_element(moe_s[i].begin(), moe_s[i].end());
     }
     env::StrategyCost cost = least->cost;
-    if (ScoreOfLayers(child, cost, quickest) <= at_least) continue;
+    if (known.Covers(WorthOfLayers(child, cost, quickest))) continue;
     cost.dense_ffn = *LeastDenseOf(child);
     for (std::size_t i = 0; i < meshes_.size(); ++i) {
       child.mesh = meshes_[i];
       if (SmallestDp(child) == 0) continue;
       env::BlockCost moe;
       for (std::size_t phase = 0; phase < 2; ++phase) moe.time_s[phase] = moe_s[phase][i];
-      child.bound = std::min(node.bound, ScoreOfLayers(child, cost, moe));
-      if (child.bound > at_least) into.children.push_back(child);
+      child.bound = Tightest(node.bound, WorthOfLayers(child, cost, moe));
+      if (!known.Covers(child.bound)) into.children.push_back(child);
     }
   }
 }
 
-double Branching::ScoreOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const {
+Worth Branching::WorthOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const {
   const Stage all = SplitLayers(problem_.model(), 1).front();
   const std::int64_t windows = NumWindowLayers(problem_.model(), all);
   const std::int64_t linear = NumLinearLayers(problem_.model(), all);
@@ -323,15 +333,15 @@ double Branching::ScoreOfLayers(const Node& node, const env::StrategyCost& cost,
                      static_cast<double>(all.num_moe) * moe.time_s[phase] + cost.embedding.time_s[phase] +
                      cost.head.time_s[phase];
   }
-  return ScoreOfPass(node.shape, PrefillRequests(problem_, StrategyOf(node, 1)), seconds[0], seconds[1]);
+  return WorthOfPass(node.shape, PrefillRequests(problem_, StrategyOf(node, 1)), seconds[0], seconds[1]);
 }
 
-void Branching::ExpandMesh(const Node& node, double at_least, Expansion& into) const {
+void Branching::ExpandMesh(const Node& node, const Staircase& known, Expansion& into) const {
   const std::shared_ptr<const LeastCosts> least = LeastOf(node);
   env::StrategyCost cost = least->cost;
   cost.dense_ffn = *LeastDenseOf(node);
   cost.moe = *LeastMoeOf(node);
-  if (ScoreOfLayers(node, cost, cost.moe) <= at_least) return;
+  if (known.Covers(WorthOfLayers(node, cost, cost.moe))) return;
   const std::int64_t dp = SmallestDp(node);
   const std::int64_t stage = node.shape.tp * node.shape.cp * dp;
   Node child = node;
@@ -349,13 +359,13 @@ void Branching::ExpandMesh(const Node& node, double at_least, Expansion& into) c
           env::Assemble(problem_, StrategyOf(child, dp), StagesOf(pp), cost, LeastStorage(*least, batch, pp));
       // Time and memory only grow with the micro-batches.
       if (!evaluation.Feasible()) break;
-      child.bound = std::min(node.bound, ScoreOf(problem_, evaluation));
-      if (child.bound > at_least) into.children.push_back(child);
+      child.bound = Tightest(node.bound, WorthOf(evaluation));
+      if (!known.Covers(child.bound)) into.children.push_back(child);
     }
   }
 }
 
-void Branching::ExpandPipeline(const Node& node, double at_least, Expansion& into) const {
+void Branching::ExpandPipeline(const Node& node, const Staircase& known, Expansion& into) const {
   const std::int64_t devices = problem_.cluster().num_devices;
   const std::int64_t cell = node.shape.tp * node.shape.cp;
   const std::int64_t least_dp = SmallestDp(node);
@@ -365,7 +375,6 @@ void Branching::ExpandPipeline(const Node& node, double at_least, Expansion& int
   };
   const bool by_devices = problem_.workload().objective != Objective::kLatency;
   const std::optional<std::int64_t>& concurrency = problem_.workload().concurrency;
-  double best = at_least;
   for (std::int64_t group : Values(Variable::kDenseFfnGroup)) {
     const auto ffn_group = static_cast<DenseFfnGroup>(group);
     // Of what was solved with this group: the degrees, and their spans where they are not the least.
@@ -381,7 +390,9 @@ void Branching::ExpandPipeline(const Node& node, double at_least, Expansion& int
       const std::int64_t replicas = devices / s.InstanceSize();
       if (concurrency && (*concurrency + dp * replicas - 1) / (dp * replicas) != s.batch_size) continue;
       // Compared with the node's bound this dp leaves more devices idle.
-      if (by_devices && node.bound * kRounding * busy(dp) / busy(least_dp) <= best) continue;
+      Worth bound = node.bound;
+      if (by_devices) bound.score *= kRounding * busy(dp) / busy(least_dp);
+      if (known.Covers(bound) || into.found.Covers(bound)) continue;
       if (ffn_group == DenseFfnGroup::kTp) {
         // Under group tp nothing depends on dp but the devices in use and, by their number, where groups lie. Where
         // they lie the same, fewer in use are never better.
@@ -389,11 +400,10 @@ void Branching::ExpandPipeline(const Node& node, double at_least, Expansion& int
         const bool plain = node.pp == 1 && SpansAreLeast(s, in_use);
         if (plain && busy(dp) <= most_busy) continue;
         if (plain) most_busy = std::max(most_busy, busy(dp));
-      } else if (!MayStageBe(node, s, best)) {
+      } else if (!MayStageBe(node, s, known, into.found)) {
         continue;
       }
-      SolveLeaf(node, s, best, into.found);
-      if (into.found) best = std::max(best, into.found->score);
+      SolveLeaf(node, s, known, into.found);
     }
   }
 }

@@ -21,8 +21,11 @@ namespace shardscout::baselines::exact {
 
 enum class Level : std::uint8_t { kRoot, kTensor, kContext, kShape, kMesh, kPipeline };
 
+/// What is looked for (solver.h).
+enum class Goal : std::uint8_t { kBest, kFront };
+
 struct Node {
-  double bound = 0;  ///< Score that no strategy below exceeds.
+  Worth bound{};  ///< No strategy below has a higher score or a lower latency.
   Level level = Level::kRoot;
   Shape shape{};
   Setting setting{};
@@ -34,7 +37,7 @@ struct Node {
 
 struct Expansion {
   std::vector<Node> children;
-  std::optional<Candidate> found;
+  Staircase found;
 };
 
 /// Values made once and kept, by a key of numbers; thread safe. Two threads may make the same value at once: it is the
@@ -62,12 +65,12 @@ class Memo {
 
 class Branching {
  public:
-  explicit Branching(const StrategySpace& space);
+  Branching(const StrategySpace& space, Goal goal);
 
   /// Together they cover the space.
   std::vector<Node> Roots() const;
-  /// The children that may score more than `at_least`; of a kPipeline node the best strategy, if it does.
-  Expansion Expand(const Node& node, double at_least) const;
+  /// The children that `known` does not cover; of a kPipeline node the best strategies, if it does not.
+  Expansion Expand(const Node& node, const Staircase& known) const;
 
  private:
   /// Prices of a shape's and setting's blocks, each the least over its menu.
@@ -85,12 +88,12 @@ class Branching {
   std::int64_t SmallestDp(const Node& node) const;
   const std::vector<env::StageClass>& StagesOf(std::int64_t pp) const;
 
-  void ExpandRoot(const Node& node, double at_least, Expansion& into) const;
-  void ExpandTensor(const Node& node, double at_least, Expansion& into) const;
-  void ExpandContext(const Node& node, double at_least, Expansion& into) const;
-  void ExpandShape(const Node& node, double at_least, Expansion& into) const;
-  void ExpandMesh(const Node& node, double at_least, Expansion& into) const;
-  void ExpandPipeline(const Node& node, double at_least, Expansion& into) const;
+  void ExpandRoot(const Node& node, const Staircase& known, Expansion& into) const;
+  void ExpandTensor(const Node& node, const Staircase& known, Expansion& into) const;
+  void ExpandContext(const Node& node, const Staircase& known, Expansion& into) const;
+  void ExpandShape(const Node& node, const Staircase& known, Expansion& into) const;
+  void ExpandMesh(const Node& node, const Staircase& known, Expansion& into) const;
+  void ExpandPipeline(const Node& node, const Staircase& known, Expansion& into) const;
 
   std::shared_ptr<const WorkBound> WorkOf(std::int64_t tp) const;
   std::shared_ptr<const MoeBound> MoeBoundOf(std::int64_t tp, Phase phase) const;
@@ -101,14 +104,16 @@ class Branching {
   void ForEachRequests(const Node& node, const WorkBound& work, F f) const;
   /// Of each of meshes_, the least that one MoE layer takes. `pass_requests`: of a prefill pass.
   std::vector<double> LeastMoeSeconds(const Shape& shape, Phase phase, std::int64_t pass_requests) const;
-  /// The score of a rate a device and latencies; 0 where a target is exceeded.
-  double ScoreAtMost(double per_device, double ttft_s, double tpot_s) const;
+  /// Of a rate a device and latencies at best; kNothing where a target is exceeded.
+  Worth WorthAtMost(double per_device, double ttft_s, double tpot_s) const;
+  /// kNothing where it is not feasible.
+  Worth WorthOf(const Evaluation& evaluation) const;
   /// What a micro-batch's passes over the whole model give at most, whatever the pipeline, the micro-batches and dp: a
   /// pipeline's stages take as long together, and with its bubbles it is no faster a device than one stage is.
-  double ScoreOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s, double decode_s) const;
+  Worth WorthOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s, double decode_s) const;
 
-  /// ScoreOfPass of the node's shape with these costs of its blocks.
-  double ScoreOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const;
+  /// WorthOfPass of the node's shape with these costs of its blocks.
+  Worth WorthOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const;
 
   /// Of `devices` in use; 0: bounds for any number of them that a strategy may have.
   env::SpanCache Spans(std::int64_t devices) const;
@@ -123,13 +128,14 @@ class Branching {
   env::BlockCost LeastDense(const Node& node) const;
   /// What `requests` of a dp rank store at least on `pp` stages.
   env::StorageTerms LeastStorage(const LeastCosts& least, std::int64_t requests, std::int64_t pp) const;
-  /// Whether a stage-wide dense FFN under these degrees may score more: a bound without its menu.
-  bool MayStageBe(const Node& node, const Strategy& degrees, double at_least) const;
-  /// The best strategy of these degrees, setting and group, where it scores more.
-  void SolveLeaf(const Node& node, const Strategy& degrees, double at_least, std::optional<Candidate>& found) const;
+  /// Whether a stage-wide dense FFN under these degrees may be worth more: a bound without its menu.
+  bool MayStageBe(const Node& node, const Strategy& degrees, const Staircase& known, const Staircase& found) const;
+  /// Adds the best strategies of these degrees, setting and group that are not known to be covered.
+  void SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const;
 
   const StrategySpace& space_;
   const Problem& problem_;
+  const Goal goal_;
   MenuMaker maker_;
   std::vector<ExpertMesh> meshes_;
   std::vector<std::int64_t> ffn_parts_;               ///< Numbers of ranks over which a dense FFN may split.

@@ -163,19 +163,18 @@ env::StorageTerms Branching::LeastStorage(const LeastCosts& least, std::int64_t 
           .shares_embedding = pp == 1 && problem_.model().tie_word_embeddings};
 }
 
-bool Branching::MayStageBe(const Node& node, const Strategy& s, double at_least) const {
+bool Branching::MayStageBe(const Node& node, const Strategy& s, const Staircase& known, const Staircase& found) const {
   if (maker_.StageSplits(node.shape, s.data_parallel_size)) return true;
   const std::shared_ptr<const LeastCosts> least = LeastOf(node);
   env::StrategyCost cost = least->cost;
   cost.moe = *LeastMoeOf(node);
   cost.dense_ffn = maker_.UnsplitStageDense(node.shape, node.setting, s.data_parallel_size);
   const env::StorageTerms storage = LeastStorage(*least, s.batch_size, node.pp);
-  const Evaluation evaluation = env::Assemble(problem_, s, StagesOf(node.pp), cost, storage);
-  return evaluation.Feasible() && ScoreOf(problem_, evaluation) > at_least;
+  const Worth worth = WorthOf(env::Assemble(problem_, s, StagesOf(node.pp), cost, storage));
+  return !known.Covers(worth) && !found.Covers(worth);
 }
 
-void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_least,
-                          std::optional<Candidate>& found) const {
+void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const {
   const std::int64_t in_use = problem_.Replicas(degrees) * degrees.InstanceSize();
   const std::int64_t devices = SpansAreLeast(degrees, in_use) ? 0 : in_use;
   const std::shared_ptr<const AttentionMenu> menu = AttentionOf(node, devices);
@@ -200,17 +199,16 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_l
   const std::vector<env::StageClass>& stages = StagesOf(node.pp);
   const auto requests = static_cast<double>(degrees.batch_size);
   const env::StorageTerms least_storage = LeastStorage(*LeastOf(node), degrees.batch_size, node.pp);
-  double best = at_least;
+  const auto covered = [&](const Worth& worth) { return known.Covers(worth) || found.Covers(worth); };
   const auto bound_of = [&](const env::StrategyCost& cost, const env::StorageTerms& storage) {
-    const Evaluation evaluation = env::Assemble(problem_, degrees, stages, cost, storage);
-    return evaluation.Feasible() ? ScoreOf(problem_, evaluation) : 0.0;
+    return WorthOf(env::Assemble(problem_, degrees, stages, cost, storage));
   };
 
   // The feed-forward blocks first: which dense option goes with which of the MoE's is decided by the shared expert.
   struct FfnPair {
     const DenseOption* dense;
     const MoeOption* moe;
-    double bound;
+    Worth bound;
   };
   const bool coupled = problem_.model().HasSharedExpert() && node.shape.tp > 1;
   std::vector<FfnPair> pairs;
@@ -220,14 +218,15 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_l
       if (coupled && (d.up != e.ffn_up || d.down != e.ffn_down)) continue;
       cost.dense_ffn = d.cost;
       cost.moe = e.cost;
-      const double bound = bound_of(cost, least_storage);
-      if (bound > best) pairs.push_back({&d, &e, bound});
+      const Worth bound = bound_of(cost, least_storage);
+      if (!covered(bound)) pairs.push_back({&d, &e, bound});
     }
   }
-  std::stable_sort(pairs.begin(), pairs.end(), [](const FfnPair& a, const FfnPair& b) { return a.bound > b.bound; });
+  std::stable_sort(pairs.begin(), pairs.end(),
+                   [](const FfnPair& a, const FfnPair& b) { return a.bound.score > b.bound.score; });
   Strategy s = degrees;
   for (const FfnPair& pair : pairs) {
-    if (pair.bound <= best) break;
+    if (covered(pair.bound)) continue;
     cost = least;
     cost.dense_ffn = pair.dense->cost;
     cost.moe = pair.moe->cost;
@@ -247,7 +246,7 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_l
       storage.full_cache_bytes = std::max(storage.full_cache_bytes, requests * a.full_cache_bytes * (1 - 1e-12));
       storage.window_cache_bytes = std::max(storage.window_cache_bytes, requests * a.window_cache_bytes * (1 - 1e-12));
       storage.linear_state_bytes = std::max(storage.linear_state_bytes, requests * a.linear_state_bytes * (1 - 1e-12));
-      if (bound_of(cost, storage) <= best) continue;
+      if (covered(bound_of(cost, storage))) continue;
       s.SetSharding(Operator::kQkv, a.qkv);
       s.SetSharding(Operator::kAttention, a.attention);
       s.SetSharding(Operator::kAttnOut, a.attn_out);
@@ -258,11 +257,8 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, double at_l
           cost.head = head.cost;
           s.SetSharding(Operator::kLmHead, head.sharding);
           const Evaluation evaluation = env::Assemble(problem_, s, stages, cost);
-          if (!evaluation.Feasible()) continue;
-          const double score = ScoreOf(problem_, evaluation);
-          if (score <= best) continue;
-          best = score;
-          found = Candidate{s, evaluation, score};
+          const Worth worth = WorthOf(evaluation);
+          if (!covered(worth)) found.Add({s, evaluation, worth});
         }
       }
     }

@@ -43,6 +43,40 @@ constexpr Operators kNoOperators;
 /// Those of the shared expert that are split: over one rank nothing is, whatever the dense layers are.
 Operators SharedOperators(const Shape& shape) { return shape.tp > 1 ? Operators(kFfnOperators) : kNoOperators; }
 
+/// Of `s` what a block of a `serve` strategy depends on (LowerBlock): a prompt's pass has as many requests whatever the
+/// batch is.
+Strategy WhatIsRead(const Strategy& s, Phase phase, BlockKind kind) {
+  Strategy read = s;
+  read.shardings = {};
+  const auto keep = [&](std::span<const Operator> operators) {
+    for (Operator op : operators) read.SetSharding(op, s.ShardingOf(op));
+  };
+  if (phase == Phase::kPrefill) {
+    read.batch_size = 0;
+    for (Operator op : {Operator::kAttention, Operator::kLmHead}) {
+      if (s.ShardingOf(op) == Sharding::kToken) read.SetSharding(op, Sharding::kToken);
+    }
+  }
+  switch (kind) {
+    case BlockKind::kEmbedding:
+      read.SetSharding(Operator::kEmbedding, s.ShardingOf(Operator::kEmbedding));
+      break;
+    case BlockKind::kHead:
+      read.SetSharding(Operator::kLmHead, s.ShardingOf(Operator::kLmHead));
+      break;
+    case BlockKind::kDenseFfn:
+      keep(kFfnOperators);
+      break;
+    case BlockKind::kMoe:
+      keep(kMoeOperators);
+      keep(kFfnOperators);
+      break;
+    default:
+      keep(kAttentionOperators);
+  }
+  return read;
+}
+
 void Add(env::BlockCost& sum, const Task& task, Phase phase, double time_s) {
   if (task.kind != TaskKind::kCollective) sum.time_s[static_cast<std::size_t>(phase)] += time_s;
 }
@@ -133,6 +167,14 @@ void MenuMaker::ForEachSharding(Strategy s, std::span<const Operator> operators,
 
 env::BlockCost MenuMaker::Price(const Problem& problem, const Strategy& s, BlockKind kind,
                                 env::SpanCache& spans) const {
+  if (problem.workload().kind == WorkloadKind::kServe) {
+    const std::shared_ptr<const Pass> prefill = PassOf(problem, s, Phase::kPrefill, kind, spans);
+    const std::shared_ptr<const Pass> decode = PassOf(problem, s, Phase::kDecode, kind, spans);
+    env::BlockCost cost = env::PriceBlock(problem.cluster(), &prefill->stored, &decode->stored, spans);
+    cost.time_s[static_cast<std::size_t>(Phase::kPrefill)] = prefill->time_s;
+    cost.time_s[static_cast<std::size_t>(Phase::kDecode)] = decode->time_s;
+    return cost;
+  }
   std::array<Block, 2> blocks;
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (problem.workload().HasPhase(phase)) {
@@ -140,6 +182,29 @@ env::BlockCost MenuMaker::Price(const Problem& problem, const Strategy& s, Block
     }
   }
   return env::PriceBlock(problem.cluster(), &blocks[0], &blocks[1], spans);
+}
+
+std::shared_ptr<const MenuMaker::Pass> MenuMaker::PassOf(const Problem& problem, const Strategy& s, Phase phase,
+                                                         BlockKind kind, env::SpanCache& spans) const {
+  const Strategy read = WhatIsRead(s, phase, kind);
+  const std::tuple key(&problem == &routed_only_, phase, kind, spans.least_devices());
+  {
+    const std::lock_guard lock(passes_mutex_);
+    const Passes& known = passes_[key];
+    const auto found = known.find(read);
+    if (found != known.end()) return found->second;
+  }
+  auto pass = std::make_shared<Pass>();
+  Block block = LowerBlock(problem, s, phase, kind);
+  const bool prefill = phase == Phase::kPrefill;
+  const env::BlockCost cost =
+      env::PriceBlock(problem.cluster(), prefill ? &block : nullptr, prefill ? nullptr : &block, spans);
+  pass->time_s = cost.time_s[static_cast<std::size_t>(phase)];
+  pass->stored.weights = std::move(block.weights);
+  pass->stored.peak_activation_bytes = block.peak_activation_bytes;
+  pass->stored.max_payload_bytes = block.max_payload_bytes;
+  const std::lock_guard lock(passes_mutex_);
+  return passes_[key].emplace(read, std::move(pass)).first->second;
 }
 
 std::vector<Setting> MenuMaker::Settings(const Shape& shape) const {

@@ -7,7 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <span>
+#include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "env/analytical/block_cost.h"
@@ -81,7 +86,8 @@ inline constexpr Operator kFfnOperators[] = {Operator::kFfnUp, Operator::kFfnDow
 inline constexpr Operator kExpertOperators[] = {Operator::kExpertUp, Operator::kExpertDown};
 inline constexpr Operator kMoeOperators[] = {Operator::kRouter, Operator::kExpertUp, Operator::kExpertDown};
 
-/// Lists and prices options. Pure; `spans` says where groups lie (and is not thread safe).
+/// Lists and prices options. Thread safe and, but for what it remembers, pure; `spans` says where groups lie (and is
+/// not thread safe).
 class MenuMaker {
  public:
   explicit MenuMaker(const StrategySpace& space);
@@ -128,7 +134,15 @@ class MenuMaker {
 
  private:
   Strategy Base(const Shape& shape, const Setting& setting) const;
+  /// `problem`: the space's or routed_only_.
   env::BlockCost Price(const Problem& problem, const Strategy& s, BlockKind kind, env::SpanCache& spans) const;
+  /// A pass through a block in `serve`, where many shapes and settings have the same.
+  struct Pass {
+    double time_s = 0;
+    Block stored;  ///< Of the block only the weights and the peaks.
+  };
+  std::shared_ptr<const Pass> PassOf(const Problem& problem, const Strategy& s, Phase phase, BlockKind kind,
+                                     env::SpanCache& spans) const;
   std::vector<MoeOption> ListMoe(const Problem& problem, bool with_shared, const Shape& shape, const Setting& setting,
                                  const ExpertMesh& mesh, env::SpanCache& spans) const;
 
@@ -136,6 +150,11 @@ class MenuMaker {
   strategies::ShardingRules rules_;
   Problem routed_only_;  ///< The problem with no shared expert.
   std::vector<std::int64_t> requests_;
+
+  using Passes = std::unordered_map<Strategy, std::shared_ptr<const Pass>, StrategyHash>;
+  mutable std::mutex passes_mutex_;
+  /// By problem, phase, kind and devices, then by what LowerBlock reads of a strategy.
+  mutable std::map<std::tuple<bool, Phase, BlockKind, std::int64_t>, Passes> passes_;
 };
 
 /// Least of each field over the options; table_bytes the most (it is subtracted).

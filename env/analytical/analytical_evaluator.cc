@@ -8,6 +8,8 @@
 
 #include "env/analytical/block_cost.h"
 #include "shardscout/error.h"
+#include "shardscout/stage_memory.h"
+#include "strategies/group_names.h"
 
 namespace shardscout::env {
 namespace {
@@ -179,8 +181,9 @@ Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
   return evaluation;
 }
 
-Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
-  const ClusterSpec& cluster = impl_->problem.cluster();
+namespace {
+
+StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program) {
   SpanCache spans(cluster, program.strategy);
   const PhaseProgram* prefill = nullptr;
   const PhaseProgram* decode = nullptr;
@@ -203,7 +206,14 @@ Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   cost.head = price(BlockKind::kHead);
   const auto [in_prefill, in_decode] = blocks(BlockKind::kTransfer);
   cost.transfer = PriceTransfer(cluster, in_prefill, in_decode, spans);
-  return Assemble(impl_->problem, program.strategy, ClassifyStages(impl_->problem.model(), program.stages), cost);
+  return cost;
+}
+
+}  // namespace
+
+Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
+  return Assemble(impl_->problem, program.strategy, ClassifyStages(impl_->problem.model(), program.stages),
+                  PriceProgram(impl_->problem.cluster(), program));
 }
 
 Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
@@ -241,8 +251,7 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
         std::string what(collective ? ToString(task.collective) : ToString(task.kind));
         if (collective) {
           what += transfer ? std::string(t == 0 ? " to the next stage" : " of token ids to the first stage")
-                           : " over " + std::to_string(task.group.size) + " ranks, stride " +
-                                 std::to_string(task.group.stride);
+                           : " over " + GroupName(program.strategy, task.op, task.group);
         }
         if (task.ffn == FfnKind::kShared) what += " (shared expert)";
         BreakdownRow& row = rows[{task.op, collective, what}];
@@ -300,3 +309,12 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
 }
 
 }  // namespace shardscout::env
+
+namespace shardscout {
+
+std::vector<MemoryUse> MemoryByStage(const Problem& problem, const Strategy& strategy) {
+  const Program program = Lower(problem, strategy);
+  return env::StageMemories(problem, strategy, program.stages, env::PriceProgram(problem.cluster(), program));
+}
+
+}  // namespace shardscout

@@ -60,28 +60,11 @@ StageSums SumStages(const std::vector<StageClass>& stages, const StrategyCost& c
   return sums;
 }
 
-MemoryUse FullestStage(const Problem& problem, const std::vector<StageClass>& stages, const StrategyCost& cost,
-                       const StorageTerms& storage) {
+/// What every stage has alike: the reserve, activations and staging.
+MemoryUse CommonMemory(const Problem& problem, const StrategyCost& cost) {
   MemoryUse memory;
   memory.limit_bytes = problem.MemoryLimitBytes();
   memory.reserved_bytes = problem.cluster().device.reserved_bytes;
-  for (const StageClass& c : stages) {
-    double weights = static_cast<double>(c.stage.num_layers - c.num_linear) * cost.attention.weight_bytes +
-                     static_cast<double>(c.num_linear) * cost.linear_attention.weight_bytes +
-                     static_cast<double>(c.stage.num_dense) * cost.dense_ffn.weight_bytes +
-                     static_cast<double>(c.stage.num_moe) * cost.moe.weight_bytes;
-    if (c.first) weights += cost.embedding.weight_bytes;
-    if (c.last) weights += cost.head.weight_bytes;
-    if (storage.shares_embedding) weights -= cost.embedding.table_bytes;
-    const double cache = static_cast<double>(c.NumFull()) * storage.full_cache_bytes +
-                         static_cast<double>(c.num_windows) * storage.window_cache_bytes;
-    const double state = static_cast<double>(c.num_linear) * storage.linear_state_bytes;
-    if (weights + cache + state > memory.weight_bytes + memory.kv_cache_bytes + memory.linear_state_bytes) {
-      memory.weight_bytes = weights;
-      memory.kv_cache_bytes = cache;
-      memory.linear_state_bytes = state;
-    }
-  }
   for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.window_attention, &cost.linear_attention,
                                  &cost.dense_ffn, &cost.moe, &cost.head}) {
     memory.activation_bytes = std::max(memory.activation_bytes, block->peak_activation_bytes);
@@ -89,6 +72,33 @@ MemoryUse FullestStage(const Problem& problem, const std::vector<StageClass>& st
   }
   memory.communication_bytes = std::max(memory.communication_bytes, cost.transfer.max_payload_bytes);
   return memory;
+}
+
+/// Adds what the layers of a stage hold.
+MemoryUse WithStage(MemoryUse memory, const StageClass& c, const StrategyCost& cost, const StorageTerms& storage) {
+  memory.weight_bytes = static_cast<double>(c.stage.num_layers - c.num_linear) * cost.attention.weight_bytes +
+                        static_cast<double>(c.num_linear) * cost.linear_attention.weight_bytes +
+                        static_cast<double>(c.stage.num_dense) * cost.dense_ffn.weight_bytes +
+                        static_cast<double>(c.stage.num_moe) * cost.moe.weight_bytes;
+  if (c.first) memory.weight_bytes += cost.embedding.weight_bytes;
+  if (c.last) memory.weight_bytes += cost.head.weight_bytes;
+  if (storage.shares_embedding) memory.weight_bytes -= cost.embedding.table_bytes;
+  memory.kv_cache_bytes = static_cast<double>(c.NumFull()) * storage.full_cache_bytes +
+                          static_cast<double>(c.num_windows) * storage.window_cache_bytes;
+  memory.linear_state_bytes = static_cast<double>(c.num_linear) * storage.linear_state_bytes;
+  return memory;
+}
+
+MemoryUse FullestStage(const Problem& problem, const std::vector<StageClass>& stages, const StrategyCost& cost,
+                       const StorageTerms& storage) {
+  const MemoryUse common = CommonMemory(problem, cost);
+  const auto held = [](const MemoryUse& m) { return m.weight_bytes + m.kv_cache_bytes + m.linear_state_bytes; };
+  MemoryUse fullest = common;
+  for (const StageClass& c : stages) {
+    const MemoryUse memory = WithStage(common, c, cost, storage);
+    if (held(memory) > held(fullest)) fullest = memory;
+  }
+  return fullest;
 }
 
 }  // namespace
@@ -263,6 +273,20 @@ Evaluation Assemble(const Problem& problem, const Strategy& s, const std::vector
                         .prefill_s = prefill.sum_s + (microbatches - 1) * prefill.slowest_s,
                         .decode_s = std::max(microbatches * decode.slowest_s, decode.sum_s)};
   return EvaluationOf(problem, s, times, FullestStage(problem, stages, cost, storage));
+}
+
+std::vector<MemoryUse> StageMemories(const Problem& problem, const Strategy& s, const std::vector<Stage>& stages,
+                                     const StrategyCost& cost) {
+  const MemoryUse common = CommonMemory(problem, cost);
+  const StorageTerms storage = StorageOf(problem, s);
+  std::vector<MemoryUse> memories;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    StageClass stage = ClassifyStages(problem.model(), {stages[i]}).front();
+    stage.first = i == 0;
+    stage.last = i + 1 == stages.size();
+    memories.push_back(WithStage(common, stage, cost, storage));
+  }
+  return memories;
 }
 
 }  // namespace shardscout::env

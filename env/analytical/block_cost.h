@@ -55,6 +55,8 @@ class SpanCache {
         stages_(degrees.pipeline_parallel_size),
         replicas_(cluster.num_devices / degrees.InstanceSize()) {}
   const std::vector<GroupSpan>& Of(const Group& group);
+  /// Of a cache that knows no pipelines: the devices that it was made for.
+  std::int64_t least_devices() const { return replicas_; }
   /// Of a transfer between stages, forward or back to the first: the chain of an instance's stages.
   const std::vector<GroupSpan>& OfPipeline();
 
@@ -117,6 +119,10 @@ void DeriveMetrics(const Problem& problem, Evaluation& evaluation);
 /// block's activations, staging for the largest collective, and the reserve.
 Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
                     const StrategyCost& cost);
+
+/// The memory of each stage, of which Assemble takes the fullest.
+std::vector<MemoryUse> StageMemories(const Problem& problem, const Strategy& strategy, const std::vector<Stage>& stages,
+                                     const StrategyCost& cost);
 
 /// What the shardings decide of a strategy's memory beside its blocks.
 struct StorageTerms {

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "shardscout/plan.h"
-#include "shardscout/reward.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -25,22 +24,6 @@ std::string LimitText(const std::optional<double>& target) {
 }
 
 }  // namespace
-
-std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation) {
-  const WorkloadSpec& workload = problem.workload();
-  const double value = ObjectiveOf(evaluation, workload.objective, workload.kind).value;
-  switch (workload.objective) {
-    case Objective::kThroughputPerDevice:
-      return Number(value) + " tokens/s/device";
-    case Objective::kLatency:
-      return Duration(value) + (workload.kind == WorkloadKind::kPrefill ? " to first token" : " per token");
-    case Objective::kCostPerMillionTokens:
-      return Number(value) + " USD per million tokens";
-    case Objective::kEnergyPerToken:
-      return Number(value) + " J per token";
-  }
-  return Number(value);
-}
 
 std::string SpaceText(const SpaceSize& space) {
   const std::string count =
@@ -61,14 +44,8 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
   out << "; weights " << ToString(model.weight_dtype) << ", KV cache " << ToString(model.kv_dtype) << "\n";
   out << "cluster   " << cluster.name << ": " << Grouped(cluster.num_devices) << " x " << cluster.device.name << ", "
       << cluster.devices_per_node << " a node\n";
-  out << "workload  " << workload.name << ": " << ToString(workload.kind) << ", input "
-      << Grouped(workload.input_tokens) << ", output " << Grouped(workload.output_tokens);
-  if (workload.batch_size) out << ", batch " << Grouped(*workload.batch_size);
-  if (workload.concurrency) out << ", concurrency " << Grouped(*workload.concurrency);
-  if (workload.engine) out << ", engine " << workload.engine->name;
-  if (workload.ttft_target_s) out << ", TTFT at most " << Duration(*workload.ttft_target_s);
-  if (workload.tpot_target_s) out << ", TPOT at most " << Duration(*workload.tpot_target_s);
-  out << "; objective " << ToString(workload.objective) << "\n";
+  out << "workload  " << workload.name << ": " << exporters::WorkloadText(workload) << "; objective "
+      << ToString(workload.objective) << "\n";
 }
 
 namespace {

@@ -12,11 +12,11 @@
 #include "shardscout/plan.h"
 #include "shardscout/problem.h"
 #include "shardscout/run_search.h"
+#include "src/export/plan_words.h"
 
 namespace shardscout::cli {
 
-/// The objective's own number with its unit: "1,234 tokens/s/device".
-std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation);
+using exporters::ObjectiveText;
 
 /// "1.23e+11 strategies", or "at least ...".
 std::string SpaceText(const SpaceSize& space);

@@ -91,6 +91,7 @@ int Main(int argc, char** argv) {
   AddEvaluateCommand(app, context);
   AddExplainCommand(app, context);
   AddExportCommand(app, context);
+  AddReportCommand(app, context);
   AddListCommand(app, context);
   AddCheckCommand(app, context);
   AddJoinCommand(app, context);

@@ -1,33 +1,23 @@
 #pragma once
 
-// How numbers, tables and progress look on a terminal.
+// How tables and progress look on a terminal; numbers look as they do everywhere (src/quantity_text.h).
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <iosfwd>
 #include <string>
 #include <vector>
 
 #include "shardscout/search_environment.h"
+#include "src/quantity_text.h"
 
 namespace shardscout::cli {
 
-/// 1234567 -> "1,234,567".
-std::string Grouped(std::int64_t value);
-
-/// Three significant digits, or all before the point: 1234567 -> "1,234,567", 12.345 -> "12.3", 0.012345 -> "0.0123",
-/// 0 -> "0"; from 1e15 on and below 1e-4 "1.23e+15".
-std::string Number(double value);
-
-/// Seconds with a unit: "48.3 ms", "1.20 s", "12.0 us".
-std::string Duration(double seconds);
-
-/// Decimal: "61.2 GB", "512 KB".
-std::string Bytes(double bytes);
-
-/// 0.125 -> "12.5 %".
-std::string Percent(double share);
+using text::Bytes;
+using text::Duration;
+using text::Grouped;
+using text::Number;
+using text::Percent;
 
 /// Columns padded with blanks. Cells of a column whose header begins with '>' are set flush right.
 class Table {

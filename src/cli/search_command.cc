@@ -3,12 +3,15 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
 #include "src/cli/output.h"
+#include "src/cli/pareto_options.h"
 #include "src/cli/problem_options.h"
+#include "src/cli/report_page.h"
 #include "src/cli/search_options.h"
 
 namespace shardscout::cli {
@@ -19,7 +22,10 @@ using nlohmann::ordered_json;
 struct Arguments {
   ProblemArguments problem;
   SearchArguments search;
+  ParetoArguments pareto;
+  std::string report;
   std::string searcher = "ppo";
+  bool searcher_given = false;
   int top = 0;
 };
 
@@ -99,7 +105,7 @@ ordered_json ScreenJson(const ScreenReport& screen) {
 }
 
 void PrintJson(const Problem& problem, const SearchRequest& request, const SearchReport& report,
-               const std::string& out) {
+               const std::optional<ParetoFront>& front, const std::string& out) {
   ordered_json json;
   json["problem"] = ProblemSummaryJson(problem);
   json["space"] = SpaceJson(report.space);
@@ -117,14 +123,26 @@ void PrintJson(const Problem& problem, const SearchRequest& request, const Searc
   json["certificate"] = proof ? CertificateJson(*report.plan->certificate) : ordered_json(nullptr);
   json["top"] = ordered_json::array();
   for (const Scored& scored : report.top) json["top"].push_back(ScoredJson(scored));
+  if (front) {
+    json["pareto"] = ordered_json::parse(ParetoJson(problem, *front));
+    json["pareto"]["wall_s"] = front->wall_s;
+  }
   json["plan"] = report.plan && !out.empty() ? ordered_json(out) : ordered_json(nullptr);
   json["wall_s"] = report.wall_s;
   PrintDocument(json);
 }
 
+/// Who searches: with a front, unless the user says so, the one whose answer is on it.
+std::string SearcherOf(const Arguments& arguments, const Context& context) {
+  const bool exact = context.searchers.entries().at("exact").WorksWith(arguments.search.evaluator);
+  return arguments.pareto.Asked() && !arguments.searcher_given && exact ? "exact" : arguments.searcher;
+}
+
 int Run(const Arguments& arguments, const Context& context) {
   const Problem problem = MakeProblem(arguments.problem);
-  SearchRequest request = MakeRequests({arguments.searcher}, arguments.search, context).front();
+  SearchRequest request = MakeRequests({SearcherOf(arguments, context)}, arguments.search, context).front();
+  if (!arguments.pareto.csv.empty()) CheckCanWrite(arguments.pareto.csv);
+  if (!arguments.report.empty()) CheckCanWriteReport(arguments.report);
   const std::string& out = arguments.search.out;
   request.top = static_cast<std::size_t>(arguments.top);
   request.journal_path = arguments.search.journal;
@@ -133,8 +151,19 @@ int Run(const Arguments& arguments, const Context& context) {
 
   const SearchReport report = RunWithProgress(problem, request, context);
   if (report.plan && !out.empty()) WriteFileAtomically(out, ToJson(*report.plan));
+  const std::optional<ParetoFront> front = FindFront(problem, arguments.pareto, arguments.search, context);
   if (out != "/dev/stdout") {
-    context.json ? PrintJson(problem, request, report, out) : PrintReport(problem, request, report, out);
+    if (context.json) {
+      PrintJson(problem, request, report, front, out);
+    } else {
+      PrintReport(problem, request, report, out);
+      if (front) PrintFront(problem, *front, arguments.pareto);
+    }
+  }
+  if (report.plan && !arguments.report.empty()) {
+    PlanReportRequest page{.best_so_far = report.best_so_far, .front = front, .threads = request.threads};
+    if (request.time_limit_s > 0) page.time_limit_s = request.time_limit_s;
+    WriteReport(*report.plan, std::move(page), arguments.report, context);
   }
   if (!report.plan) ReportInfeasible(problem, report, request, context);
   return ExitCode(report.plan.has_value(), context);
@@ -155,6 +184,8 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   command->add_option("--top", arguments->top, "Also show the N best strategies")
       ->check(CLI::Range(0, 100000))
       ->group("Output");
+  command->add_option("--report", arguments->report, "Where a page that shows the plan is written")->group("Output");
+  AddParetoOptions(*command, arguments->pareto);
   AddCommonOptions(*command, context);
   command->footer(
       "Examples:\n"
@@ -165,9 +196,14 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "  shardscout search -m llama-3.1-70b -c a100-80-sxm -n 8 -w prefill-chat --isl 8192 --fix "
       "tensor_parallel_size=8\n"
       "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.patience=100 "
-      "-s annealing");
-  command->callback(
-      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+      "-s annealing\n"
+      "  shardscout search -m qwen3-32b --weight-dtype fp8 --activation-dtype fp8 -c h200-sxm -n 32 -w serve-chat "
+      "--isl "
+      "4000 --osl 500 --ttft 300ms --tpot 10ms --pareto");
+  command->callback([arguments, command, &context] {
+    arguments->searcher_given = command->count("--searcher") > 0;
+    context.run = [arguments, &context] { return Run(*arguments, context); };
+  });
 }
 
 }  // namespace shardscout::cli

@@ -1,21 +1,11 @@
 "use strict";
 // Hands the numbers of the page to Chart.js: one performance profile, one convergence chart a problem.
 (function () {
-  const data = JSON.parse(document.getElementById("data").textContent);
-
-  // Okabe and Ito's colours, which people with any kind of colour blindness tell apart on white, and three more; a
-  // searcher also has a marker of its own, so that the page can be printed in grey.
-  const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9", "#a0001c", "#7f7f7f",
-                   "#5b2a86"];
+  const data = page.data;
+  const colours = page.colours;
   const dashes = [[], [8, 4], [2, 3], [8, 3, 2, 3], [14, 4]];
-  const markers = ["circle", "rect", "triangle", "rectRot", "cross", "star", "crossRot", "rectRounded",
-                   "dash", "line"];
+  const markers = page.markers;
   const names = data.overall.map((summary) => summary.searcher);
-
-  Chart.defaults.animation = false;
-  Chart.defaults.color = "#111";
-  Chart.defaults.font.size = 13;
-  Chart.defaults.devicePixelRatio = Math.max(2, window.devicePixelRatio || 1);
 
   function dataset(summary, xs, key) {
     const i = Math.max(0, names.indexOf(summary.searcher));
@@ -43,8 +33,8 @@
         maintainAspectRatio: false,
         interaction: {mode: "nearest", axis: "x", intersect: false},
         scales: {
-          x: Object.assign({grid: {color: "#ddd"}}, x),
-          y: {min: 0, max: 1, grid: {color: "#ddd"}, title: {display: true, text: yTitle}},
+          x: Object.assign({grid: page.grid}, x),
+          y: {min: 0, max: 1, grid: page.grid, title: {display: true, text: page.beside(yTitle)}},
         },
         plugins: {legend: {position: "bottom", labels: {usePointStyle: true}}},
       },

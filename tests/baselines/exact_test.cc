@@ -16,6 +16,7 @@
 #include "baselines/exact/solver.h"
 #include "shardscout/error.h"
 #include "shardscout/evaluator.h"
+#include "shardscout/pareto.h"
 #include "shardscout/random.h"
 #include "shardscout/run_search.h"
 #include "shardscout/searcher.h"
@@ -37,6 +38,27 @@ Answer SolveAll(const StrategySpace& space, int threads = 1, int nodes_at_a_time
   return Solve(space, threads, nodes_at_a_time, [](const auto&) { return true; });
 }
 
+/// The worth of every feasible member that no other one covers, by rising latency, found without a Staircase.
+std::vector<Worth> FrontOf(const StrategySpace& space) {
+  const std::unique_ptr<Evaluator> evaluator = Analytical(space.problem());
+  std::vector<Worth> all;
+  space.ForEach([&](const Strategy& strategy) {
+    const Evaluation evaluation = evaluator->Evaluate(strategy);
+    if (!evaluation.Feasible()) return true;
+    all.push_back({ScoreOf(space.problem(), evaluation), LatencyOf(evaluation, space.problem().workload())});
+    return true;
+  });
+  // Those of least latency first, of them the best first: then only what scores more than all before is on the front.
+  std::sort(all.begin(), all.end(), [](const Worth& a, const Worth& b) {
+    return a.latency_s != b.latency_s ? a.latency_s < b.latency_s : a.score > b.score;
+  });
+  std::vector<Worth> front;
+  for (const Worth& worth : all) {
+    if (front.empty() || worth.score > front.back().score) front.push_back(worth);
+  }
+  return front;
+}
+
 /// The best of all members, the first of equal ones; how many there are, and how many feasible ones.
 struct BruteForce {
   std::optional<Candidate> best;
@@ -52,7 +74,7 @@ BruteForce EvaluateAll(const StrategySpace& space) {
     if (!evaluation.Feasible()) return true;
     ++all.feasible;
     const double score = ScoreOf(space.problem(), evaluation);
-    if (!all.best || score > all.best->score) all.best = Candidate{strategy, evaluation, score};
+    if (!all.best || score > all.best->worth.score) all.best = Candidate{strategy, evaluation, {score}};
     return true;
   });
   return all;
@@ -145,13 +167,43 @@ TEST_P(ExactAgainstBruteForceTest, Equal) {
     if (!answer.best) continue;
     EXPECT_EQ(space.WhyNot(answer.best->strategy), "") << ToShortString(answer.best->strategy);
     EXPECT_EQ(Analytical(problem)->Evaluate(answer.best->strategy), answer.best->evaluation);
-    EXPECT_EQ(answer.best->score, all.best->score)
+    EXPECT_EQ(answer.best->worth.score, all.best->worth.score)
         << "found " << ToShortString(answer.best->strategy) << "\nbest  " << ToShortString(all.best->strategy);
-    EXPECT_EQ(answer.bound_score, answer.best->score);
+    EXPECT_EQ(answer.bound_score, answer.best->worth.score);
   }
   // The problems are of all kinds.
   EXPECT_GE(infeasible, 1);
   EXPECT_GE(limited, 15);
+}
+
+/// So is its front: every point of it and none else, to the last bit.
+TEST_P(ExactAgainstBruteForceTest, EqualFronts) {
+  constexpr int kProblems = 50;
+  int solved = 0;
+  int wide = 0;
+  int limited = 0;
+  for (std::uint64_t seed = 1; solved < kProblems; ++seed) {
+    Rng rng = Rng::Stream(seed, "front, part " + std::to_string(GetParam()));
+    const std::optional<Problem> narrowed = Narrowed(rng, testing::RandomProblem(rng));
+    if (!narrowed || narrowed->workload().objective == Objective::kLatency) continue;
+    const Problem problem = Limited(rng, *narrowed);
+    const StrategySpace space(problem);
+    const std::vector<Worth> expected = FrontOf(space);
+    const FrontAnswer answer = SolveFront(space, 1, 1 + static_cast<int>(rng.Below(64)), [] { return true; });
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + Describe(problem));
+    ++solved;
+    wide += expected.size() > 2 ? 1 : 0;
+    limited += problem.workload().tpot_target_s || problem.workload().ttft_target_s ? 1 : 0;
+    ASSERT_TRUE(answer.proved);
+    ASSERT_EQ(answer.front.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQ(answer.front[i].worth, expected[i]);
+      EXPECT_EQ(space.WhyNot(answer.front[i].strategy), "");
+      EXPECT_EQ(Analytical(problem)->Evaluate(answer.front[i].strategy), answer.front[i].evaluation);
+    }
+  }
+  EXPECT_GE(wide, 10);
+  EXPECT_GE(limited, 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Parts, ExactAgainstBruteForceTest, ::testing::Range(1, 5));
@@ -171,11 +223,40 @@ TEST(ExactTest, TheSameWhateverTheThreads) {
   EXPECT_EQ(one.expanded, two.expanded);
 }
 
+TEST(ExactTest, TheFrontIsTheSameWhateverTheThreads) {
+  const Problem problem = Preset("mixtral-8x22b", 32, "decode-chat");
+  const StrategySpace space(problem);
+  const FrontAnswer one = SolveFront(space, 1, 16, [] { return true; });
+  const FrontAnswer two = SolveFront(space, 2, 16, [] { return true; });
+  ASSERT_EQ(one.front.size(), two.front.size());
+  for (std::size_t i = 0; i < one.front.size(); ++i) EXPECT_EQ(one.front[i].strategy, two.front[i].strategy);
+  EXPECT_EQ(one.expanded, two.expanded);
+}
+
+/// Whatever the limit of latency, the best strategy within it is the front's last point within it.
+TEST(ExactTest, EachPointOfTheFrontIsTheBestWithinItsLatency) {
+  const WorkloadSpec workload = LoadWorkload("decode-chat");
+  const auto with_target = [&](const std::optional<double>& tpot_s) {
+    WorkloadSpec limited = workload;
+    limited.tpot_target_s = tpot_s;
+    return Problem(LoadModel("qwen3-30b-a3b"), LoadCluster("h100-sxm", 16), limited);
+  };
+  const Problem unlimited = with_target(std::nullopt);
+  const StrategySpace space(unlimited);
+  const FrontAnswer answer = SolveFront(space, 2, 64, [] { return true; });
+  ASSERT_GE(answer.front.size(), 5U);
+  for (std::size_t i = 0; i < answer.front.size(); i += 3) {
+    const Problem limited = with_target(answer.front[i].worth.latency_s);
+    const StrategySpace limited_space(limited);
+    EXPECT_EQ(SolveAll(limited_space, 2).best->worth.score, answer.front[i].worth.score);
+  }
+}
+
 /// Cut short after any number of batches, it has a bound that the optimum keeps, and the bounds only fall.
 TEST(ExactTest, EndedEarlyItsBoundHolds) {
   const Problem problem = Preset("qwen3-235b-a22b", 64, "decode-chat");
   const StrategySpace space(problem);
-  const double optimum = SolveAll(space).best->score;
+  const double optimum = SolveAll(space).best->worth.score;
   double last = std::numeric_limits<double>::infinity();
   bool proved = false;
   for (int batches = 0; !proved; batches = 2 * batches + 1) {
@@ -185,7 +266,7 @@ TEST(ExactTest, EndedEarlyItsBoundHolds) {
     EXPECT_GE(answer.bound_score, optimum);
     EXPECT_LE(answer.bound_score, last);
     if (answer.best) {
-      EXPECT_LE(answer.best->score, optimum);
+      EXPECT_LE(answer.best->worth.score, optimum);
     }
     last = answer.bound_score;
   }
@@ -200,7 +281,7 @@ TEST(ExactTest, TheOptimumGrowsWithTheCluster) {
     change(cluster);
     const Problem problem(LoadModel("mixtral-8x22b"), cluster, workload);
     const StrategySpace space(problem);
-    return SolveAll(space).best->score;
+    return SolveAll(space).best->worth.score;
   };
   const double as_is = optimum([](ClusterSpec&) {});
   EXPECT_GE(optimum([](ClusterSpec& c) { c.device.hbm_bytes *= 1.5; }), as_is);
@@ -209,25 +290,37 @@ TEST(ExactTest, TheOptimumGrowsWithTheCluster) {
   EXPECT_LE(optimum([](ClusterSpec& c) { c.device.curves.gemm_bf16.launch_s *= 10; }), as_is);
 }
 
-/// The best score below a node; 0 for none. No bound on the way is below it.
-double BestBelow(const Branching& branching, const Node& node) {
-  const Expansion expansion = branching.Expand(node, 0);
-  double best = expansion.found ? expansion.found->score : 0;
-  for (const Node& child : expansion.children) best = std::max(best, BestBelow(branching, child));
-  EXPECT_GE(node.bound, best) << "level " << static_cast<int>(node.level) << ", tp " << node.shape.tp << " cp "
-                              << node.shape.cp << " requests " << node.shape.requests << " ep " << node.mesh.ep
-                              << " etp " << node.mesh.etp << " pp " << node.pp;
-  return best;
+void AddAll(const Staircase& more, Staircase& found) {
+  for (const Candidate& candidate : more.steps()) found.Add(candidate);
+}
+
+/// All that the nodes below find, whatever others found. No bound on the way is less than what is below it.
+Staircase FoundBelow(const Branching& branching, const Node& node) {
+  const Expansion expansion = branching.Expand(node, {});
+  Staircase found = expansion.found;
+  for (const Node& child : expansion.children) AddAll(FoundBelow(branching, child), found);
+  for (const Candidate& candidate : found.steps()) {
+    EXPECT_EQ(Loosest(node.bound, candidate.worth), node.bound)
+        << "level " << static_cast<int>(node.level) << ", tp " << node.shape.tp << " cp " << node.shape.cp
+        << " requests " << node.shape.requests << " ep " << node.mesh.ep << " etp " << node.mesh.etp << " pp "
+        << node.pp;
+  }
+  return found;
+}
+
+Staircase FoundInTree(const StrategySpace& space, Goal goal) {
+  const Branching branching(space, goal);
+  Staircase found;
+  for (const Node& root : branching.Roots()) AddAll(FoundBelow(branching, root), found);
+  return found;
 }
 
 double BestOfTree(const StrategySpace& space) {
-  const Branching branching(space);
-  double best = 0;
-  for (const Node& root : branching.Roots()) best = std::max(best, BestBelow(branching, root));
-  return best;
+  const Staircase found = FoundInTree(space, Goal::kBest);
+  return found.steps().empty() ? 0 : found.steps().front().worth.score;
 }
 
-TEST(BranchingTest, NothingBelowANodeScoresMoreThanItsBound) {
+TEST(BranchingTest, NothingBelowANodeIsWorthMoreThanItsBound) {
   int feasible = 0;
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -237,7 +330,8 @@ TEST(BranchingTest, NothingBelowANodeScoresMoreThanItsBound) {
     const Problem problem = Limited(rng, *narrowed);
     const StrategySpace space(problem);
     const BruteForce all = EvaluateAll(space);
-    EXPECT_EQ(BestOfTree(space), all.best ? all.best->score : 0);
+    EXPECT_EQ(BestOfTree(space), all.best ? all.best->worth.score : 0);
+    FoundInTree(space, Goal::kFront);
     feasible += all.best ? 1 : 0;
   }
   EXPECT_GE(feasible, 20);
@@ -254,7 +348,7 @@ TEST(BranchingTest, NorWhereTheFfnSpansTheStage) {
     workload.max_batch_size = 64;
     const Problem problem(LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm", devices), workload, options);
     const StrategySpace space(problem);
-    EXPECT_EQ(BestOfTree(space), EvaluateAll(space).best->score);
+    EXPECT_EQ(BestOfTree(space), EvaluateAll(space).best->worth.score);
   }
 }
 
