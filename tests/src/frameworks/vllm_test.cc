@@ -1,16 +1,16 @@
-#include "src/export/vllm_rules.h"
+#include "src/frameworks/vllm.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
 
-namespace shardscout::exporters {
+namespace shardscout::frameworks {
 namespace {
 
 std::set<std::string> BrokenIds(const VllmArguments& arguments, const ModelSpec& model) {
   std::set<std::string> ids;
-  for (const BrokenRule& broken : CheckVllmRules(arguments, model)) {
+  for (const BrokenRule& broken : CheckRules(VllmRules(), arguments, model)) {
     EXPECT_FALSE(broken.message.empty());
     ids.insert(broken.id);
   }
@@ -42,7 +42,13 @@ std::vector<Case> BreakingCases() {
       {"vllm.fp8_blocks", "deepseek-v3", {.data_parallel_size = 32}},
       // The shared expert, 2,048 wide, follows tp even with expert parallelism.
       {"vllm.fp8_blocks", "deepseek-v3", {.tensor_parallel_size = 32, .enable_expert_parallel = true}},
-      {"vllm.experts_divide_tp", "mixtral-8x22b", {.data_parallel_size = 5}},
+      // 16,384 over 5.
+      {"vllm.fp8_blocks", "mixtral-8x22b", {.data_parallel_size = 5}},
+      {"vllm.eplb", "deepseek-v3", {.data_parallel_size = 24, .enable_expert_parallel = true, .enable_eplb = true}},
+      {"vllm.eplb", "deepseek-v3", {.data_parallel_size = 8, .enable_eplb = true}},
+      {"vllm.eplb", "deepseek-v3", {.data_parallel_size = 8, .num_redundant_experts = 8}},
+      {"vllm.kv_heads_divide_tp", "dbrx", {.tensor_parallel_size = 12}},
+      {"vllm.all2all_backend", "deepseek-v3", {.enable_expert_parallel = true, .all2all_backend = "pplx"}},
       {"vllm.layer_partition", "llama-3.1-8b", {.pipeline_parallel_size = 2, .layer_partition = {32}}},
       {"vllm.layer_partition", "llama-3.1-8b", {.pipeline_parallel_size = 2, .layer_partition = {16, 17}}},
       {"vllm.batched_tokens", "llama-3.1-8b", {.max_num_seqs = 4096, .max_num_batched_tokens = 2048}},
@@ -58,6 +64,7 @@ TEST(VllmRules, EachIsBrokenByItsCase) {
   for (const VllmRule& rule : VllmRules()) {
     EXPECT_TRUE(tested.contains(rule.id)) << rule.id << " has no case that breaks it";
     EXPECT_NE(std::string(rule.source), "");
+    EXPECT_NE(std::string(rule.condition), "");
   }
 }
 
@@ -91,4 +98,4 @@ TEST(VllmLayerPartition, RestGoesBeforeTheLast) {
 }
 
 }  // namespace
-}  // namespace shardscout::exporters
+}  // namespace shardscout::frameworks
