@@ -55,6 +55,7 @@ void SetDegrees(Strategy& strategy, const Degrees& degrees);
 /// A deployment that somebody runs: what its files say that a strategy or a workload has a word for.
 struct Deployment {
   Framework framework = Framework::kVllm;
+  std::string role;           ///< "prefill", "decode", or "" where the file has one kind of instance.
   std::string model;          ///< As the file names it; "" where it does not.
   Degrees degrees;            ///< expert_tensor and expert as for a model with experts; others have 1 and 1.
   std::int64_t replicas = 1;  ///< Instances that the file asks for.

@@ -26,8 +26,8 @@ ordered_json LayerSpecs(const ModelSpec& model, const Strategy& s) {
   const bool gather_up = ffn && down != Sharding::kFfn;
   ordered_json specs = ordered_json::array();
   if (s.tensor_parallel_size > 1) {
-    specs.push_back(Layer(
-        latent ? R"(.*\.self_attn\.(q|q_b|kv_b)_proj\.weight$)" : R"(.*\.self_attn\.(q|k|v)_proj\.weight$)", "column"));
+    const std::string projections = latent ? "(q|q_b|kv_b)" : "(q|k|v)";
+    specs.push_back(Layer(R"(.*\.self_attn\.)" + projections + R"(_proj\.weight$)", "column"));
     if (latent) specs.push_back(Layer(R"(.*\.self_attn\.(q_a|kv_a)_.*)", "skip"));
     specs.push_back(Layer(R"(.*\.self_attn\.o_proj\.weight$)", "row"));
   }
@@ -70,7 +70,7 @@ ExportResult DeepSpeedExporter::Export(const Plan& plan, const Reevaluate& reeva
 
   ExportResult result = ResultOf(Framework::kDeepSpeed, problem, lowered);
   result.files.push_back({"deepspeed.json", config.dump(2) + "\n"});
-  result.notes.push_back("pass it as config to deepspeed.initialize; AutoTP matches the weights' names of the model");
+  result.notes.emplace_back("pass it as config to deepspeed.initialize; AutoTP matches the weights' names of the model");
   return result;
 }
 
