@@ -61,12 +61,13 @@ struct Deployment {
   std::int64_t replicas = 1;  ///< Instances that the file asks for.
   /// Ranks of attention_tensor that share a request's cache by position (vLLM's decode-context-parallel-size).
   std::int64_t cache_split = 1;
-  std::optional<ExpertExchange> expert_exchange;  ///< Unset: what the framework takes by itself.
+  std::optional<ExpertExchange> expert_exchange;  ///< Unset: gather and reduce, or scatter.
   bool two_batch_overlap = false;
   bool dense_ffn_over_stage = false;
   bool sequence_parallel = false;
   std::vector<std::int64_t> layer_partition;   ///< Layers a stage; empty: the framework's own split.
   std::optional<std::int64_t> max_batch_size;  ///< Requests of one data parallel rank, at most.
+  std::optional<std::int64_t> num_microbatches;  ///< Where the file says it (Megatron-LM).
   std::optional<std::int64_t> max_positions;   ///< Of one request.
   std::optional<double> memory_fraction;       ///< Of a device's memory for everything (vLLM's meaning).
   std::string kv_dtype;                        ///< "" or "auto": the model's.

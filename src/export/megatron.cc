@@ -1,5 +1,6 @@
 #include "src/export/megatron.h"
 
+#include <algorithm>
 #include <sstream>
 #include <string>
 
@@ -80,10 +81,12 @@ ExportResult MegatronExporter::Export(const Plan& plan, const Reevaluate& reeval
 
   ExportResult result = ResultOf(Framework::kMegatron, problem, lowered);
   result.files.push_back({"megatron.args", WriteArguments(problem, a)});
-  const std::int64_t per_node = problem.cluster().devices_per_node;
-  const std::int64_t nodes = (a.world_size + per_node - 1) / per_node;
-  result.command = "torchrun --nproc-per-node " + std::to_string(nodes > 1 ? per_node : a.world_size) + " --nnodes " +
-                   std::to_string(nodes) + (nodes > 1 ? " --node-rank 0 --master-addr $HEAD_ADDRESS" : "") +
+  // As many processes on each node as fill equal nodes.
+  std::int64_t per_node = std::min(problem.cluster().devices_per_node, a.world_size);
+  while (a.world_size % per_node != 0) --per_node;
+  const std::int64_t nodes = a.world_size / per_node;
+  result.command = "torchrun --nproc-per-node " + std::to_string(per_node) + " --nnodes " + std::to_string(nodes) +
+                   (nodes > 1 ? " --node-rank 0 --master-addr $HEAD_ADDRESS" : "") +
                    " tools/run_text_generation_server.py $(cat megatron.args)";
   if (nodes > 1) {
     result.notes.push_back("on node k of 1 to " + std::to_string(nodes - 1) + " the same command with --node-rank k");

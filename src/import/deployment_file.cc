@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -116,13 +117,24 @@ Deployment OfCommand(const std::vector<std::string>& all_words, std::string_view
   return deployment;
 }
 
+/// The node under the keys; an undefined one where there is none, whatever the nodes on the way are.
+YAML::Node Under(const YAML::Node& root, std::initializer_list<const char*> keys) {
+  YAML::Node node = root;
+  for (const char* key : keys) {
+    if (!node.IsDefined() || !node.IsMap()) return YAML::Node(YAML::NodeType::Undefined);
+    node.reset(node[key]);
+    if (!node.IsDefined()) return YAML::Node(YAML::NodeType::Undefined);
+  }
+  return node;
+}
+
 std::string TextOf(const YAML::Node& node) { return node && node.IsScalar() ? node.Scalar() : std::string(); }
 
 /// The words of a container: command and args; the inner words of `sh -c`.
 std::vector<std::string> WordsOf(const YAML::Node& container, std::string_view place) {
   std::vector<std::string> words;
   for (const char* key : {"command", "args"}) {
-    const YAML::Node list = container[key];
+    const YAML::Node list = Under(container, {key});
     if (!list || !list.IsSequence()) continue;
     for (const auto& item : list) words.push_back(TextOf(item));
   }
@@ -140,29 +152,29 @@ std::int64_t ReplicasOf(const YAML::Node& node, std::string_view place) {
 }
 
 std::vector<Deployment> OfDynamo(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
-  const std::string backend = TextOf(root["spec"]["backendFramework"]);
+  const std::string backend = TextOf(Under(root, {"spec", "backendFramework"}));
   const Framework framework = ParseFramework(backend, std::string(place) + " spec.backendFramework");
   std::vector<Deployment> deployments;
-  for (const auto& entry : root["spec"]["services"]) {
+  for (const auto& entry : Under(root, {"spec", "services"})) {
     const YAML::Node service = entry.second;
-    const std::vector<std::string> words = WordsOf(service["extraPodSpec"]["mainContainer"], place);
-    if (TextOf(service["componentType"]) == "frontend" || words.empty()) continue;
+    const std::vector<std::string> words = WordsOf(Under(service, {"extraPodSpec", "mainContainer"}), place);
+    if (TextOf(Under(service, {"componentType"})) == "frontend" || words.empty()) continue;
     const std::string here = std::string(place) + " spec.services." + TextOf(entry.first);
     Deployment deployment = OfCommand(words, here, model, framework);
-    deployment.role = TextOf(service["subComponentType"]);
-    deployment.replicas *= ReplicasOf(service["replicas"], here + ".replicas");
+    deployment.role = TextOf(Under(service, {"subComponentType"}));
+    deployment.replicas *= ReplicasOf(Under(service, {"replicas"}), here + ".replicas");
     deployments.push_back(std::move(deployment));
   }
   return deployments;
 }
 
 Deployment OfLeaderWorkerSet(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
-  const YAML::Node containers = root["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"];
+  const YAML::Node containers = Under(root, {"spec", "leaderWorkerTemplate", "leaderTemplate", "spec", "containers"});
   if (!containers || !containers.IsSequence() || containers.size() == 0) {
     throw SpecError(place, "the leader of this LeaderWorkerSet has no container");
   }
   Deployment deployment = OfCommand(WordsOf(containers[0], place), place, model);
-  deployment.replicas *= ReplicasOf(root["spec"]["replicas"], std::string(place) + " spec.replicas");
+  deployment.replicas *= ReplicasOf(Under(root, {"spec", "replicas"}), std::string(place) + " spec.replicas");
   return deployment;
 }
 
@@ -171,7 +183,7 @@ Deployment OfVllmNames(const YAML::Node& map, std::span<const std::pair<const ch
                        const std::vector<std::string>& words, const std::string& place, const ModelSpec* model) {
   Settings settings = CommandOfWords(words, place).settings;
   for (const auto& [theirs, name] : names) {
-    const YAML::Node value = map[theirs];
+    const YAML::Node value = Under(map, {theirs});
     if (value && value.IsScalar()) settings.Set(name, value.Scalar());
   }
   return DeploymentOfVllm(settings, model);
@@ -184,20 +196,21 @@ constexpr std::array<std::pair<const char*, const char*>, 4> kParallelismNames =
      {"expert", "enable-expert-parallel"}}};
 
 std::vector<Deployment> OfKserve(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
-  const YAML::Node spec = root["spec"];
+  const YAML::Node spec = Under(root, {"spec"});
   std::vector<Deployment> deployments;
   const auto add = [&](const YAML::Node& part, const std::string& role, const std::string& here) {
     std::vector<std::string> words;
-    const YAML::Node containers = part["template"]["containers"];
+    const YAML::Node containers = Under(part, {"template", "containers"});
     if (containers && containers.IsSequence() && containers.size() > 0) words = WordsOf(containers[0], place);
-    Deployment deployment = OfVllmNames(part["parallelism"], kParallelismNames, words, here + ".parallelism", model);
+    Deployment deployment =
+        OfVllmNames(Under(part, {"parallelism"}), kParallelismNames, words, here + ".parallelism", model);
     deployment.role = role;
-    deployment.model = TextOf(spec["model"]["name"]);
-    deployment.replicas *= ReplicasOf(part["replicas"], here + ".replicas");
+    deployment.model = TextOf(Under(spec, {"model", "name"}));
+    deployment.replicas *= ReplicasOf(Under(part, {"replicas"}), here + ".replicas");
     deployments.push_back(std::move(deployment));
   };
-  const bool two = spec["prefill"].IsDefined();
-  if (two) add(spec["prefill"], "prefill", std::string(place) + " spec.prefill");
+  const bool two = Under(spec, {"prefill"}).IsDefined();
+  if (two) add(Under(spec, {"prefill"}), "prefill", std::string(place) + " spec.prefill");
   add(spec, two ? "decode" : "", std::string(place) + " spec");
   return deployments;
 }
@@ -205,16 +218,16 @@ std::vector<Deployment> OfKserve(const YAML::Node& root, std::string_view place,
 std::vector<Deployment> OfLlmd(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
   std::vector<Deployment> deployments;
   for (const char* role : {"prefill", "decode"}) {
-    const YAML::Node part = root[role];
-    if (!part || !part["parallelism"] || TextOf(part["create"]) == "false") continue;
+    const YAML::Node part = Under(root, {role});
+    if (!part || !Under(part, {"parallelism"}) || TextOf(Under(part, {"create"})) == "false") continue;
     std::vector<std::string> words;
-    const YAML::Node containers = part["containers"];
+    const YAML::Node containers = Under(part, {"containers"});
     if (containers && containers.IsSequence() && containers.size() > 0) words = WordsOf(containers[0], place);
     const std::string here = std::string(place) + " " + role;
-    Deployment deployment = OfVllmNames(part["parallelism"], kParallelismNames, words, here, model);
+    Deployment deployment = OfVllmNames(Under(part, {"parallelism"}), kParallelismNames, words, here, model);
     deployment.role = role;
-    deployment.model = TextOf(root["modelArtifacts"]["name"]);
-    deployment.replicas *= ReplicasOf(part["replicas"], here + ".replicas");
+    deployment.model = TextOf(Under(root, {"modelArtifacts", "name"}));
+    deployment.replicas *= ReplicasOf(Under(part, {"replicas"}), here + ".replicas");
     deployments.push_back(std::move(deployment));
   }
   return deployments;
@@ -228,16 +241,16 @@ std::vector<Deployment> OfProductionStack(const YAML::Node& root, std::string_vi
        {"maxNumSeqs", "max-num-seqs"},
        {"gpuMemoryUtilization", "gpu-memory-utilization"}}};
   std::vector<Deployment> deployments;
-  for (const auto& entry : root["servingEngineSpec"]["modelSpec"]) {
-    const YAML::Node config = entry["vllmConfig"];
+  for (const auto& entry : Under(root, {"servingEngineSpec", "modelSpec"})) {
+    const YAML::Node config = Under(entry, {"vllmConfig"});
     std::vector<std::string> words;
-    if (config["extraArgs"] && config["extraArgs"].IsSequence()) {
-      for (const auto& item : config["extraArgs"]) words.push_back(TextOf(item));
+    if (Under(config, {"extraArgs"}) && Under(config, {"extraArgs"}).IsSequence()) {
+      for (const auto& item : Under(config, {"extraArgs"})) words.push_back(TextOf(item));
     }
-    const std::string here = std::string(place) + " modelSpec " + TextOf(entry["name"]);
+    const std::string here = std::string(place) + " modelSpec " + TextOf(Under(entry, {"name"}));
     Deployment deployment = OfVllmNames(config, kNames, words, here, model);
-    deployment.model = TextOf(entry["modelURL"]);
-    deployment.replicas *= ReplicasOf(entry["replicaCount"], here + ".replicaCount");
+    deployment.model = TextOf(Under(entry, {"modelURL"}));
+    deployment.replicas *= ReplicasOf(Under(entry, {"replicaCount"}), here + ".replicaCount");
     deployments.push_back(std::move(deployment));
   }
   return deployments;
@@ -246,15 +259,15 @@ std::vector<Deployment> OfProductionStack(const YAML::Node& root, std::string_vi
 /// AIConfigurator counts as this program does.
 std::vector<Deployment> OfEstimateRequest(const YAML::Node& root, const std::string& place) {
   std::vector<Deployment> deployments;
-  const YAML::Node topology = root["topology"];
+  const YAML::Node topology = Under(root, {"topology"});
   for (const auto& [key, role] : {std::pair{"worker", ""}, {"prefill", "prefill"}, {"decode", "decode"}}) {
-    const YAML::Node worker = topology[key];
+    const YAML::Node worker = Under(topology, {key});
     if (!worker) continue;
     Settings settings = SettingsOfYaml(worker, place + " topology." + key);
     Deployment d;
-    d.framework = ParseFramework(TextOf(root["backend"]["name"]), place + " backend.name");
+    d.framework = ParseFramework(TextOf(Under(root, {"backend", "name"})), place + " backend.name");
     d.role = role;
-    d.model = TextOf(root["model"]["path"]);
+    d.model = TextOf(Under(root, {"model", "path"}));
     d.degrees = {.pipeline = settings.SizeOr1({"pp-size"}),
                  .attention_tensor = settings.SizeOr1({"tp-size"}),
                  .context = 1,
@@ -280,27 +293,30 @@ std::optional<YAML::Node> MapOf(std::string_view text) {
 
 /// Whether OfMap knows what it is; plans and strategies, which speak of tensor_parallel_size too, it leaves alone.
 bool IsDeployment(const YAML::Node& root) {
-  if (root["shardings"] || root["pools"]) return false;
-  const std::string kind = TextOf(root["kind"]);
+  if (Under(root, {"shardings"}) || Under(root, {"pools"})) return false;
+  const std::string kind = TextOf(Under(root, {"kind"}));
   if (kind == "DynamoGraphDeployment" || kind == "LeaderWorkerSet" || kind == "LLMInferenceService") return true;
-  if (root["servingEngineSpec"] || TextOf(root["schema_version"]).starts_with("aic-estimate-request/")) return true;
+  if (Under(root, {"servingEngineSpec"}) ||
+      TextOf(Under(root, {"schema_version"})).starts_with("aic-estimate-request/"))
+    return true;
   for (const char* role : {"prefill", "decode"}) {
-    if (root[role] && root[role].IsMap() && root[role]["parallelism"]) return true;
+    if (Under(root, {role}) && Under(root, {role}).IsMap() && Under(root, {role, "parallelism"})) return true;
   }
   return FrameworkOfNames(SettingsOfYaml(root, "")).has_value();
 }
 
 std::vector<Deployment> OfMap(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
-  const std::string kind = TextOf(root["kind"]);
+  const std::string kind = TextOf(Under(root, {"kind"}));
   if (kind == "DynamoGraphDeployment") return OfDynamo(root, place, model);
   if (kind == "LeaderWorkerSet") return {OfLeaderWorkerSet(root, place, model)};
   if (kind == "LLMInferenceService") return OfKserve(root, place, model);
-  if (root["servingEngineSpec"]) return OfProductionStack(root, place, model);
-  if (TextOf(root["schema_version"]).starts_with("aic-estimate-request/")) {
+  if (Under(root, {"servingEngineSpec"})) return OfProductionStack(root, place, model);
+  if (TextOf(Under(root, {"schema_version"})).starts_with("aic-estimate-request/")) {
     return OfEstimateRequest(root, std::string(place));
   }
   for (const char* role : {"prefill", "decode"}) {
-    if (root[role] && root[role].IsMap() && root[role]["parallelism"]) return OfLlmd(root, place, model);
+    if (Under(root, {role}) && Under(root, {role}).IsMap() && Under(root, {role, "parallelism"}))
+      return OfLlmd(root, place, model);
   }
   Settings settings = SettingsOfYaml(root, std::string(place));
   const std::optional<Framework> framework = FrameworkOfNames(settings);

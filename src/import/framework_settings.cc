@@ -79,9 +79,8 @@ Deployment DeploymentOfVllm(Settings& settings, const ModelSpec* model) {
   }
   d.degrees = DegreesOf(a);
   d.cache_split = a.decode_context_parallel_size;
-  if (!a.all2all_backend.empty()) {
-    const bool gathers = a.all2all_backend == "allgather_reducescatter";
-    d.expert_exchange = gathers ? ExpertExchange::kGatherScatter : ExpertExchange::kAllToAll;
+  if (!a.all2all_backend.empty() && a.all2all_backend != "allgather_reducescatter") {
+    d.expert_exchange = ExpertExchange::kAllToAll;
   }
   d.two_batch_overlap = a.enable_dbo;
   d.layer_partition = a.layer_partition;
@@ -156,7 +155,7 @@ Deployment DeploymentOfSglang(Settings& settings, const ModelSpec* model) {
   d.model = settings.Text({"model-path", "model"}).value_or("");
   d.degrees = DegreesOf(a);
   if (!a.enable_dp_attention) d.replicas = a.dp_size;
-  d.expert_exchange = a.moe_a2a_backend == "none" ? ExpertExchange::kGatherScatter : ExpertExchange::kAllToAll;
+  if (a.moe_a2a_backend != "none") d.expert_exchange = ExpertExchange::kAllToAll;
   d.dense_ffn_over_stage = a.enable_dp_attention && a.moe_dense_tp_size == 0;
   d.two_batch_overlap = settings.Flag({"enable-two-batch-overlap"});
   d.layer_partition = a.layer_partition;
@@ -194,7 +193,7 @@ Deployment DeploymentOfTensorRtLlm(Settings& settings, const ModelSpec* model) {
   d.framework = Framework::kTensorRtLlm;
   d.model = settings.Text({"model"}).value_or("");
   d.degrees = DegreesOf(a);
-  d.expert_exchange = a.moe_backend == "WIDEEP" ? ExpertExchange::kAllToAll : ExpertExchange::kGatherScatter;
+  if (a.moe_backend == "WIDEEP") d.expert_exchange = ExpertExchange::kAllToAll;
   d.layer_partition = a.pp_partition;
   // Of a rank and pass; as many passes are under way as there are stages.
   if (batch) d.max_batch_size = *batch * a.pipeline_parallel_size;
@@ -259,7 +258,10 @@ Deployment DeploymentOfMegatron(Settings& settings, const ModelSpec* model) {
     }
     d.layer_partition = std::move(layers);
   }
-  if (global_batch) d.max_batch_size = std::max<std::int64_t>(1, *global_batch / a.DataParallelSize());
+  if (global_batch) {
+    d.max_batch_size = std::max<std::int64_t>(1, *global_batch / a.DataParallelSize());
+    d.num_microbatches = std::max<std::int64_t>(1, *d.max_batch_size / a.micro_batch_size);
+  }
   settings.Ignore({"num-layers",
                    "hidden-size",
                    "num-attention-heads",

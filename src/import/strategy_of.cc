@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "shardscout/deployment.h"
 #include "shardscout/error.h"
@@ -38,7 +40,10 @@ Strategy WantedStrategy(const Problem& problem, const Deployment& d, std::vector
   if (!problem.model().HasMoe()) {
     s.expert_parallel_size = s.expert_tensor_parallel_size = s.data_parallel_size = 1;
   }
-  s.expert_exchange = d.expert_exchange.value_or(ExpertExchange::kGatherScatter);
+  // Where every rank of a stage has every token, results are only added up.
+  const bool tokens_everywhere = d.degrees.attention_data * d.degrees.context == 1;
+  s.expert_exchange =
+      d.expert_exchange.value_or(tokens_everywhere ? ExpertExchange::kGatherReduce : ExpertExchange::kGatherScatter);
   if (d.dense_ffn_over_stage) s.dense_ffn_group = DenseFfnGroup::kStage;
   if (d.sequence_parallel) {
     s.residual_layout = Layout::kTokenSharded;
@@ -82,16 +87,14 @@ Problem WithFramework(const Problem& problem, std::optional<Framework> framework
           ProblemOptions{{}, problem.options().admitted_overlaps, framework}};
 }
 
-/// The member of the space with these degrees that is nearest to `wanted`; nullopt where it has none.
-std::optional<Strategy> MemberWithDegrees(const StrategySpace& space, const Strategy& wanted) {
-  const Strategy member = space.Repair(wanted);
-  if (!SameDegrees(member, wanted)) return std::nullopt;
-  return member;
+bool HasDegrees(const StrategySpace& space, const Strategy& wanted) {
+  return SameDegrees(space.Repair(wanted), wanted);
 }
 
 /// The batch of the deployment: the best that keeps the limits, else the smallest.
-Strategy WithBatch(const StrategySpace& space, const Strategy& wanted, std::optional<std::int64_t> most,
+Strategy WithBatch(const StrategySpace& space, const Strategy& wanted, const Deployment& d,
                    const std::function<Evaluation(const Strategy&)>& evaluate) {
+  const std::optional<std::int64_t>& most = d.max_batch_size;
   const WorkloadSpec& workload = space.problem().workload();
   std::optional<Strategy> best, smallest;
   double best_value = 0;
@@ -99,6 +102,8 @@ Strategy WithBatch(const StrategySpace& space, const Strategy& wanted, std::opti
     if (most && batch > *most) break;
     Strategy with = wanted;
     with.batch_size = batch;
+    // As many as there are stages, if nothing else is said.
+    with.num_microbatches = d.num_microbatches.value_or(std::gcd(batch, wanted.pipeline_parallel_size));
     with = space.Repair(with);
     if (with.batch_size != batch || !SameDegrees(with, wanted)) continue;
     if (!smallest) smallest = with;
@@ -109,7 +114,7 @@ Strategy WithBatch(const StrategySpace& space, const Strategy& wanted, std::opti
     best = with;
     best_value = value.value;
   }
-  return best ? *best : smallest.value_or(wanted);
+  return best ? *best : smallest.value_or(space.Repair(wanted));
 }
 
 void CompareLayers(const Problem& problem, const Deployment& d, std::vector<std::string>& differs) {
@@ -155,26 +160,23 @@ DeployedStrategy StrategyOf(const Problem& problem, const Deployment& deployment
                                      " devices an instance, the cluster has " +
                                      std::to_string(problem.cluster().num_devices));
   }
-  // Framework's own space first: there the price is of the deployment itself.
+  // The framework's own space first: there the price is of the deployment itself.
   const Problem framed = WithFramework(problem, deployment.framework);
   std::optional<StrategySpace> space;
   try {
     space.emplace(framed);
   } catch (const SpecError&) {  // It runs the model in no way that is priced exactly.
   }
-  std::optional<Strategy> member;
-  if (space) member = MemberWithDegrees(*space, wanted);
-  if (!member) {
+  if (!space || !HasDegrees(*space, wanted)) {
     space.emplace(any);
-    member = MemberWithDegrees(*space, wanted);
-    if (!member) {
+    if (!HasDegrees(*space, wanted)) {
       throw SpecError(std::string(ToString(deployment.framework)),
                       "the model or the workload does not admit these degrees: " + space->WhyNot(wanted));
     }
     out.differs.push_back("degrees outside what is priced exactly for " + std::string(ToString(deployment.framework)) +
                           ": priced with the nearest shardings");
   }
-  out.strategy = WithBatch(*space, *member, deployment.max_batch_size, evaluate);
+  out.strategy = WithBatch(*space, wanted, deployment, evaluate);
   for (int v = kLastDegree + 1; v < kNumVariables; ++v) {
     const std::int64_t from = GetVariable(wanted, v), to = GetVariable(out.strategy, v);
     if (from == to || Follows(problem, wanted, v)) continue;

@@ -5,25 +5,16 @@
 #include <set>
 #include <string>
 
+#include "tests/src/frameworks/breaking_cases.h"
+
 namespace shardscout::frameworks {
 namespace {
 
 std::set<std::string> BrokenIds(const VllmArguments& arguments, const ModelSpec& model) {
-  std::set<std::string> ids;
-  for (const BrokenRule& broken : CheckRules(VllmRules(), arguments, model)) {
-    EXPECT_FALSE(broken.message.empty());
-    ids.insert(broken.id);
-  }
-  return ids;
+  return frameworks::BrokenIds(VllmRules(), arguments, model);
 }
 
-struct Case {
-  std::string id;
-  std::string model;
-  VllmArguments arguments;
-};
-
-std::vector<Case> BreakingCases() {
+std::vector<BreakingCase<VllmArguments>> BreakingCases() {
   return {
       // 32 heads over 3: vllm issue 4232 and its like.
       {"vllm.heads_divide_tp", "llama-3.1-8b", {.tensor_parallel_size = 3}},
@@ -55,18 +46,7 @@ std::vector<Case> BreakingCases() {
   };
 }
 
-TEST(VllmRules, EachIsBrokenByItsCase) {
-  std::set<std::string> tested;
-  for (const Case& broken : BreakingCases()) {
-    EXPECT_TRUE(BrokenIds(broken.arguments, LoadModel(broken.model)).contains(broken.id)) << broken.id;
-    tested.insert(broken.id);
-  }
-  for (const VllmRule& rule : VllmRules()) {
-    EXPECT_TRUE(tested.contains(rule.id)) << rule.id << " has no case that breaks it";
-    EXPECT_NE(std::string(rule.source), "");
-    EXPECT_NE(std::string(rule.condition), "");
-  }
-}
+TEST(VllmRules, EachIsBrokenByItsCase) { ExpectEachIsBroken<VllmArguments>(VllmRules(), BreakingCases()); }
 
 TEST(VllmRules, WhatVllmRunsIsKept) {
   // samples: DeepSeek-V3 as DEP16, Llama-3.1-70B as tp 4, pp 2.
