@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shardscout/evaluation.h"
@@ -65,14 +66,15 @@ struct Deployment {
   bool two_batch_overlap = false;
   bool dense_ffn_over_stage = false;
   bool sequence_parallel = false;
-  std::vector<std::int64_t> layer_partition;   ///< Layers a stage; empty: the framework's own split.
-  std::optional<std::int64_t> max_batch_size;  ///< Requests of one data parallel rank, at most.
-  std::optional<std::int64_t> num_microbatches;  ///< Where the file says it (Megatron-LM).
-  std::optional<std::int64_t> max_positions;   ///< Of one request.
-  std::optional<double> memory_fraction;       ///< Of a device's memory for everything (vLLM's meaning).
-  std::string kv_dtype;                        ///< "" or "auto": the model's.
-  std::vector<std::string> broken_rules;       ///< "id: message" of the framework's own rules, where a model is known.
-  std::vector<std::string> notes;              ///< What the file says and the model here has no word for.
+  std::vector<std::pair<Operator, Sharding>> shardings;  ///< Of operators of its own (DeepSpeed); others are fixed.
+  std::vector<std::int64_t> layer_partition;             ///< Layers a stage; empty: the framework's own split.
+  std::optional<std::int64_t> max_batch_size;            ///< Requests of one data parallel rank, at most.
+  std::optional<std::int64_t> num_microbatches;          ///< Where the file says it (Megatron-LM).
+  std::optional<std::int64_t> max_positions;             ///< Of one request.
+  std::optional<double> memory_fraction;                 ///< Of a device's memory for everything (vLLM's meaning).
+  std::string kv_dtype;                                  ///< "" or "auto": the model's.
+  std::vector<std::string> broken_rules;  ///< "id: message" of the framework's own rules, where a model is known.
+  std::vector<std::string> notes;         ///< What the file says and the model here has no word for.
 };
 
 /// What can be read of a deployment's file: vLLM's serve YAML or command, SGLang's YAML or command, TensorRT-LLM's

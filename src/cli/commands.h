@@ -43,6 +43,7 @@ void AddSearchCommand(CLI::App& app, Context& context);
 void AddCompareCommand(CLI::App& app, Context& context);
 void AddComparePlansCommand(CLI::App& app, Context& context);
 void AddEvaluateCommand(CLI::App& app, Context& context);
+void AddImportClusterCommand(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddExportCommand(CLI::App& app, Context& context);
 void AddListCommand(CLI::App& app, Context& context);

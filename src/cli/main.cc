@@ -95,6 +95,7 @@ int Main(int argc, char** argv) {
   AddListCommand(app, context);
   AddCheckCommand(app, context);
   AddJoinCommand(app, context);
+  AddImportClusterCommand(app, context);
   AddCalibrateCommand(app, context);
   try {
     app.parse(argc, argv);

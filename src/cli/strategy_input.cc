@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
 #include "src/json/json_text.h"
+#include "src/spec_fields.h"
 
 namespace shardscout::cli {
 namespace {
@@ -42,7 +44,14 @@ ProblemArguments Completed(ProblemArguments arguments, const Deployment& deploym
                                      : "is needed: no preset is known for \"" + deployment.model + "\"");
     }
   }
-  if (!arguments.devices) arguments.devices = deployment.degrees.InstanceSize() * deployment.replicas;
+  if (deployment.degrees.InstanceSize() > kMaxDevices) {
+    throw SpecError(path, "asks for " + std::to_string(deployment.degrees.InstanceSize()) +
+                              " devices an instance, at "
+                              "most " +
+                              std::to_string(kMaxDevices) + " are possible");
+  }
+  if (!arguments.devices)
+    arguments.devices = std::min(kMaxDevices, deployment.degrees.InstanceSize() * deployment.replicas);
   if (!arguments.memory_fraction) arguments.memory_fraction = deployment.memory_fraction;
   if (arguments.overrides.kv_dtype.empty()) arguments.overrides.kv_dtype = deployment.kv_dtype;
   return arguments;
@@ -52,6 +61,11 @@ StrategyInput DeployedOn(const Problem& problem, const std::string& text, const 
                          const std::string& evaluator_name, const Context& context) {
   const std::vector<Deployment> deployments = ReadDeployments(text, path, &problem.model());
   const Deployment& deployment = Chosen(deployments, problem.workload().kind, path);
+  if (!deployment.broken_rules.empty()) {
+    std::string rules;
+    for (const std::string& rule : deployment.broken_rules) rules += (rules.empty() ? "" : "; ") + rule;
+    throw SpecError(path, std::string(ToString(deployment.framework)) + " refuses to run it: " + rules);
+  }
   const std::unique_ptr<Evaluator> evaluator = context.evaluators.Make(evaluator_name, problem);
   DeployedStrategy deployed =
       StrategyOf(problem, deployment, [&](const Strategy& strategy) { return evaluator->Evaluate(strategy); });
@@ -135,7 +149,6 @@ void PrintDeployment(std::ostream& out, const StrategyInput& input) {
       << degrees.attention_tensor << ", dp " << degrees.attention_data << ", cp " << degrees.context << "; experts tp "
       << degrees.expert_tensor << ", ep " << degrees.expert << "; pp " << degrees.pipeline << "; "
       << degrees.InstanceSize() << " devices an instance\n";
-  for (const std::string& broken : d.broken_rules) out << "refused   " << broken << "\n";
   for (const std::string& differs : input.differs) out << "priced    " << differs << "\n";
   for (const std::string& note : d.notes) out << "note      " << note << "\n";
 }
@@ -156,7 +169,6 @@ nlohmann::ordered_json DeploymentJson(const StrategyInput& input) {
   json["pipeline"] = degrees.pipeline;
   json["instance_devices"] = degrees.InstanceSize();
   json["replicas"] = d.replicas;
-  json["broken_rules"] = d.broken_rules;
   json["differs"] = input.differs;
   json["notes"] = d.notes;
   return json;

@@ -34,15 +34,15 @@ struct StrategyInput {
 };
 
 /// A plan brings its problem along; problem options given beside it replace that as a whole. A strategy needs them. A
-/// deployment needs a cluster and a workload; model, devices, memory fraction and cache type are its own where they are
-/// not given.
+/// deployment needs a cluster and a workload, and is refused where it breaks its framework's own rules; model, devices,
+/// memory fraction and cache type are its own where they are not given.
 StrategyInput ReadStrategyInput(const StrategyArguments& arguments, const Context& context);
 
 /// A file's strategy on `problem` (its fixed values and framework apart).
 StrategyInput ReadStrategyOn(const Problem& problem, const std::string& path, const std::string& evaluator,
                              const Context& context);
 
-/// What a deployment says in neutral words, the rules that it breaks, and what its price leaves out; nothing for
+/// What a deployment says in neutral words, and what its price leaves out; nothing for
 /// others.
 void PrintDeployment(std::ostream& out, const StrategyInput& input);
 /// null where the input is no deployment.

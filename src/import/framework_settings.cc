@@ -30,6 +30,9 @@ void CheckModelRules(std::span<const frameworks::Rule<Arguments>> rules, const A
   }
 }
 
+/// More than any cluster here has.
+constexpr std::int64_t kMostRanks = std::int64_t{1} << 24;
+
 /// Degrees that do not divide mean nothing.
 void ExpectDivides(const Settings& settings, std::int64_t whole, std::int64_t part, const char* what) {
   if (part > 0 && whole % part == 0) return;
@@ -177,8 +180,11 @@ Deployment DeploymentOfTensorRtLlm(Settings& settings, const ModelSpec* model) {
   a.pipeline_parallel_size = settings.SizeOr1({"pipeline-parallel-size", "pp-size"});
   a.context_parallel_size = settings.SizeOr1({"context-parallel-size", "cp-size"});
   a.cp_type = settings.Text({"cp-config.cp-type"}).value_or("");
-  a.moe_tensor_parallel_size = settings.Size({"moe-tensor-parallel-size"}).value_or(0);
-  a.moe_expert_parallel_size = settings.Size({"moe-expert-parallel-size", "ep-size"}).value_or(0);
+  if (settings.Has("moe-tensor-parallel-size"))
+    a.moe_tensor_parallel_size = settings.SizeOr1({"moe-tensor-parallel-size"});
+  if (settings.Has("moe-expert-parallel-size") || settings.Has("ep-size")) {
+    a.moe_expert_parallel_size = settings.SizeOr1({"moe-expert-parallel-size", "ep-size"});
+  }
   a.moe_cluster_parallel_size = settings.SizeOr1({"moe-cluster-parallel-size"});
   a.enable_attention_dp = settings.Flag({"enable-attention-dp"});
   a.enable_lm_head_tp_in_adp = settings.Flag({"enable-lm-head-tp-in-adp"});
@@ -219,7 +225,9 @@ Deployment DeploymentOfMegatron(Settings& settings, const ModelSpec* model) {
   a.pipeline_model_parallel_size = settings.SizeOr1({"pipeline-model-parallel-size"});
   a.context_parallel_size = settings.SizeOr1({"context-parallel-size"});
   a.expert_model_parallel_size = settings.SizeOr1({"expert-model-parallel-size"});
-  a.expert_tensor_parallel_size = settings.Size({"expert-tensor-parallel-size"}).value_or(0);
+  if (settings.Has("expert-tensor-parallel-size")) {
+    a.expert_tensor_parallel_size = settings.SizeOr1({"expert-tensor-parallel-size"});
+  }
   a.sequence_parallel = settings.Flag({"sequence-parallel"});
   a.moe_token_dispatcher_type = settings.Text({"moe-token-dispatcher-type"}).value_or("allgather");
   a.pipeline_layout = settings.Text({"pipeline-model-parallel-layout"}).value_or("");
@@ -230,11 +238,14 @@ Deployment DeploymentOfMegatron(Settings& settings, const ModelSpec* model) {
 
   Deployment d;
   d.framework = Framework::kMegatron;
-  const std::optional<std::int64_t> per_node = settings.Size({"nproc-per-node"});
+  const bool launched = settings.Has("nproc-per-node");
   const std::int64_t grid = a.ExpertTensorSize() * a.expert_model_parallel_size * a.pipeline_model_parallel_size;
   const bool moe = model != nullptr ? model->HasMoe() : settings.Has("num-experts");
-  if (per_node) {
-    a.world_size = *per_node * settings.SizeOr1({"nnodes"});
+  if (a.ModelRanks() > kMostRanks || grid > kMostRanks) {
+    throw SpecError(settings.place(), "the degrees ask for more than " + std::to_string(kMostRanks) + " devices");
+  }
+  if (launched) {
+    a.world_size = settings.SizeOr1({"nproc-per-node"}) * settings.SizeOr1({"nnodes"});
   } else {
     a.world_size = moe ? std::lcm(a.ModelRanks(), grid) : a.ModelRanks();
     d.notes.push_back("the file does not say how many devices there are: taken as " + std::to_string(a.world_size) +
@@ -291,13 +302,36 @@ Deployment DeploymentOfMegatron(Settings& settings, const ModelSpec* model) {
   return d;
 }
 
+namespace {
+
+/// What partition_config does to the matrix whose name has `part`, by the names in its patterns; "" where none has.
+std::string PartitionType(Settings& settings, std::string_view part) {
+  const std::string specs = "tensor-parallel.partition-config.layer-specs.";
+  for (int i = 0;; ++i) {
+    const std::string here = specs + std::to_string(i) + ".";
+    const std::string name = here + "patterns", type = here + "partition-type";
+    const std::optional<std::string> patterns = settings.Text({name});
+    if (!patterns) return "";
+    const bool routed = patterns->find("experts\\.[") != std::string::npos;
+    if (!routed && patterns->find(part) != std::string::npos) return settings.Text({type}).value_or("");
+  }
+}
+
+}  // namespace
+
 Deployment DeploymentOfDeepSpeed(Settings& settings, const ModelSpec*) {
   Deployment d;
   d.framework = Framework::kDeepSpeed;
   d.degrees.attention_tensor = settings.SizeOr1({"tensor-parallel.autotp-size"});
   d.degrees.expert_tensor = d.degrees.attention_tensor;
   d.max_batch_size = settings.Size({"train-micro-batch-size-per-gpu"});
-  d.notes.push_back("partition_config is taken as column, then row, with lm_head whole");
+  const std::string down = PartitionType(settings, "down_proj"), head = PartitionType(settings, "lm_head");
+  if (down == "column" || down == "skip") {
+    d.shardings.emplace_back(Operator::kFfnDown, down == "skip" ? Sharding::kNone : Sharding::kHidden);
+  }
+  d.shardings.emplace_back(Operator::kLmHead, head == "column" ? Sharding::kVocab : Sharding::kNone);
+  d.shardings.emplace_back(Operator::kEmbedding, Sharding::kNone);
+  d.notes.emplace_back("partition_config is read by the names in its patterns; attention is taken as column, then row");
   return d;
 }
 

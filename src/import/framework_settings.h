@@ -12,7 +12,7 @@ Deployment DeploymentOfVllm(Settings& settings, const ModelSpec* model);
 Deployment DeploymentOfSglang(Settings& settings, const ModelSpec* model);
 Deployment DeploymentOfTensorRtLlm(Settings& settings, const ModelSpec* model);
 Deployment DeploymentOfMegatron(Settings& settings, const ModelSpec* model);
-/// Its partition_config is looked at for the two choices that a strategy has a word for.
+/// Of its partition_config, what it does to down projections and lm_head.
 Deployment DeploymentOfDeepSpeed(Settings& settings, const ModelSpec* model);
 
 }  // namespace shardscout::importers

@@ -16,6 +16,7 @@ namespace {
 /// Beyond any deployment; aliases of YAML can ask for more than fits in memory.
 constexpr int kMostSettings = 20000;
 constexpr int kDeepest = 32;
+constexpr std::int64_t kMostRanks = 32768;  ///< The product of four of them is a number still.
 constexpr std::int64_t kMost = std::int64_t{1} << 31;
 
 std::string Spelled(std::string_view name) {
@@ -56,9 +57,12 @@ class Flattener {
       }
     } else if (node.IsSequence()) {
       std::string joined;
+      std::size_t index = 0;
       for (const auto& item : node) {
         if (++count_ > kMostSettings) throw SpecError(settings_.place(), "has too many settings");
         if (item.IsScalar()) joined += (joined.empty() ? "" : ",") + item.Scalar();
+        if (item.IsMap()) Add(name + "." + std::to_string(index), item, depth + 1);
+        ++index;
       }
       settings_.Set(name, joined);
     } else if (node.IsScalar()) {
@@ -146,6 +150,13 @@ std::optional<std::int64_t> Settings::Size(std::initializer_list<std::string_vie
   const std::optional<std::string> text = Text(names);
   if (!text) return std::nullopt;
   return ParseSize(*text, place_ + " " + std::string(*names.begin()));
+}
+
+std::int64_t Settings::SizeOr1(std::initializer_list<std::string_view> names) {
+  const std::int64_t size = Size(names).value_or(1);
+  if (size <= kMostRanks) return size;
+  throw SpecError(place_ + " " + std::string(*names.begin()),
+                  "found " + std::to_string(size) + ", expected at most " + std::to_string(kMostRanks));
 }
 
 std::optional<double> Settings::Fraction(std::initializer_list<std::string_view> names) {

@@ -37,7 +37,8 @@ class Settings {
   std::optional<std::string> Text(std::initializer_list<std::string_view> names);
   /// A whole number from 1 to 2^31.
   std::optional<std::int64_t> Size(std::initializer_list<std::string_view> names);
-  std::int64_t SizeOr1(std::initializer_list<std::string_view> names) { return Size(names).value_or(1); }
+  /// A parallel size or a number of instances, at most 32768; 1 where there is none.
+  std::int64_t SizeOr1(std::initializer_list<std::string_view> names);
   /// Above 0, at most 1.
   std::optional<double> Fraction(std::initializer_list<std::string_view> names);
   bool Flag(std::initializer_list<std::string_view> names);
@@ -55,7 +56,8 @@ class Settings {
   std::set<std::string> used_;
 };
 
-/// A YAML map; lists of numbers or words become "a,b,c", and a text that is itself a JSON object its members.
+/// A YAML map; lists of numbers or words become "a,b,c", maps in a list "outer.0.inner", and a text that is itself a
+/// JSON object its members.
 Settings SettingsOfYaml(const YAML::Node& map, const std::string& place);
 
 struct Command {

@@ -37,6 +37,7 @@ Strategy WantedStrategy(const Problem& problem, const Deployment& d, std::vector
   Strategy s;
   SetDegrees(s, d.degrees);
   ShardByColumnsAndRows(s);
+  for (const auto& [op, sharding] : d.shardings) s.SetSharding(op, sharding);
   if (!problem.model().HasMoe()) {
     s.expert_parallel_size = s.expert_tensor_parallel_size = s.data_parallel_size = 1;
   }

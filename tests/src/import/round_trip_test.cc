@@ -106,7 +106,7 @@ TEST_P(RoundTrip, GivesTheSameStrategy) {
 
 INSTANTIATE_TEST_SUITE_P(Frameworks, RoundTrip,
                          testing::Values(Framework::kVllm, Framework::kSglang, Framework::kTensorRtLlm,
-                                         Framework::kMegatron),
+                                         Framework::kMegatron, Framework::kDeepSpeed),
                          [](const auto& param_info) {
                            std::string name(ToString(param_info.param));
                            std::erase(name, '-');
