@@ -2,6 +2,7 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <utility>
 #include <vector>
@@ -69,6 +70,9 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
   if (workload.ttft_target_s) out << ", TTFT at most " << Duration(*workload.ttft_target_s);
   if (workload.tpot_target_s) out << ", TPOT at most " << Duration(*workload.tpot_target_s);
   out << "; objective " << ToString(workload.objective) << "\n";
+  if (const std::optional<Framework>& framework = problem.options().framework) {
+    out << "for       " << ToString(*framework) << "@" << VersionOf(*framework) << ": what it runs as it is priced\n";
+  }
 }
 
 namespace {
@@ -161,6 +165,7 @@ ordered_json ProblemSummaryJson(const Problem& problem) {
   out["devices"] = problem.cluster().num_devices;
   out["workload"] = problem.workload().name;
   out["objective"] = ToString(problem.workload().objective);
+  if (problem.options().framework) out["framework"] = ToString(*problem.options().framework);
   out["digest"] = problem.Digest();
   return out;
 }

@@ -33,8 +33,9 @@ std::int64_t ParseSize(std::string_view text, const std::string& place) {
 }
 
 bool IsFlag(const std::string& word) {
-  return word.size() > 1 && word[0] == '-' &&
-         (word[1] == '-' || std::isalpha(static_cast<unsigned char>(word[1])) != 0);
+  const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+  if (dashes == 0 || dashes == word.size()) return false;
+  return dashes > 1 || std::isalpha(static_cast<unsigned char>(word[1])) != 0;
 }
 
 bool IsAssignment(const std::string& word) {

@@ -4,7 +4,9 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "shardscout/deployment.h"
 #include "shardscout/error.h"
 #include "shardscout/exporter.h"
 #include "shardscout/strategy_space.h"
@@ -179,6 +181,21 @@ TEST(AiConfiguratorExport, IsAnEstimateRequest) {
   EXPECT_EQ(worker["attention_dp_size"], 16);
   EXPECT_EQ(worker["moe_ep_size"], 16);
   EXPECT_EQ(request["workload"]["concurrency"], 64 * 16 * 2);
+  // What is written is read.
+  const std::vector<Deployment> back = ReadDeployments(result.files[0].text, "request", &problem.model());
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_EQ(back[0].degrees, DegreesOf(Wide(16)));
+  EXPECT_EQ(back[0].replicas, 2);
+  EXPECT_EQ(back[0].max_batch_size, 64);
+}
+
+TEST(Exporters, EachFrameworkHasOneOfItsVersion) {
+  ExporterRegistry exporters;
+  RegisterBuiltinExporters(exporters);
+  for (const Framework framework : AllFrameworks()) {
+    const std::string name(ToString(framework));
+    EXPECT_EQ(exporters.Get(name).Name(), name + "@" + std::string(VersionOf(framework)));
+  }
 }
 
 TEST(Exporters, VersionsThatAreNotKnownAreRefused) {

@@ -10,6 +10,7 @@
 #include "shardscout/error.h"
 #include "shardscout/exporter.h"
 #include "shardscout/random.h"
+#include "shardscout/run_search.h"
 #include "shardscout/strategy_space.h"
 
 namespace shardscout {
@@ -102,6 +103,29 @@ TEST_P(RoundTrip, GivesTheSameStrategy) {
   }
   EXPECT_GE(of_space.lossless + of_space.lowered, 30);
   EXPECT_EQ(of_framework.lossless, 48);
+}
+
+/// The best strategy of all, and the best that the framework runs.
+TEST_P(RoundTrip, OfOptimalPlans) {
+  SearcherRegistry searchers;
+  RegisterBuiltinSearchers(searchers);
+  EvaluatorRegistry evaluators;
+  RegisterBuiltinEvaluators(evaluators);
+  Counts of_all, of_framework;
+  for (const Case& c : {Case{"deepseek-v3", "decode-chat", 32}, Case{"llama-3.1-70b", "serve-chat", 12}}) {
+    for (const std::optional<Framework> only : {std::optional<Framework>(), std::optional(GetParam())}) {
+      const Problem problem(LoadModel(c.model), LoadCluster("h100-sxm", c.devices), LoadWorkload(c.workload),
+                            ProblemOptions{{}, {Overlap::kNone}, only});
+      SearchRequest request;
+      request.searcher = "exact";
+      const SearchReport report = RunSearch(problem, request, searchers, evaluators);
+      ASSERT_TRUE(report.best) << c.model;
+      ExportAndImport(GetParam(), Problem(problem.model(), problem.cluster(), problem.workload()),
+                      report.best->strategy, only ? of_framework : of_all);
+    }
+  }
+  EXPECT_EQ(of_framework.lossless, 2);
+  EXPECT_EQ(of_all.lossless + of_all.lowered, 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Frameworks, RoundTrip,

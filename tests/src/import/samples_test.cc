@@ -101,7 +101,7 @@ TEST(Import, BadFilesAreRefusedWithTheirPlace) {
   EXPECT_NE(ErrorOf("tp-size: 8\nmem-fraction-static: 0.8\nenable-dp-attention: maybe\n").find("true or false"),
             std::string::npos);
   EXPECT_FALSE(LooksLikeDeployment(R"({"tensor_parallel_size": 8, "shardings": {}})"));
-  EXPECT_FALSE(LooksLikeDeployment("just words"));
+  EXPECT_FALSE(LooksLikeDeployment("just words -- --- -"));
 }
 
 /// Aliases that double eleven times over; more than any memory when written out twenty-five times.
