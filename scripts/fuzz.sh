@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 runs=${1:-20000}
-targets=${FUZZ_TARGETS:-model cluster workload problem search strategy plan journal flags}
+targets=${FUZZ_TARGETS:-model cluster workload problem search strategy plan journal flags deployment topology}
 max_len=16384  # Plans and clusters carry the curves of their devices.
 export ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=5 UBSAN_OPTIONS=print_stacktrace=1
 

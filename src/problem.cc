@@ -51,7 +51,10 @@ std::string Problem::Digest() const {
   file.cluster.name.clear();
   file.workload.name.clear();
   if (file.workload.engine) file.workload.engine->name.clear();
-  return shardscout::Digest(json::WriteJson(std::move(file)).dump());
+  nlohmann::ordered_json written = json::WriteJson(std::move(file));
+  // Unset it decides nothing: problems keep the digests that they had before there were frameworks.
+  if (!options_.framework) written["options"].erase("framework");
+  return shardscout::Digest(written.dump());
 }
 
 }  // namespace shardscout

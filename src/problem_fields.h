@@ -4,6 +4,7 @@
 // re-evaluated without the files that it came from.
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -132,10 +133,15 @@ void VisitFields(V& visit, ModelSpec& model) {
         {.doc = "Whether weight_dtype holds for the shared experts."});
 }
 
+inline std::array<Framework, 5> EnumValues(Framework) {
+  return {Framework::kVllm, Framework::kSglang, Framework::kTensorRtLlm, Framework::kMegatron, Framework::kDeepSpeed};
+}
+
 /// ProblemOptions as JSON holds them: what is fixed as "variable=value", in the order of the variables' names.
 struct ProblemOptionsFile {
   std::vector<std::string> fixed;
   std::vector<Overlap> admitted_overlaps;
+  std::optional<Framework> framework;
 };
 
 template <class V>
@@ -143,6 +149,8 @@ void VisitFields(V& visit, ProblemOptionsFile& options) {
   visit("fixed", options.fixed, json::Needed("Decision variables that are held, each as variable=value."));
   visit("admitted_overlaps", options.admitted_overlaps,
         json::Needed("Overlaps of compute and communication among which is chosen."));
+  visit("framework", options.framework,
+        {.doc = "The framework that has to run the strategies exactly as they are; unset: any strategy."});
 }
 
 struct ProblemFile {
@@ -164,6 +172,7 @@ inline ProblemFile MakeProblemFile(const Problem& problem) {
   ProblemFile file{problem.model(), problem.cluster(), problem.workload(), {}};
   for (const auto& [variable, value] : problem.options().fixed) file.options.fixed.push_back(variable + "=" + value);
   file.options.admitted_overlaps = problem.options().admitted_overlaps;
+  file.options.framework = problem.options().framework;
   return file;
 }
 

@@ -96,6 +96,7 @@ Problem ParseProblem(std::string_view json, std::string_view place) {
     options.fixed[text.substr(0, equals)] = text.substr(equals + 1);
   }
   options.admitted_overlaps = std::move(file.options.admitted_overlaps);
+  options.framework = file.options.framework;
   return Problem(std::move(file.model), std::move(file.cluster), std::move(file.workload), std::move(options));
 }
 

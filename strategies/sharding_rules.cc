@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "strategies/framework_rules.h"
+
 namespace shardscout::strategies {
 
 bool ShardingRules::BatchSplits(const Strategy& s) const {
@@ -20,7 +22,7 @@ bool ShardingRules::RequestsSplit(const Strategy& s) const {
   return (s.batch_size / s.num_microbatches) % s.tensor_parallel_size == 0;
 }
 
-bool ShardingRules::Residual(const Strategy& s, Layout layout) const {
+bool ShardingRules::ResidualIsPossible(const Strategy& s, Layout layout) const {
   switch (layout) {
     case Layout::kReplicated:
       return true;
@@ -34,14 +36,14 @@ bool ShardingRules::Residual(const Strategy& s, Layout layout) const {
   return false;
 }
 
-bool ShardingRules::FfnGroup(const Strategy& s, DenseFfnGroup group) const {
+bool ShardingRules::FfnGroupIsPossible(const Strategy& s, DenseFfnGroup group) const {
   const bool stage_differs = model_.HasDense() && s.context_parallel_size * s.data_parallel_size > 1;
   if (group == DenseFfnGroup::kStage) return stage_differs;
   // Without experts, dp inside an instance does something only where the FFN spans it; else it equals replicas.
   return model_.HasMoe() || s.data_parallel_size == 1;
 }
 
-bool ShardingRules::Exchange(const Strategy& s, ExpertExchange exchange) const {
+bool ShardingRules::ExchangeIsPossible(const Strategy& s, ExpertExchange exchange) const {
   const ExpertExchange first = ExpertExchange::kAllToAll;
   if (!model_.HasMoe()) return exchange == first;
   if (s.BlockSize() == 1) return exchange == first && TokensSplit(s);
@@ -81,6 +83,23 @@ bool ShardingRules::ExpertTensorSplits(std::int64_t etp) const {
   return Splits(model_.moe.expert_ffn_size, etp, model_.weight_quant_block);
 }
 
+std::int64_t ShardingRules::GroupOf(const Strategy& s, Operator op) const {
+  const bool stage = s.dense_ffn_group == DenseFfnGroup::kStage;
+  switch (op) {
+    case Operator::kExpertUp:
+    case Operator::kExpertDown:
+      return s.expert_tensor_parallel_size;
+    case Operator::kFfnUp:
+    case Operator::kFfnDown:
+      return std::max(model_.HasDense() ? (stage ? s.StageSize() : s.tensor_parallel_size) : 1,
+                      model_.HasSharedExpert() ? s.tensor_parallel_size : 1);
+    case Operator::kRouter:
+      return model_.HasMoe() ? s.tensor_parallel_size : 1;
+    default:
+      return s.tensor_parallel_size;
+  }
+}
+
 bool ShardingRules::FfnAdmits(const Strategy& s, Operator op, Sharding sharding) const {
   const std::int64_t dense_block = model_.DenseFfnQuantBlock();
   const std::int64_t shared_block = model_.SharedExpertQuantBlock();
@@ -88,7 +107,7 @@ bool ShardingRules::FfnAdmits(const Strategy& s, Operator op, Sharding sharding)
   const bool stage = s.dense_ffn_group == DenseFfnGroup::kStage;
   const std::int64_t dense_parts = model_.HasDense() ? (stage ? s.StageSize() : tp) : 1;
   const std::int64_t shared_parts = model_.HasSharedExpert() ? tp : 1;
-  if (std::max(dense_parts, shared_parts) == 1) return false;
+  if (GroupOf(s, op) == 1) return false;
   if (sharding == Sharding::kToken) return !stage && TokensSplit(s);
   const bool ffn_splits = Splits(std::max<std::int64_t>(model_.ffn_size, 1), dense_parts, dense_block) &&
                           Splits(std::max<std::int64_t>(model_.moe.shared_ffn_size, 1), shared_parts, shared_block);
@@ -100,7 +119,7 @@ bool ShardingRules::FfnAdmits(const Strategy& s, Operator op, Sharding sharding)
   return hidden_splits && (op == Operator::kFfnDown || ffn_splits);
 }
 
-bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) const {
+bool ShardingRules::IsPossible(const Strategy& s, Operator op, Sharding sharding) const {
   const std::int64_t tp = s.tensor_parallel_size;
   const std::int64_t etp = s.expert_tensor_parallel_size;
   const std::int64_t block = model_.AttentionQuantBlock();
@@ -163,7 +182,42 @@ bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) co
   }
 }
 
+bool ShardingRules::Degrees(const Strategy& s) const { return !framework_ || TakesDegrees(*framework_, problem_, s); }
+
+bool ShardingRules::ExpertMesh(const Strategy& s) const {
+  if (s.StageSize() % s.BlockSize() != 0) return false;
+  return !framework_ || !model_.HasMoe() || TakesExpertMesh(*framework_, s);
+}
+
+bool ShardingRules::Microbatches(const Strategy& s) const {
+  if (s.num_microbatches > 1 && s.pipeline_parallel_size == 1) return false;
+  return !framework_ || TakesMicrobatches(*framework_, s);
+}
+
+bool ShardingRules::Residual(const Strategy& s, Layout layout) const {
+  return ResidualIsPossible(s, layout) && (!framework_ || TakesResidual(*framework_, model_, s, layout));
+}
+
+bool ShardingRules::FfnGroup(const Strategy& s, DenseFfnGroup group) const {
+  return FfnGroupIsPossible(s, group) && (!framework_ || TakesFfnGroup(*framework_, model_, s, group));
+}
+
+bool ShardingRules::Exchange(const Strategy& s, ExpertExchange exchange) const {
+  if (!ExchangeIsPossible(s, exchange)) return false;
+  return !framework_ || s.BlockSize() == 1 || TakesExchange(*framework_, s, exchange);
+}
+
+bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) const {
+  if (!IsPossible(s, op, sharding)) return false;
+  if (!framework_ || GroupOf(s, op) == 1) return true;
+  return TakesSharding(*framework_, problem_, s, op, sharding,
+                       [&](Sharding other) { return IsPossible(s, op, other); });
+}
+
 std::string ShardingRules::Why(const Strategy& s, Operator op, Sharding sharding) const {
+  if (framework_ && IsPossible(s, op, sharding)) {
+    return std::string(ToString(*framework_)) + " does not shard it so over these ranks";
+  }
   const std::string tp = std::to_string(s.tensor_parallel_size);
   const AttentionSpec& a = model_.attention;
   if (sharding == Sharding::kToken) {

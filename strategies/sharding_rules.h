@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "shardscout/problem.h"
@@ -24,9 +25,19 @@ inline bool Splits(std::int64_t size, std::int64_t parts, std::int64_t block) {
 /// that they use (copied where tp exceeds them, as KV heads are); `hidden` of qkv is row-parallel and leaves heads
 /// split; `hidden` of attn_out is column-parallel; `token` splits requests in the core, states and all. A sharding is
 /// admitted where both kinds of layers have it.
+///
+/// Where the problem names a framework, what it does not run is not admitted either (framework_rules.h).
 class ShardingRules {
  public:
-  explicit ShardingRules(const Problem& problem) : problem_(problem), model_(problem.model()) {}
+  explicit ShardingRules(const Problem& problem)
+      : problem_(problem), model_(problem.model()), framework_(problem.options().framework) {}
+
+  /// pp, tp, cp and dp, with no word on whether the devices suffice.
+  bool Degrees(const Strategy& s) const;
+  /// ep and etp on the stage of the other degrees.
+  bool ExpertMesh(const Strategy& s) const;
+  /// num_microbatches for a batch and pp.
+  bool Microbatches(const Strategy& s) const;
 
   /// Requests of a micro-batch split over cp in decode (all layers, whatever the layouts).
   bool BatchSplits(const Strategy& s) const;
@@ -50,12 +61,20 @@ class ShardingRules {
 
  private:
   bool HeadsSplit(std::int64_t tp) const;
+  /// The same questions without the framework.
+  bool ResidualIsPossible(const Strategy& s, Layout layout) const;
+  bool FfnGroupIsPossible(const Strategy& s, DenseFfnGroup group) const;
+  bool ExchangeIsPossible(const Strategy& s, ExpertExchange exchange) const;
+  bool IsPossible(const Strategy& s, Operator op, Sharding sharding) const;
+  /// Ranks that share the operator; for FFNs the larger of the dense layers' group and the shared expert's.
+  std::int64_t GroupOf(const Strategy& s, Operator op) const;
   /// The in-projection of linear layers splits into whole blocks; the gates have none.
   bool LinearBlocksSplit(std::int64_t tp) const;
   bool FfnAdmits(const Strategy& s, Operator op, Sharding sharding) const;
 
   const Problem& problem_;
   const ModelSpec& model_;
+  const std::optional<Framework> framework_;
 };
 
 }  // namespace shardscout::strategies

@@ -50,9 +50,12 @@ struct StrategySpace::Impl {
     const auto& fixed = fixed_values[static_cast<std::size_t>(variable)];
     return !fixed || *fixed == value;
   }
+  /// A framework decides what is admitted beside the rules of the model.
+  bool Framed() const { return problem.options().framework.has_value(); }
   std::int64_t MaxStage(const Strategy& s) const { return problem.cluster().num_devices / s.pipeline_parallel_size; }
 
   SpaceSize Count() const;
+  SpaceSize CountFramed() const;
 
   const Problem& problem;
   strategies::ShardingRules rules;

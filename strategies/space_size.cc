@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <map>
@@ -20,6 +21,7 @@ bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
 /// For given degrees the layer variables are independent but for the FFN shardings and their group, so that their
 /// counts multiply. What the degrees decide for them is little: the tables below. Batches and micro-batches are summed.
 SpaceSize StrategySpace::Impl::Count() const {
+  if (Framed()) return CountFramed();
   auto of = [&](Variable v) -> const std::vector<std::int64_t>& { return values[static_cast<std::size_t>(v)]; };
 
   auto options = [&](const Strategy& s, int v) {
@@ -188,6 +190,71 @@ SpaceSize StrategySpace::Impl::Count() const {
         }
         s.pipeline_parallel_size = 2;
         if (pipelines > 0) count_meshes(s, with, table_with, pipelines);
+      }
+    }
+  }
+  return size;
+}
+
+/// A framework leaves so few degrees and layer variables that they are gone through one by one. The layer variables
+/// that are left do not depend on each other, but for the FFN's on their group.
+SpaceSize StrategySpace::Impl::CountFramed() const {
+  auto of = [&](Variable v) -> const std::vector<std::int64_t>& { return values[static_cast<std::size_t>(v)]; };
+  const int ffn_up = kFirstShardingVariable + static_cast<int>(Operator::kFfnUp);
+  const int ffn_down = kFirstShardingVariable + static_cast<int>(Operator::kFfnDown);
+  auto options = [&](const Strategy& s, int v) {
+    const auto& candidates = values[static_cast<std::size_t>(v)];
+    return static_cast<double>(std::count_if(candidates.begin(), candidates.end(),
+                                             [&](std::int64_t value) { return LayerValueAllowed(s, v, value); }));
+  };
+  auto layer_count = [&](const Strategy& s) {
+    double product = 1;
+    for (int v = static_cast<int>(Variable::kResidualLayout); v < kNumVariables && product > 0; ++v) {
+      if (v != ffn_up && v != ffn_down && v != static_cast<int>(Variable::kDenseFfnGroup)) product *= options(s, v);
+    }
+    double ffn = 0;
+    Strategy with = s;
+    for (const std::int64_t group : of(Variable::kDenseFfnGroup)) {
+      if (!LayerValueAllowed(s, static_cast<int>(Variable::kDenseFfnGroup), group)) continue;
+      with.dense_ffn_group = static_cast<DenseFfnGroup>(group);
+      ffn += options(with, ffn_up) * options(with, ffn_down);
+    }
+    return product * ffn;
+  };
+  SpaceSize size;
+  auto count_batches = [&](Strategy s) {
+    double strategies = 0;
+    for (const std::int64_t batch : Batches(s)) {
+      s.batch_size = batch;
+      for (const std::int64_t m : of(Variable::kNumMicrobatches)) {
+        if (m > batch) break;
+        s.num_microbatches = m;
+        if (rules.Microbatches(s) && rules.BatchSplits(s)) strategies += layer_count(s);
+      }
+    }
+    size.degree_tuples += strategies > 0 ? 1 : 0;
+    size.strategies += strategies;
+  };
+  const std::int64_t devices = problem.cluster().num_devices;
+  Strategy s;
+  for (const std::int64_t tp : of(Variable::kTensorParallelSize)) {
+    s.tensor_parallel_size = tp;
+    for (const std::int64_t cp : of(Variable::kContextParallelSize)) {
+      if (tp * cp > devices) break;
+      s.context_parallel_size = cp;
+      for (const std::int64_t dp : of(Variable::kDataParallelSize)) {
+        if (tp * cp * dp > devices) break;
+        s.data_parallel_size = dp;
+        for (const std::int64_t pp : of(Variable::kPipelineParallelSize)) {
+          if (tp * cp * dp * pp > devices) break;
+          s.pipeline_parallel_size = pp;
+          if (!rules.Degrees(s)) continue;
+          for (const ExpertMesh& mesh : expert_meshes) {
+            s.expert_parallel_size = mesh.ep;
+            s.expert_tensor_parallel_size = mesh.etp;
+            if (rules.ExpertMesh(s)) count_batches(s);
+          }
+        }
       }
     }
   }

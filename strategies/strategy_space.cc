@@ -99,10 +99,23 @@ std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
   } else if (variable == Index(Variable::kOverlap)) {
     for (Overlap overlap : problem.options().admitted_overlaps) values.push_back(static_cast<std::int64_t>(overlap));
     std::sort(values.begin(), values.end());
+    if (problem.options().framework) std::erase_if(values, [](std::int64_t value) { return value != 0; });
   } else {
     values = {0, 1, 2};
   }
   return values;
+}
+
+[[noreturn]] void ThrowEmpty(const Problem& problem) {
+  const std::optional<Framework>& framework = problem.options().framework;
+  if (!framework) {
+    throw SpecError("--fix",
+                    "no valid strategy is left: the fixed values contradict each other, the model or the batch");
+  }
+  throw SpecError("--for " + std::string(ToString(*framework)),
+                  "it runs this model in no way here" +
+                      std::string(problem.options().fixed.empty() ? "" : " with these fixed values") +
+                      "; search without --for, and export --lower names what stands against it");
 }
 
 }  // namespace
@@ -205,13 +218,15 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   // Keep of tp and cp what can be completed on a large enough cluster: the masks then look at fewer.
   Strategy s;
   std::erase_if(all(Variable::kTensorParallelSize), [&](std::int64_t tp) {
-    s.pipeline_parallel_size = all(Variable::kPipelineParallelSize).front();
     s.tensor_parallel_size = tp;
-    return tp > MaxStage(s) || !ContextExists(s);
+    // The fewest stages take the most, unless a framework's micro-batches, which follow from pp, are fixed.
+    const auto& pps = all(Variable::kPipelineParallelSize);
+    return std::none_of(pps.begin(), Framed() && any_fixed ? pps.end() : pps.begin() + 1, [&](std::int64_t pp) {
+      s.pipeline_parallel_size = pp;
+      return tp <= MaxStage(s) && ContextExists(s);
+    });
   });
-  if (all(Variable::kTensorParallelSize).empty()) {
-    throw SpecError("--fix", "no valid strategy is left: the fixed values contradict each other or the model");
-  }
+  if (all(Variable::kTensorParallelSize).empty()) ThrowEmpty(problem);
   s = Strategy();
   s.pipeline_parallel_size = all(Variable::kPipelineParallelSize).front();
   if (problem.workload().HasPhase(Phase::kDecode)) {
@@ -298,6 +313,7 @@ bool StrategySpace::Impl::MicrobatchExists(const Strategy& s) const {
   for (std::int64_t m : all) {
     if (m > s.batch_size || (s.pipeline_parallel_size == 1 && m > 1)) return false;
     with.num_microbatches = m;
+    if (!rules.Microbatches(with)) continue;
     if (rules.BatchSplits(with) && LayersComplete(with)) return true;
     // More micro-batches only take divisibility away.
     if (m == 1) return false;
@@ -312,11 +328,11 @@ bool StrategySpace::Impl::BatchExists(const Strategy& degrees) const {
   std::array<bool, 4> tried{};
   for (std::int64_t batch : Batches(degrees)) {
     with.batch_size = batch;
-    with.num_microbatches =
-        std::max<std::int64_t>(1, values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front());
+    with.num_microbatches = Framed() ? 1 : values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front();
     if (batch % with.num_microbatches != 0 || !rules.BatchSplits(with)) continue;
     const std::size_t answers = (rules.TokensSplit(with) ? 2U : 0U) + (rules.RequestsSplit(with) ? 1U : 0U);
-    if (tried[answers]) continue;
+    // A framework's micro-batches follow from the batch, and the answers from both.
+    if (tried[answers] && !Framed()) continue;
     tried[answers] = true;
     if (MicrobatchExists(with)) return true;
   }
@@ -326,10 +342,9 @@ bool StrategySpace::Impl::BatchExists(const Strategy& degrees) const {
 bool StrategySpace::Impl::ExpertMeshExists(const Strategy& s) const {
   Strategy with = s;
   for (const ExpertMesh& mesh : expert_meshes) {
-    if (s.StageSize() % (mesh.ep * mesh.etp) != 0) continue;
     with.expert_parallel_size = mesh.ep;
     with.expert_tensor_parallel_size = mesh.etp;
-    if (BatchExists(with)) return true;
+    if (rules.ExpertMesh(with) && BatchExists(with)) return true;
   }
   return false;
 }
@@ -365,7 +380,7 @@ bool StrategySpace::Impl::DataExists(const Strategy& s) const {
   for (std::int64_t dp : values[static_cast<std::size_t>(Index(Variable::kDataParallelSize))]) {
     if (dp > room) return false;
     with.data_parallel_size = dp;
-    if (ExpertMeshExists(with)) return true;
+    if (rules.Degrees(with) && ExpertMeshExists(with)) return true;
   }
   return false;
 }
@@ -380,7 +395,7 @@ bool StrategySpace::Impl::ContextExists(const Strategy& s) const {
     // A larger cp splits the batch further and helps only an expert mesh or an FFN group that needs more ranks, which
     // dp gives as well; so the smallest decides, unless dp is fixed or the batch depends on the degrees.
     const bool dp_fixed = values[static_cast<std::size_t>(Index(Variable::kDataParallelSize))].size() == 1;
-    if (!dp_fixed && !problem.workload().concurrency) return false;
+    if (!dp_fixed && !problem.workload().concurrency && !(Framed() && any_fixed)) return false;
   }
   return false;
 }
@@ -406,23 +421,23 @@ bool StrategySpace::Impl::Allowed(const Strategy& s, int variable, std::int64_t 
     case Variable::kContextParallelSize:
       return s.tensor_parallel_size * value <= MaxStage(s) && DataExists(with);
     case Variable::kDataParallelSize:
-      return with.StageSize() <= MaxStage(s) && ExpertMeshExists(with);
+      return with.StageSize() <= MaxStage(s) && rules.Degrees(with) && ExpertMeshExists(with);
     case Variable::kExpertParallelSize: {
       if (s.StageSize() % value != 0) return false;
       for (std::int64_t etp : values[static_cast<std::size_t>(Index(Variable::kExpertTensorParallelSize))]) {
         with.expert_tensor_parallel_size = etp;
-        if (s.StageSize() % with.BlockSize() == 0 && BatchExists(with)) return true;
+        if (rules.ExpertMesh(with) && BatchExists(with)) return true;
       }
       return false;
     }
     case Variable::kExpertTensorParallelSize:
-      return s.StageSize() % with.BlockSize() == 0 && BatchExists(with);
+      return rules.ExpertMesh(with) && BatchExists(with);
     case Variable::kBatchSize: {
       const auto batches = Batches(s);
       return std::binary_search(batches.begin(), batches.end(), value) && MicrobatchExists(with);
     }
     case Variable::kNumMicrobatches:
-      if (value > 1 && (s.pipeline_parallel_size == 1 || s.batch_size % value != 0)) return false;
+      if (s.batch_size % value != 0 || !rules.Microbatches(with)) return false;
       return rules.BatchSplits(with) && LayersComplete(with);
     default:
       return LayerValueAllowed(s, variable, value);
@@ -430,7 +445,7 @@ bool StrategySpace::Impl::Allowed(const Strategy& s, int variable, std::int64_t 
 }
 
 bool StrategySpace::Impl::SizesAreAlike(const Strategy& s, int variable) const {
-  if (any_fixed || problem.workload().concurrency) return false;
+  if (any_fixed || problem.workload().concurrency || Framed()) return false;
   if (variable == Index(Variable::kContextParallelSize)) return !problem.workload().HasPhase(Phase::kDecode);
   if (variable != Index(Variable::kDataParallelSize)) return false;
   // With ep = etp = 1 the number of ranks does not matter, only whether there are two or more.
@@ -480,8 +495,7 @@ StrategySpace::StrategySpace(const Problem& problem) : problem_(problem), impl_(
   std::vector<std::uint8_t> mask;
   AllowedChoices({}, mask);
   if (std::none_of(mask.begin(), mask.end(), [](std::uint8_t m) { return m != 0; })) {
-    throw SpecError("--fix",
-                    "no valid strategy is left: the fixed values contradict each other, the model or the batch");
+    ThrowEmpty(problem);
   }
 }
 
@@ -520,6 +534,10 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
       const Operator op = static_cast<Operator>(v - kFirstShardingVariable);
       const Sharding sharding = static_cast<Sharding>(value);
       return why + std::string(ToString(sharding)) + " is not possible here: " + impl_->rules.Why(s, op, sharding);
+    }
+    if (problem_.options().framework) {
+      return why + ValueName(v, value) + " is not possible after " + ToShortString(s) + " for " +
+             std::string(ToString(*problem_.options().framework)) + " (docs/frameworks.md says what it runs)";
     }
     if (v >= Index(Variable::kResidualLayout)) {
       return why + std::to_string(value) + " (ordinal) is not valid or not canonical after " + ToShortString(s);

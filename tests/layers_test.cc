@@ -1,6 +1,7 @@
 // The direction of dependency (DESIGN.md section 3), read from the #include lines of the tree:
 //
-//   include <- src <- strategies <- env <- { baselines, agents, src/export } <- { src/cli, experiments, tests }
+//   include <- src <- strategies <- env <- { baselines, agents, src/export, src/import } <- { src/cli, experiments,
+//   tests }
 //
 // and who may see torch: agents/, env/live/ and their tests.
 
@@ -20,7 +21,7 @@ namespace {
 /// The parts of the tree, the longer path first where one holds the other. A part may include itself and every part of
 /// a lower level.
 const std::vector<std::pair<std::string, int>> kParts = {
-    {"include/", 0}, {"src/cli/", 5},   {"src/export/", 4}, {"src/", 1},         {"strategies/", 2},
+    {"include/", 0}, {"src/cli/", 5},   {"src/export/", 4}, {"src/import/", 4},  {"src/", 1},  {"strategies/", 2},
     {"env/", 3},     {"baselines/", 4}, {"agents/", 4},     {"experiments/", 5}, {"tests/", 6}};
 
 struct Part {

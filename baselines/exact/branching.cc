@@ -84,9 +84,9 @@ std::int64_t Branching::SmallestDp(const Node& node) const {
   std::int64_t smallest = 0;
   for (std::int64_t dp : Values(Variable::kDataParallelSize)) {
     if (cell * dp > problem_.cluster().num_devices) return 0;
-    if (cell * dp % node.mesh.Size() != 0) continue;
-    if (smallest == 0) smallest = dp;
     const Strategy s = StrategyOf(node, dp);
+    if (!maker_.rules().ExpertMesh(s) || !maker_.rules().Degrees(s)) continue;
+    if (smallest == 0) smallest = dp;
     for (DenseFfnGroup group : {DenseFfnGroup::kTp, DenseFfnGroup::kStage}) {
       if (has_group(group) && maker_.rules().FfnGroup(s, group)) return smallest;
     }
@@ -354,7 +354,7 @@ void Branching::ExpandMesh(const Node& node, const Staircase& known, Expansion& 
       child.microbatches = m;
       const std::int64_t batch = node.shape.requests * m;
       if (batch > Values(Variable::kBatchSize).back()) break;
-      if (!HasValue(Variable::kBatchSize, batch)) continue;
+      if (!HasValue(Variable::kBatchSize, batch) || !maker_.rules().Microbatches(StrategyOf(child, dp))) continue;
       const Evaluation evaluation =
           env::Assemble(problem_, StrategyOf(child, dp), StagesOf(pp), cost, LeastStorage(*least, batch, pp));
       // Time and memory only grow with the micro-batches.
@@ -386,7 +386,8 @@ void Branching::ExpandPipeline(const Node& node, const Staircase& known, Expansi
         return with;
       }();
       if (s.InstanceSize() > devices) break;
-      if (cell * dp % node.mesh.Size() != 0 || !maker_.rules().FfnGroup(s, ffn_group)) continue;
+      const strategies::ShardingRules& rules = maker_.rules();
+      if (!rules.ExpertMesh(s) || !rules.Degrees(s) || !rules.FfnGroup(s, ffn_group)) continue;
       const std::int64_t replicas = devices / s.InstanceSize();
       if (concurrency && (*concurrency + dp * replicas - 1) / (dp * replicas) != s.batch_size) continue;
       // Compared with the node's bound this dp leaves more devices idle.

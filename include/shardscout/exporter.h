@@ -58,7 +58,7 @@ class ExporterRegistry {
   std::map<std::string, std::unique_ptr<Exporter>> exporters_;
 };
 
-/// vllm, chakra.
+/// vllm, sglang, tensorrt-llm ("trtllm" too), megatron, deepspeed, aiconfigurator, chakra.
 void RegisterBuiltinExporters(ExporterRegistry& registry);
 
 }  // namespace shardscout

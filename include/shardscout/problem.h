@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "shardscout/cluster_spec.h"
+#include "shardscout/framework.h"
 #include "shardscout/model_spec.h"
 #include "shardscout/strategy.h"
 #include "shardscout/workload_spec.h"
@@ -18,6 +20,8 @@ struct ProblemOptions {
   std::map<std::string, std::string> fixed;
   /// Admitted values of the decision `overlap`.
   std::vector<Overlap> admitted_overlaps = {Overlap::kNone};
+  /// Only strategies that it runs exactly as they are priced; unset: all.
+  std::optional<Framework> framework = std::nullopt;
   bool operator==(const ProblemOptions&) const = default;
 };
 

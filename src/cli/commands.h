@@ -41,7 +41,9 @@ void CheckSearcherIsBuilt(const std::string& name);
 
 void AddSearchCommand(CLI::App& app, Context& context);
 void AddCompareCommand(CLI::App& app, Context& context);
+void AddComparePlansCommand(CLI::App& app, Context& context);
 void AddEvaluateCommand(CLI::App& app, Context& context);
+void AddImportClusterCommand(CLI::App& app, Context& context);
 void AddExplainCommand(CLI::App& app, Context& context);
 void AddExportCommand(CLI::App& app, Context& context);
 void AddReportCommand(CLI::App& app, Context& context);

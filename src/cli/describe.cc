@@ -2,6 +2,7 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <utility>
 #include <vector>
@@ -46,6 +47,9 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
       << cluster.devices_per_node << " a node\n";
   out << "workload  " << workload.name << ": " << exporters::WorkloadText(workload) << "; objective "
       << ToString(workload.objective) << "\n";
+  if (const std::optional<Framework>& framework = problem.options().framework) {
+    out << "for       " << ToString(*framework) << "@" << VersionOf(*framework) << ": what it runs as it is priced\n";
+  }
 }
 
 namespace {
@@ -138,6 +142,7 @@ ordered_json ProblemSummaryJson(const Problem& problem) {
   out["devices"] = problem.cluster().num_devices;
   out["workload"] = problem.workload().name;
   out["objective"] = ToString(problem.workload().objective);
+  if (problem.options().framework) out["framework"] = ToString(*problem.options().framework);
   out["digest"] = problem.Digest();
   return out;
 }

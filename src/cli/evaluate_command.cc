@@ -22,6 +22,7 @@ using nlohmann::ordered_json;
 
 void Print(const StrategyInput& input, const StrategyReport& report) {
   PrintProblem(std::cout, input.problem);
+  PrintDeployment(std::cout, input);
   PrintMegatron(std::cout, input.problem, report.megatron);
   std::cout << "strategy  " << ObjectiveText(input.problem, report.evaluation) << ", "
             << (report.evaluation.Feasible() ? Number(report.reward) + " x the Megatron rule" : "infeasible")
@@ -34,6 +35,7 @@ void PrintJson(const StrategyInput& input, const StrategyReport& report) {
   json["problem"] = ProblemSummaryJson(input.problem);
   json["megatron"] = MegatronJson(report.megatron, report.normaliser);
   json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
+  if (input.deployment) json["deployment"] = DeploymentJson(input);
   PrintDocument(json);
 }
 
@@ -69,7 +71,7 @@ int Run(const Arguments& arguments, const Context& context) {
     CheckCanWrite(arguments.trace);
   }
   if (const std::optional<Plan> pools = ReadTwoPools(arguments)) return EvaluatePools(*pools, arguments, context);
-  const StrategyInput input = ReadStrategyInput(arguments);
+  const StrategyInput input = ReadStrategyInput(arguments, context);
   const StrategyReport report =
       EvaluateStrategy(input.problem, input.strategy, arguments.evaluator, context.evaluators);
   context.json ? PrintJson(input, report) : Print(input, report);
@@ -98,6 +100,7 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
       "The exit code is 3 where the strategy is valid but breaks a limit.\n\n"
       "Examples:\n"
       "  shardscout evaluate plan.json\n"
+      "  shardscout evaluate sglang.yaml --cluster h200-sxm --workload decode-chat\n"
       "  shardscout evaluate plan.json --evaluator simulator --trace trace.json\n"
       "  shardscout evaluate --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
       "decode-chat");

@@ -141,7 +141,7 @@ int RunAgainst(const ExplainArguments& arguments, const StrategyInput& input, co
 }
 
 int Run(const ExplainArguments& arguments, const Context& context) {
-  const StrategyInput input = ReadStrategyInput(arguments.strategy);
+  const StrategyInput input = ReadStrategyInput(arguments.strategy, context);
   const StrategyReport report =
       EvaluateStrategy(input.problem, input.strategy, arguments.strategy.evaluator, context.evaluators);
   if (!arguments.against.empty()) return RunAgainst(arguments, input, report, context);
@@ -149,11 +149,13 @@ int Run(const ExplainArguments& arguments, const Context& context) {
     ordered_json json;
     json["problem"] = ProblemSummaryJson(input.problem);
     json["strategy"] = ScoredJson({input.strategy, report.evaluation, report.reward});
+    if (input.deployment) json["deployment"] = DeploymentJson(input);
     json["breakdown"] = ordered_json::parse(ToJson(report.breakdown));
     PrintDocument(json);
     return kExitResult;
   }
   PrintProblem(std::cout, input.problem);
+  PrintDeployment(std::cout, input);
   std::cout << "strategy  " << ObjectiveText(input.problem, report.evaluation) << "\n          "
             << ToShortString(input.strategy) << "\n";
   PrintEvaluation(std::cout, input.problem, report.evaluation);

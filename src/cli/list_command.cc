@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "shardscout/deployment.h"
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
 #include "shardscout/problem.h"
@@ -160,6 +161,20 @@ Section Exporters(const Context& context) {
   return section;
 }
 
+Section Rules() {
+  Section section{"rules", Table({"rule", "version", "what has to hold", "source"}), ordered_json::array()};
+  for (const FrameworkRule& rule : FrameworkRules()) {
+    const std::string version(VersionOf(rule.framework));
+    section.table.AddRow({rule.id, version, rule.condition, rule.source});
+    section.rows.push_back({{"id", rule.id},
+                            {"framework", ToString(rule.framework)},
+                            {"version", version},
+                            {"condition", rule.condition},
+                            {"source", rule.source}});
+  }
+  return section;
+}
+
 int Run(const std::vector<std::string>& kinds, const Context& context) {
   const auto wanted = [&](const char* kind) {
     return kinds.empty() || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
@@ -173,6 +188,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (wanted("searchers")) sections.push_back(Searchers(context));
   if (wanted("evaluators")) sections.push_back(Evaluators(context));
   if (wanted("exporters")) sections.push_back(Exporters(context));
+  if (wanted("rules")) sections.push_back(Rules());
   if (context.json) {
     ordered_json json;
     for (Section& section : sections) json[section.name] = std::move(section.rows);
@@ -190,10 +206,11 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
 
 void AddListCommand(CLI::App& app, Context& context) {
   auto kinds = std::make_shared<std::vector<std::string>>();  // shared with the callback, which outlives this function
-  CLI::App* command = app.add_subcommand("list", "Presets, searchers with their settings, evaluators and exporters");
+  CLI::App* command =
+      app.add_subcommand("list", "Presets, searchers with their settings, evaluators, exporters and frameworks' rules");
   command->add_option("kinds", *kinds, "Which of them [all]")
       ->check(CLI::IsMember(
-          {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters"}));
+          {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters", "rules"}));
   AddCommonOptions(*command, context);
   command->footer("Examples:\n  shardscout list\n  shardscout list searchers --json");
   command->callback([kinds, &context] { context.run = [kinds, &context] { return Run(*kinds, context); }; });

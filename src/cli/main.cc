@@ -88,6 +88,7 @@ int Main(int argc, char** argv) {
       "  shardscout export plan.json --to vllm");
   AddSearchCommand(app, context);
   AddCompareCommand(app, context);
+  AddComparePlansCommand(app, context);
   AddEvaluateCommand(app, context);
   AddExplainCommand(app, context);
   AddExportCommand(app, context);
@@ -96,6 +97,7 @@ int Main(int argc, char** argv) {
   AddCheckCommand(app, context);
   AddJoinCommand(app, context);
   AddDivideCommand(app, context);
+  AddImportClusterCommand(app, context);
   AddCalibrateCommand(app, context);
   try {
     app.parse(argc, argv);

@@ -48,8 +48,9 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
 bool ProblemArguments::AnyGiven() const {
   return !model.empty() || !cluster.empty() || !workload.empty() || devices || input_tokens || output_tokens ||
          batch_size || concurrency || !ttft.empty() || !tpot.empty() || !objective.empty() || !engine.empty() ||
-         memory_fraction || !fixed.empty() || !overlaps.empty() || !overrides.weight_dtype.empty() ||
-         !overrides.activation_dtype.empty() || !overrides.kv_dtype.empty() || overrides.weight_quant_block >= 0;
+         memory_fraction || !fixed.empty() || !overlaps.empty() || !framework.empty() ||
+         !overrides.weight_dtype.empty() || !overrides.activation_dtype.empty() || !overrides.kv_dtype.empty() ||
+         overrides.weight_quant_block >= 0;
 }
 
 CLI::Validator IsNumber() {
@@ -98,6 +99,9 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
       "[none]")
       ->delimiter(',')
       ->check(CLI::IsMember({"none", "two_batch", "chunked"}));
+  add("--for", arguments.framework,
+      "Only strategies that this framework runs exactly as they are priced: vllm, sglang, tensorrt-llm, megatron, "
+      "deepspeed [any strategy]");
   add("--fix", arguments.fixed, "Pin a decision variable, such as tensor_parallel_size=8 (repeatable)")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
@@ -125,6 +129,7 @@ Problem MakeProblem(const ProblemArguments& arguments) {
       if (named) options.admitted_overlaps.push_back(overlap);
     }
   }
+  if (!arguments.framework.empty()) options.framework = ParseFramework(arguments.framework, "--for");
   return Problem(std::move(model), std::move(cluster), MakeWorkload(arguments), std::move(options));
 }
 

@@ -24,6 +24,7 @@ struct ProblemArguments {
   ModelOverrides overrides;
   std::vector<std::string> fixed;
   std::vector<std::string> overlaps;
+  std::string framework;  ///< "vllm", "vllm@0.24"; "": any strategy.
 
   bool AnyGiven() const;
 };

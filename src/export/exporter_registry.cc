@@ -3,14 +3,19 @@
 #include "shardscout/error.h"
 #include "shardscout/exporter.h"
 #include "src/choices.h"
+#include "src/export/aiconfigurator.h"
 #include "src/export/chakra.h"
+#include "src/export/deepspeed.h"
+#include "src/export/megatron.h"
+#include "src/export/sglang.h"
+#include "src/export/tensorrt_llm.h"
 #include "src/export/vllm.h"
 
 namespace shardscout {
 namespace {
 
 /// "vllm" of "vllm@0.24".
-std::string Framework(const std::string& target) { return target.substr(0, target.find('@')); }
+std::string NameOf(const std::string& target) { return target.substr(0, target.find('@')); }
 
 }  // namespace
 
@@ -23,12 +28,13 @@ void ExporterRegistry::Register(std::unique_ptr<Exporter> exporter) {
 const Exporter& ExporterRegistry::Get(const std::string& target) const {
   const auto exact = exporters_.find(target);
   if (exact != exporters_.end()) return *exact->second;
+  if (target.starts_with("trtllm")) return Get("tensorrt-llm" + target.substr(6));
   // A framework's name alone means its newest version, which sorts last.
   const Exporter* newest = nullptr;
   std::vector<std::string> names;
   for (const auto& [name, exporter] : exporters_) {
-    if (Framework(name) == target) newest = exporter.get();
-    names.push_back(Framework(name));
+    if (NameOf(name) == target) newest = exporter.get();
+    names.push_back(NameOf(name));
     names.push_back(name);
   }
   if (newest != nullptr) return *newest;
@@ -43,6 +49,11 @@ std::vector<std::string> ExporterRegistry::List() const {
 
 void RegisterBuiltinExporters(ExporterRegistry& registry) {
   registry.Register(std::make_unique<exporters::VllmExporter>());
+  registry.Register(std::make_unique<exporters::SglangExporter>());
+  registry.Register(std::make_unique<exporters::TensorRtLlmExporter>());
+  registry.Register(std::make_unique<exporters::MegatronExporter>());
+  registry.Register(std::make_unique<exporters::DeepSpeedExporter>());
+  registry.Register(std::make_unique<exporters::AiConfiguratorExporter>());
   registry.Register(std::make_unique<exporters::ChakraExporter>());
 }
 

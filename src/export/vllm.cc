@@ -1,52 +1,18 @@
 #include "src/export/vllm.h"
 
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include "shardscout/error.h"
 #include "shardscout/strategy_space.h"
-#include "src/strategy_json.h"
+#include "src/export/lowering.h"
+#include "src/frameworks/hub_names.h"
 
 namespace shardscout::exporters {
+
+using frameworks::VllmArguments;
+
 namespace {
-
-/// Where the weights of a preset lie on the Hugging Face hub.
-std::string HubName(const std::string& model_name) {
-  static constexpr std::pair<std::string_view, std::string_view> kKnown[] = {
-      {"deepseek-v3", "deepseek-ai/DeepSeek-V3"},
-      {"deepseek-r1", "deepseek-ai/DeepSeek-R1"},
-      {"kimi-k2", "moonshotai/Kimi-K2-Instruct"},
-      {"llama-3.1-8b", "meta-llama/Llama-3.1-8B-Instruct"},
-      {"llama-3.1-70b", "meta-llama/Llama-3.1-70B-Instruct"},
-      {"llama-3.1-405b", "meta-llama/Llama-3.1-405B-Instruct"},
-      {"mixtral-8x7b", "mistralai/Mixtral-8x7B-Instruct-v0.1"},
-      {"mixtral-8x22b", "mistralai/Mixtral-8x22B-Instruct-v0.1"},
-      {"qwen2.5-72b", "Qwen/Qwen2.5-72B-Instruct"},
-      {"qwen3-8b", "Qwen/Qwen3-8B"},
-      {"qwen3-32b", "Qwen/Qwen3-32B"},
-      {"qwen3-30b-a3b", "Qwen/Qwen3-30B-A3B"},
-      {"qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B"},
-      {"qwen3-next-80b-a3b", "Qwen/Qwen3-Next-80B-A3B-Instruct"},
-      {"qwen3.5-397b-a17b", "Qwen/Qwen3.5-397B-A17B"},
-      {"qwen3-coder-480b-a35b", "Qwen/Qwen3-Coder-480B-A35B-Instruct"},
-  };
-  for (const auto& [preset, hub] : kKnown) {
-    if (model_name == preset) return std::string(hub);
-  }
-  return model_name;
-}
-
-/// Value of a variable as a strategy's JSON spells it.
-std::string SpelledValue(const Strategy& strategy, int variable) {
-  const nlohmann::ordered_json json = StrategyJson(strategy);
-  const std::string name = VariableName(variable);
-  const std::size_t dot = name.find('.');
-  const auto& value = dot == std::string::npos ? json.at(name) : json.at(name.substr(0, dot)).at(name.substr(dot + 1));
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
 
 std::string_view Reason(int variable, const Strategy& lowered) {
   if (variable >= kFirstShardingVariable) {
@@ -79,13 +45,8 @@ std::string_view Reason(int variable, const Strategy& lowered) {
 }
 
 std::vector<Dropped> WhatIsDropped(const Problem& problem, const Strategy& plan, const VllmLowering& lowering) {
-  std::vector<Dropped> dropped;
-  for (int variable = 0; variable < kNumVariables; ++variable) {
-    if (GetVariable(plan, variable) == GetVariable(lowering.lowered, variable)) continue;
-    dropped.push_back(
-        {VariableName(variable) + " = " + SpelledValue(plan, variable),
-         SpelledValue(lowering.lowered, variable) + " (" + std::string(Reason(variable, lowering.lowered)) + ")"});
-  }
+  std::vector<Dropped> dropped = Differences(
+      plan, lowering.lowered, [&](int variable) { return std::string(Reason(variable, lowering.lowered)); });
   const VllmArguments& arguments = lowering.arguments;
   if (lowering.approximate) {
     dropped.push_back({"context_parallel_size = " + std::to_string(plan.context_parallel_size),
@@ -107,9 +68,6 @@ std::vector<Dropped> WhatIsDropped(const Problem& problem, const Strategy& plan,
   }
   return dropped;
 }
-
-/// A fraction as vLLM takes it.
-std::string FractionText(double value) { return nlohmann::json(value).dump(); }
 
 /// How the instance is started on its nodes.
 struct Launch {
@@ -150,15 +108,10 @@ Launch PlanLaunch(const VllmArguments& arguments, std::int64_t per_node) {
 std::string WriteSettings(const Plan& plan, const Problem& problem, const VllmLowering& lowering,
                           const Launch& launch) {
   const VllmArguments& a = lowering.arguments;
-  const ModelSpec& model = problem.model();
   std::ostringstream out;
   out << "# vllm serve --config vllm.yaml\n"
-      << "# For vLLM 0.24, written by shardscout " << Version() << ": " << plan.model_name << ", " << plan.workload_name
-      << ", on " << problem.cluster().num_devices << " devices of " << plan.cluster_name << ".\n"
-      << "# One of " << problem.Replicas(lowering.lowered) << " equal instances of " << lowering.lowered.InstanceSize()
-      << " devices.\n"
-      << "# Planned for weights in " << ToString(model.weight_dtype) << "; the checkpoint must hold them so.\n"
-      << "model: " << HubName(plan.model_name) << "\n"
+      << Preamble(Framework::kVllm, plan, problem, lowering.lowered)
+      << "model: " << frameworks::HubName(plan.model_name) << "\n"
       << "tensor-parallel-size: " << a.tensor_parallel_size << "\n"
       << "pipeline-parallel-size: " << a.pipeline_parallel_size << "\n"
       << "data-parallel-size: " << a.data_parallel_size << "\n"
@@ -182,42 +135,24 @@ std::string WriteSettings(const Plan& plan, const Problem& problem, const VllmLo
 
 std::string PartitionPrefix(const VllmArguments& arguments) {
   if (arguments.layer_partition.empty()) return "";
-  std::string text;
-  for (const std::int64_t layers : arguments.layer_partition)
-    text += (text.empty() ? "" : ",") + std::to_string(layers);
-  return "VLLM_PP_LAYER_PARTITION=" + text + " ";
+  return "VLLM_PP_LAYER_PARTITION=" + Joined(arguments.layer_partition) + " ";
 }
 
 }  // namespace
 
 ExportResult VllmExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  if (plan.pools.size() != 1) {
-    throw SpecError("--to vllm", "the plan has " + std::to_string(plan.pools.size()) +
-                                     " pools; this exporter writes one kind of instance");
-  }
-  const Problem planned = ParseProblem(plan.problem_json, "plan");
-  const Problem problem(planned.model(), planned.cluster(), planned.workload(),
-                        ProblemOptions{{}, planned.options().admitted_overlaps});
+  const Problem problem = UnpinnedProblem(plan, "--to vllm");
   const Strategy& strategy = plan.pools.front().strategy;
   const VllmLowering lowering = LowerFeasiblyForVllm(problem, strategy, reevaluate);
-  for (const BrokenRule& broken : CheckVllmRules(lowering.arguments, problem.model())) {
-    throw SpecError("--to vllm", "vLLM refuses this plan (" + broken.id + "): " + broken.message);
-  }
+  ThrowIfBroken(Framework::kVllm, CheckRules(frameworks::VllmRules(), lowering.arguments, problem.model()));
 
+  Lowered lowered{lowering.lowered, WhatIsDropped(problem, strategy, lowering), {}};
+  if (reevaluate && !lowered.dropped.empty()) lowered.evaluation = reevaluate(lowered.strategy);
+  ExportResult result = ResultOf(Framework::kVllm, problem, lowered);
   const Launch launch = PlanLaunch(lowering.arguments, problem.cluster().devices_per_node);
-  ExportResult result;
-  result.target = std::string(Name());
   result.command = PartitionPrefix(lowering.arguments) + "vllm serve --config vllm.yaml" + launch.arguments;
   result.files.push_back({"vllm.yaml", WriteSettings(plan, problem, lowering, launch)});
-  result.lowered = lowering.lowered;
-  result.dropped = WhatIsDropped(problem, strategy, lowering);
-  if (const std::int64_t replicas = problem.Replicas(lowering.lowered); replicas > 1) {
-    result.notes.push_back("start " + std::to_string(replicas) + " such instances, one every " +
-                           std::to_string(lowering.lowered.InstanceSize()) +
-                           " devices, and spread the requests over them");
-  }
   if (!launch.note.empty()) result.notes.push_back(launch.note);
-  if (reevaluate && !result.dropped.empty()) result.lowered_evaluation = reevaluate(result.lowered);
   return result;
 }
 

@@ -2,7 +2,7 @@
 
 #include "shardscout/exporter.h"
 #include "shardscout/problem.h"
-#include "src/export/vllm_rules.h"
+#include "src/frameworks/vllm.h"
 
 namespace shardscout::exporters {
 
@@ -26,7 +26,7 @@ namespace shardscout::exporters {
 /// --enable-expert-parallel --max-num-seqs 64. tp 1, cp 4, dp 8, ep 32 becomes -tp 4 -dp 8 -dcp 4
 /// --enable-expert-parallel, priced as tp 4, attention `sequence`.
 struct VllmLowering {
-  VllmArguments arguments;
+  frameworks::VllmArguments arguments;
   Strategy lowered;
   bool approximate = false;
 };

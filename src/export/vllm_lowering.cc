@@ -5,9 +5,13 @@
 
 #include "shardscout/error.h"
 #include "shardscout/strategy_space.h"
+#include "src/export/lowering.h"
 #include "src/export/vllm.h"
 
 namespace shardscout::exporters {
+
+using frameworks::VllmArguments;
+
 namespace {
 
 constexpr std::int64_t kDefaultBatchedTokens = 2048;  ///< The least of vLLM's defaults over its usage contexts.
@@ -126,8 +130,7 @@ void SetLimits(const Problem& problem, VllmLowering& out) {
   VllmArguments& arguments = out.arguments;
   const Strategy& s = out.lowered;
   arguments.max_num_seqs = s.batch_size;
-  // A prefill-only request still ends in one token.
-  arguments.max_model_len = workload.CachePositions() + (workload.kind == WorkloadKind::kPrefill ? 1 : 0);
+  arguments.max_model_len = MaxPositions(workload);
   if (workload.HasPhase(Phase::kPrefill)) {
     const std::int64_t tokens = PrefillRequests(problem, s) * workload.input_tokens;
     arguments.max_num_batched_tokens = std::max({tokens, s.batch_size, kDefaultBatchedTokens});
@@ -163,13 +166,9 @@ VllmLowering LowerForVllm(const Problem& problem, const Strategy& strategy) {
   }
   SetLimits(problem, out);
 
-  std::vector<std::int64_t> partition;
-  for (const Stage& stage : SplitLayers(problem.model(), out.lowered.pipeline_parallel_size)) {
-    partition.push_back(stage.num_layers);
-  }
-  if (partition != VllmLayerPartition(problem.model().num_layers, out.lowered.pipeline_parallel_size)) {
-    out.arguments.layer_partition = std::move(partition);
-  }
+  const std::int64_t stages = out.lowered.pipeline_parallel_size;
+  out.arguments.layer_partition =
+      PartitionUnless(problem, out.lowered, frameworks::VllmLayerPartition(problem.model().num_layers, stages));
   return out;
 }
 

@@ -208,6 +208,45 @@ TEST_P(ExactAgainstBruteForceTest, EqualFronts) {
 
 INSTANTIATE_TEST_SUITE_P(Parts, ExactAgainstBruteForceTest, ::testing::Range(1, 5));
 
+class ExactForFrameworkTest : public ::testing::TestWithParam<Framework> {};
+
+/// The same of the strategies that one framework runs.
+TEST_P(ExactForFrameworkTest, Equal) {
+  constexpr int kProblems = 40;
+  constexpr double kFewEnough = 20000;
+  int solved = 0, feasible = 0;
+  for (std::uint64_t seed = 1; solved < kProblems; ++seed) {
+    Rng rng = Rng::Stream(seed, "exact for " + std::string(ToString(GetParam())));
+    const Problem drawn = testing::RandomProblem(rng);
+    ProblemOptions options = drawn.options();
+    options.framework = GetParam();
+    const Problem framed(drawn.model(), drawn.cluster(), drawn.workload(), options);
+    try {
+      if (StrategySpace(framed).Size().strategies > kFewEnough) continue;
+    } catch (const SpecError&) {  // It runs the model in no way.
+      continue;
+    }
+    const Problem problem = Limited(rng, framed);
+    const StrategySpace space(problem);
+    const BruteForce all = EvaluateAll(space);
+    const Answer answer = SolveAll(space, 1, 1 + static_cast<int>(rng.Below(64)));
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + Describe(problem) + ", " + std::to_string(all.members) +
+                 " strategies");
+    ++solved;
+    ASSERT_TRUE(answer.proved);
+    ASSERT_EQ(answer.best.has_value(), all.best.has_value());
+    if (!answer.best) continue;
+    ++feasible;
+    EXPECT_EQ(space.WhyNot(answer.best->strategy), "") << ToShortString(answer.best->strategy);
+    EXPECT_EQ(answer.best->score, all.best->score)
+        << "found " << ToShortString(answer.best->strategy) << "\nbest  " << ToShortString(all.best->strategy);
+  }
+  EXPECT_GE(feasible, 20);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ExactForFrameworkTest,
+                         ::testing::ValuesIn(AllFrameworks().begin(), AllFrameworks().end()));
+
 Problem Preset(const std::string& model, std::int64_t devices, const std::string& workload,
                ProblemOptions options = {}) {
   return Problem(LoadModel(model), LoadCluster("h100-sxm", devices), LoadWorkload(workload), std::move(options));

@@ -344,6 +344,27 @@ TEST_F(BadInputs, PlansThatWereChanged) {
 
 // ---- Flags, and output that cannot be written ----
 
+TEST_F(BadInputs, DeploymentsAndTopologies) {
+  const std::string eight = Write("eight.yaml", "model: meta-llama/Llama-3.1-8B\ntensor-parallel-size: 8\n");
+  ExpectRefused({"evaluate", eight, "-c", "h100-sxm"}, {"--workload"});
+  ExpectRefused({"evaluate", eight, "-w", "decode-chat"}, {"--cluster"});
+  ExpectRefused({"evaluate", eight, "-c", "h100-sxm", "-w", "decode-chat", "-n", "4"}, {"--devices", "8 devices"});
+  const std::string unknown = Write("unknown.yaml", "model: some/Model\ntensor-parallel-size: 8\n");
+  ExpectRefused({"evaluate", unknown, "-c", "h100-sxm", "-w", "decode-chat"}, {"--model", "some/Model"});
+  const std::string word = Write("word.yaml", "tp-size: many\ndp-size: 2\n");
+  ExpectRefused({"evaluate", word, "-c", "h100-sxm", "-w", "decode-chat", "-m", "llama-3.1-8b"},
+                {"word.yaml tp-size", "\"many\""});
+  const std::string vast = Write("vast.yaml", "tp-size: 32768\npp-size: 32768\n");
+  ExpectRefused({"evaluate", vast, "-c", "h100-sxm", "-w", "decode-chat", "-m", "llama-3.1-8b"}, {"at most 1048576"});
+  const std::string dealt = Write("dealt.sh", "vllm serve Qwen/Qwen3-235B-A22B-FP8 -tp 8 --enable-expert-parallel");
+  const std::string fp8 = Write("fp8.sh", "vllm serve Qwen/Qwen3-235B-A22B-FP8 -tp 8");
+  ExpectRefused({"compare-plans", dealt, fp8, "-c", "h100-sxm", "-n", "8", "-w", "decode-chat", "-m", "qwen3-235b-a22b",
+                 "--weight-dtype", "fp8", "--quant-block", "128"},
+                {"fp8.sh", "vllm.fp8_blocks"});
+  ExpectRefused({"compare-plans", eight}, {"files"});
+  ExpectRefused({"import-cluster", eight, "--like", "h100-sxm"}, {"eight.yaml", "nvidia-smi topo -m"});
+}
+
 TEST_F(BadInputs, FlagsAndOutputs) {
   const Words search = {"search",      "-m",         "llama-3.1-8b", "-c",       "h100-sxm", "-w",
                         "decode-chat", "--searcher", "random",       "--budget", "5",        "--quiet"};
@@ -366,6 +387,8 @@ TEST_F(BadInputs, FlagsAndOutputs) {
       {{"--cluster", "h100"}, "--cluster"},
       {{"--workload", Path("")}, "--workload"},
       {{"--fix", "tensor_parallel_size=0"}, "tensor_parallel_size"},
+      {{"--for", "sglnag"}, "did you mean \"sglang\"?"},
+      {{"--for", "vllm@0.1"}, "vllm@0.24"},
       {{"--fix", "shardings.q\x93=heads"}, "--fix shardings.q\\x93=heads: expected"},
       {{"--set", "annealing.patience=\xff"}, "--set annealing.patience=\\xff"},
       {{"--set", "annealing.patience=3"}, "does not use"},

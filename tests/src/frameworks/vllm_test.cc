@@ -1,29 +1,20 @@
-#include "src/export/vllm_rules.h"
+#include "src/frameworks/vllm.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
 
-namespace shardscout::exporters {
+#include "tests/src/frameworks/breaking_cases.h"
+
+namespace shardscout::frameworks {
 namespace {
 
 std::set<std::string> BrokenIds(const VllmArguments& arguments, const ModelSpec& model) {
-  std::set<std::string> ids;
-  for (const BrokenRule& broken : CheckVllmRules(arguments, model)) {
-    EXPECT_FALSE(broken.message.empty());
-    ids.insert(broken.id);
-  }
-  return ids;
+  return frameworks::BrokenIds(VllmRules(), arguments, model);
 }
 
-struct Case {
-  std::string id;
-  std::string model;
-  VllmArguments arguments;
-};
-
-std::vector<Case> BreakingCases() {
+std::vector<BreakingCase<VllmArguments>> BreakingCases() {
   return {
       // 32 heads over 3: vllm issue 4232 and its like.
       {"vllm.heads_divide_tp", "llama-3.1-8b", {.tensor_parallel_size = 3}},
@@ -42,24 +33,20 @@ std::vector<Case> BreakingCases() {
       {"vllm.fp8_blocks", "deepseek-v3", {.data_parallel_size = 32}},
       // The shared expert, 2,048 wide, follows tp even with expert parallelism.
       {"vllm.fp8_blocks", "deepseek-v3", {.tensor_parallel_size = 32, .enable_expert_parallel = true}},
-      {"vllm.experts_divide_tp", "mixtral-8x22b", {.data_parallel_size = 5}},
+      // 16,384 over 5.
+      {"vllm.fp8_blocks", "mixtral-8x22b", {.data_parallel_size = 5}},
+      {"vllm.eplb", "deepseek-v3", {.data_parallel_size = 24, .enable_expert_parallel = true, .enable_eplb = true}},
+      {"vllm.eplb", "deepseek-v3", {.data_parallel_size = 8, .enable_eplb = true}},
+      {"vllm.eplb", "deepseek-v3", {.data_parallel_size = 8, .num_redundant_experts = 8}},
+      {"vllm.kv_heads_divide_tp", "dbrx", {.tensor_parallel_size = 12}},
+      {"vllm.all2all_backend", "deepseek-v3", {.enable_expert_parallel = true, .all2all_backend = "pplx"}},
       {"vllm.layer_partition", "llama-3.1-8b", {.pipeline_parallel_size = 2, .layer_partition = {32}}},
       {"vllm.layer_partition", "llama-3.1-8b", {.pipeline_parallel_size = 2, .layer_partition = {16, 17}}},
       {"vllm.batched_tokens", "llama-3.1-8b", {.max_num_seqs = 4096, .max_num_batched_tokens = 2048}},
   };
 }
 
-TEST(VllmRules, EachIsBrokenByItsCase) {
-  std::set<std::string> tested;
-  for (const Case& broken : BreakingCases()) {
-    EXPECT_TRUE(BrokenIds(broken.arguments, LoadModel(broken.model)).contains(broken.id)) << broken.id;
-    tested.insert(broken.id);
-  }
-  for (const VllmRule& rule : VllmRules()) {
-    EXPECT_TRUE(tested.contains(rule.id)) << rule.id << " has no case that breaks it";
-    EXPECT_NE(std::string(rule.source), "");
-  }
-}
+TEST(VllmRules, EachIsBrokenByItsCase) { ExpectEachIsBroken<VllmArguments>(VllmRules(), BreakingCases()); }
 
 TEST(VllmRules, WhatVllmRunsIsKept) {
   // samples: DeepSeek-V3 as DEP16, Llama-3.1-70B as tp 4, pp 2.
@@ -91,4 +78,4 @@ TEST(VllmLayerPartition, RestGoesBeforeTheLast) {
 }
 
 }  // namespace
-}  // namespace shardscout::exporters
+}  // namespace shardscout::frameworks

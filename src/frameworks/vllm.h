@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "shardscout/model_spec.h"
+#include "src/frameworks/rule.h"
 
-namespace shardscout::exporters {
+namespace shardscout::frameworks {
 
 /// The arguments of `vllm serve` that a plan decides, by vLLM's own words and meanings.
 struct VllmArguments {
@@ -22,12 +22,16 @@ struct VllmArguments {
   bool enable_expert_parallel = false;
   std::string all2all_backend = {};  ///< Empty: vLLM's default, not written.
   bool enable_dbo = false;           ///< Dual batch overlap.
+  bool enable_eplb = false;          ///< Copies of busy experts; no plan has it, deployments may.
+  std::int64_t num_redundant_experts = 0;
   std::int64_t max_model_len = 0;
   std::int64_t max_num_seqs = 0;            ///< Requests of a data parallel rank.
   std::int64_t max_num_batched_tokens = 0;  ///< 0: vLLM's default, not written.
   double gpu_memory_utilization = 0.9;
   std::string kv_cache_dtype = "auto";
   std::vector<std::int64_t> layer_partition = {};  ///< VLLM_PP_LAYER_PARTITION; empty: vLLM's own split.
+
+  bool operator==(const VllmArguments&) const = default;
 
   /// Devices of one data parallel rank.
   std::int64_t WorldSize() const {
@@ -39,28 +43,11 @@ struct VllmArguments {
   }
 };
 
-struct VllmRule {
-  const char* id;
-  const char* source;
-  /// "" when kept, else what vLLM would say.
-  std::string (*broken)(const VllmArguments& arguments, const ModelSpec& model);
-};
-
+using VllmRule = Rule<VllmArguments>;
 std::span<const VllmRule> VllmRules();
-
-struct BrokenRule {
-  std::string id;
-  std::string message;
-};
-
-/// Every rule that the arguments break, in the table's order.
-std::vector<BrokenRule> CheckVllmRules(const VllmArguments& arguments, const ModelSpec& model);
-
-/// Whether vLLM lets `dcp` ranks of `tp` share one request's KV cache by position, prefill context parallel aside.
-bool AdmitsDecodeContextParallel(const ModelSpec& model, std::int64_t tp, std::int64_t dcp);
 
 /// vLLM's own split of layers over stages: what does not divide goes one each to the stages before the last (7 layers
 /// over 3: 2, 3, 2).
 std::vector<std::int64_t> VllmLayerPartition(std::int64_t num_layers, std::int64_t stages);
 
-}  // namespace shardscout::exporters
+}  // namespace shardscout::frameworks

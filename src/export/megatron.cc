@@ -1,0 +1,100 @@
+#include "src/export/megatron.h"
+
+#include <algorithm>
+#include <sstream>
+#include <string>
+
+#include "src/export/lowering.h"
+#include "src/frameworks/degrees.h"
+
+namespace shardscout::exporters {
+
+using frameworks::MegatronArguments;
+
+namespace {
+
+void WriteModel(std::ostream& out, const ModelSpec& model) {
+  const AttentionSpec& attention = model.attention;
+  out << "--num-layers " << model.num_layers << "\n--hidden-size " << model.hidden_size << "\n--num-attention-heads "
+      << attention.num_heads << "\n";
+  if (attention.kind == AttentionKind::kMultiLatent) {
+    out << "--multi-latent-attention\n--kv-lora-rank " << attention.kv_lora_rank << "\n--qk-head-dim "
+        << attention.qk_nope_head_dim << "\n--qk-pos-emb-head-dim " << attention.qk_rope_head_dim << "\n--v-head-dim "
+        << attention.v_head_dim << "\n";
+    if (attention.q_lora_rank > 0) out << "--q-lora-rank " << attention.q_lora_rank << "\n";
+  } else {
+    if (attention.num_kv_heads < attention.num_heads) {
+      out << "--group-query-attention\n--num-query-groups " << attention.num_kv_heads << "\n";
+    }
+    out << "--kv-channels " << attention.head_dim << "\n";
+  }
+  if (model.HasDense()) out << "--ffn-hidden-size " << model.ffn_size << "\n";
+  if (model.HasMoe()) {
+    out << "--num-experts " << model.moe.num_experts << "\n--moe-router-topk " << model.moe.num_experts_per_token
+        << "\n--moe-ffn-hidden-size " << model.moe.expert_ffn_size << "\n";
+    if (model.HasSharedExpert()) {
+      out << "--moe-shared-expert-intermediate-size " << model.moe.shared_ffn_size << "\n";
+    }
+  }
+}
+
+std::string WriteArguments(const Problem& problem, const MegatronArguments& a) {
+  std::ostringstream out;
+  WriteModel(out, problem.model());
+  out << "--seq-length " << a.seq_length << "\n--max-position-embeddings " << a.seq_length
+      << "\n--tensor-model-parallel-size " << a.tensor_model_parallel_size << "\n--pipeline-model-parallel-size "
+      << a.pipeline_model_parallel_size << "\n--context-parallel-size " << a.context_parallel_size << "\n";
+  if (a.sequence_parallel) out << "--sequence-parallel\n";
+  if (problem.model().HasMoe()) {
+    out << "--expert-model-parallel-size " << a.expert_model_parallel_size << "\n--expert-tensor-parallel-size "
+        << a.expert_tensor_parallel_size << "\n--moe-token-dispatcher-type " << a.moe_token_dispatcher_type << "\n";
+  }
+  if (!a.pipeline_layout.empty()) out << "--pipeline-model-parallel-layout " << a.pipeline_layout << "\n";
+  out << "--micro-batch-size " << a.micro_batch_size << "\n--global-batch-size " << a.global_batch_size << "\n";
+  return out.str();
+}
+
+}  // namespace
+
+MegatronArguments MegatronArgumentsOf(const Problem& problem, const Strategy& s) {
+  const ModelSpec& model = problem.model();
+  MegatronArguments a;
+  SetDegrees(a, DegreesOf(s));
+  a.sequence_parallel = s.residual_layout == Layout::kTokenSharded;
+  a.moe_token_dispatcher_type = s.expert_exchange == ExpertExchange::kAllToAll ? "alltoall" : "allgather";
+  if (model.num_layers % s.pipeline_parallel_size != 0) {
+    a.pipeline_layout = frameworks::LayoutOf(PartitionUnless(problem, s, {}));
+  }
+  a.micro_batch_size = s.batch_size / s.num_microbatches;
+  a.global_batch_size = s.batch_size * s.data_parallel_size;
+  // The positions are padded to what cp and tp cut.
+  const std::int64_t parts = (s.context_parallel_size > 1 ? 2 * s.context_parallel_size : 1) * s.tensor_parallel_size;
+  a.seq_length = (MaxPositions(problem.workload()) + parts - 1) / parts * parts;
+  return a;
+}
+
+ExportResult MegatronExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
+  const Problem problem = UnpinnedProblem(plan, "--to megatron");
+  const Lowered lowered = Lower(Framework::kMegatron, problem, plan.pools.front().strategy, reevaluate);
+  const MegatronArguments a = MegatronArgumentsOf(problem, lowered.strategy);
+  ThrowIfBroken(Framework::kMegatron, CheckRules(frameworks::MegatronRules(), a, problem.model()));
+
+  ExportResult result = ResultOf(Framework::kMegatron, problem, lowered);
+  result.files.push_back({"megatron.args", WriteArguments(problem, a)});
+  // As many processes on each node as fill equal nodes.
+  std::int64_t per_node = std::min(problem.cluster().devices_per_node, a.world_size);
+  while (a.world_size % per_node != 0) --per_node;
+  const std::int64_t nodes = a.world_size / per_node;
+  result.command = "torchrun --nproc-per-node " + std::to_string(per_node) + " --nnodes " + std::to_string(nodes) +
+                   (nodes > 1 ? " --node-rank 0 --master-addr $HEAD_ADDRESS" : "") +
+                   " tools/run_text_generation_server.py $(cat megatron.args)";
+  if (nodes > 1) {
+    result.notes.push_back("on node k of 1 to " + std::to_string(nodes - 1) + " the same command with --node-rank k");
+  }
+  result.notes.push_back(
+      "the arguments hold the parallelism and the model's sizes; tokenizer, checkpoint, norms, activation and data are "
+      "the model's own");
+  return result;
+}
+
+}  // namespace shardscout::exporters
