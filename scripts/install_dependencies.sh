@@ -7,7 +7,7 @@
 set -euo pipefail
 
 packages=(cmake ninja-build g++ libtorch-dev libopenblas0-openmp libeigen3-dev nlohmann-json3-dev libspdlog-dev
-  libcli11-dev libprotobuf-dev protobuf-compiler libgtest-dev libgmock-dev libbenchmark-dev libvalijson-dev
+  libcli11-dev libgloo-dev libprotobuf-dev protobuf-compiler libgtest-dev libgmock-dev libbenchmark-dev libvalijson-dev
   libjs-chart.js)
 if [ "${1:-}" = --all ]; then packages+=(clang clang-tidy libclang-rt-dev libomp-dev); fi
 

@@ -7,7 +7,7 @@
 
 #include "shardscout/model_spec.h"
 
-namespace shardscout::interpret {
+namespace shardscout::live {
 
 using Matrix = Eigen::MatrixXd;
 using RowVector = Eigen::RowVectorXd;
@@ -56,6 +56,8 @@ struct ReferenceRequest {
 };
 
 inline constexpr double kNormEpsilon = 1e-6;
+/// Of the rotary embedding, small so that a few positions already turn all pairs.
+inline constexpr double kRotaryBase = 100;
 
 /// Scaled row-wise: x / sqrt(mean(x^2) + epsilon) * scale.
 Matrix RmsNorm(const Matrix& x, const RowVector& scale);
@@ -116,4 +118,4 @@ class ReferenceModel {
   std::map<std::int64_t, ReferenceRequest> requests_;
 };
 
-}  // namespace shardscout::interpret
+}  // namespace shardscout::live

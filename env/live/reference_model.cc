@@ -1,4 +1,4 @@
-#include "tests/strategies/reference_model.h"
+#include "env/live/reference_model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include "shardscout/error.h"
 #include "shardscout/random.h"
 
-namespace shardscout::interpret {
+namespace shardscout::live {
 namespace {
 
 Matrix RandomMatrix(Rng& rng, std::int64_t rows, std::int64_t columns, double scale) {
@@ -118,7 +118,7 @@ void Rotate(Eigen::Ref<Matrix> block, std::int64_t position) {
   const Eigen::Index half = block.cols() / 2;
   for (Eigen::Index i = 0; i < half; ++i) {
     const double angle =
-        static_cast<double>(position) * std::pow(100.0, -static_cast<double>(i) / static_cast<double>(half));
+        static_cast<double>(position) * std::pow(kRotaryBase, -static_cast<double>(i) / static_cast<double>(half));
     const double c = std::cos(angle), s = std::sin(angle);
     const double a = block(0, i), b = block(0, i + half);
     block(0, i) = a * c - b * s;
@@ -397,4 +397,4 @@ ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* 
   return result;
 }
 
-}  // namespace shardscout::interpret
+}  // namespace shardscout::live

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "env/live/line_channel.h"
+#include "env/live/live_messages.h"
+
+namespace shardscout::live {
+
+/// How the processes of a live run are started.
+struct PoolOptions {
+  std::string worker;  ///< The program shardscout_live_worker.
+  int num_processes = 1;
+  std::string device = "cpu";     ///< cpu or cuda
+  std::string backend = "gloo";   ///< gloo or nccl
+  std::string master_address = "127.0.0.1";
+  int master_port = 0;            ///< 0: any that is free; only where all processes are started here.
+  /// True: another launcher (torchrun, mpirun, srun) starts the other ranks; the pool starts rank 0 alone.
+  bool others_elsewhere = false;
+  int threads = 1;                ///< A process's.
+  std::chrono::milliseconds timeout{60000};  ///< Of the start, and of each collective.
+};
+
+/// Worker processes, kept over many requests. Whatever fails, no process that the pool started is left behind: the
+/// workers are told to end, then killed, and the kernel kills them where this process dies first (Linux). Not thread
+/// safe.
+class WorkerPool {
+ public:
+  /// Starts them; LiveError where they do not come up within the time-out.
+  explicit WorkerPool(PoolOptions options);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  const PoolOptions& options() const { return options_; }
+  /// Processes that were started here, by rank.
+  std::vector<pid_t> pids() const { return pids_; }
+
+  /// Runs a request on all workers. LiveError where one failed or was lost; the pool is over then.
+  std::vector<LiveMeasurement> Run(const LiveRequest& request);
+  bool over() const { return channel_ == nullptr; }
+
+ private:
+  void Spawn(int rank, int control_fd);
+  /// The next line of rank 0; LiveError where a worker ended instead.
+  std::string Answer(std::optional<std::chrono::milliseconds> wait, const std::string& during);
+  /// "rank 2 was killed by signal 9" of a worker that ended; "" where all run.
+  std::string WhoEnded();
+  void Kill();
+
+  PoolOptions options_;
+  std::vector<pid_t> pids_;
+  std::unique_ptr<LineChannel> channel_;
+};
+
+/// Where the worker program is: beside this one, or where it is installed. SpecError, with the remedy, where it is not.
+std::string FindWorker();
+
+/// Becomes the worker of this rank (an exec): for a process that another launcher started. Does not return.
+[[noreturn]] void BecomeWorker(const PoolOptions& options, int rank);
+
+}  // namespace shardscout::live
