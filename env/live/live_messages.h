@@ -1,23 +1,17 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "shardscout/live_run.h"
 #include "shardscout/problem.h"
 #include "shardscout/program.h"
 #include "shardscout/strategy.h"
 
 /// What a search and its live workers tell each other: one line of JSON each way.
 namespace shardscout::live {
-
-/// A worker failed, was lost, or never came. Not the user's mistake as a SpecError is, and not a bug of the caller.
-class LiveError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 /// What the workers are to do: prove strategies right, then time them in turns (one repeat of each, then the next), so
 /// that what the machine does meanwhile falls on all alike.

@@ -397,4 +397,14 @@ ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* 
   return result;
 }
 
+std::string WhyNotRunnable(const ModelSpec& model) {
+  if (model.attention.HasIndexer()) return "an indexer (sparse attention)";
+  if (model.HasLinearAttention()) return "linear attention";
+  if (model.attention.output_bias || model.attention.sinks) return "biases of attention's output or sinks";
+  if (model.ffn_bias || model.norm_bias || model.norms_per_layer != 2) return "biases or norms beyond the usual two";
+  if (model.moe.shared_expert_gate || model.moe.router_bias || model.moe.expert_bias) return "gates or biases of experts";
+  if (model.learned_positions != 0) return "learned positions";
+  return "";
+}
+
 }  // namespace shardscout::live

@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "shardscout/model_spec.h"
@@ -117,5 +118,8 @@ class ReferenceModel {
   ModelWeights weights_;
   std::map<std::int64_t, ReferenceRequest> requests_;
 };
+
+/// "" where live runs can execute a model, else what they cannot: what ReferenceModel does not handle, and more.
+std::string WhyNotRunnable(const ModelSpec& model);
 
 }  // namespace shardscout::live

@@ -59,6 +59,24 @@ std::vector<char*> Pointers(std::vector<std::string>& arguments) {
 
 }  // namespace
 
+PoolOptions PoolOptionsOf(const LiveOptions& options) {
+  PoolOptions pool;
+  pool.worker = options.worker.empty() ? FindWorker() : options.worker;
+  pool.device = options.device;
+  pool.backend = options.backend == "auto" ? (options.device == "cuda" ? "nccl" : "gloo") : options.backend;
+  pool.threads = options.threads;
+  pool.timeout = options.timeout;
+  pool.num_processes = options.num_processes;
+  pool.master_port = options.port;
+  if (options.num_processes == 0) {
+    pool.num_processes = options.launched->world_size;
+    pool.master_address = options.launched->master_address;
+    pool.master_port = options.launched->master_port;
+    pool.others_elsewhere = true;
+  }
+  return pool;
+}
+
 std::string FindWorker() {
   constexpr const char* kName = "shardscout_live_worker";
   std::error_code error;

@@ -4,12 +4,14 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "env/live/line_channel.h"
 #include "env/live/live_messages.h"
+#include "shardscout/live_run.h"
 
 namespace shardscout::live {
 
@@ -58,6 +60,9 @@ class WorkerPool {
   std::vector<pid_t> pids_;
   std::unique_ptr<LineChannel> channel_;
 };
+
+/// How the user's options start a pool.
+PoolOptions PoolOptionsOf(const LiveOptions& options);
 
 /// Where the worker program is: beside this one, or where it is installed. SpecError, with the remedy, where it is not.
 std::string FindWorker();

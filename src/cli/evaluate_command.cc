@@ -89,6 +89,7 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
   command->add_option(
       "--trace", arguments->trace,
       "Write what the simulator's streams do to this file, in Chrome's trace format (Perfetto opens it)");
+  AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);
   command->footer(
       "The exit code is 3 where the strategy is valid but breaks a limit.\n\n"
@@ -98,7 +99,12 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
       "  shardscout evaluate --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
       "decode-chat");
   command->callback(
-      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+      [arguments, &context] {
+        context.run = [arguments, &context] {
+          if (arguments->evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
+          return Run(*arguments, context);
+        };
+      });
 }
 
 }  // namespace shardscout::cli

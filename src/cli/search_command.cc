@@ -155,6 +155,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   command->add_option("--top", arguments->top, "Also show the N best strategies")
       ->check(CLI::Range(0, 100000))
       ->group("Output");
+  AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);
   command->footer(
       "Examples:\n"
@@ -167,7 +168,12 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.patience=100 "
       "-s annealing");
   command->callback(
-      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+      [arguments, &context] {
+        context.run = [arguments, &context] {
+          if (arguments->search.evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
+          return Run(*arguments, context);
+        };
+      });
 }
 
 }  // namespace shardscout::cli

@@ -21,6 +21,8 @@
 namespace shardscout::live {
 namespace {
 
+constexpr int kFailed = 4;
+
 struct Arguments {
   WorldOptions world;
   std::string device = "cpu";
@@ -84,6 +86,24 @@ void Serve(World& world, LineChannel* control) {
   if (world.size() > 1) world.Barrier();
 }
 
+/// The first failure is the cause; what others see of it is a broken connection.
+void NoteFailure(World& world, const std::string& message) {
+  try {
+    if (world.store().add("failures", 1) == 1) world.store().set("failure", Bytes(message));
+  } catch (const std::exception&) {  // Rank 0 is gone.
+  }
+}
+
+std::string FirstFailure(World& world, const std::string& own) {
+  try {
+    if (world.store().add("failures", 1) == 1) return own;
+    const std::vector<std::uint8_t> first = world.store().get("failure");
+    return {first.begin(), first.end()};
+  } catch (const std::exception&) {
+    return own;
+  }
+}
+
 int Main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("One rank of a live run; shardscout starts it.");
@@ -106,23 +126,23 @@ int Main(int argc, char** argv) {
   std::optional<LineChannel> control;
   if (arguments.world.rank == 0) control.emplace(arguments.control_fd);
   LineChannel* const channel = control ? &*control : nullptr;
-  int code = 0;
+  std::optional<World> world;
   try {
-    World world(arguments.world);
-    if (channel != nullptr) channel->Write(nlohmann::json{{"port", world.port()}}.dump());
-    Serve(world, channel);
-    std::_Exit(0);  // Process groups have threads that may still wait for lost peers.
+    world.emplace(arguments.world);
+    if (channel != nullptr) channel->Write(nlohmann::json{{"port", world->port()}}.dump());
+    Serve(*world, channel);
   } catch (const std::exception& error) {
     std::string message = error.what();
     message = "rank " + std::to_string(arguments.world.rank) + ": " + message.substr(0, message.find('\n'));
     if (channel != nullptr) {
-      channel->Write(ErrorLine(message));
+      channel->Write(ErrorLine(world ? FirstFailure(*world, message) : message));
     } else {
+      if (world) NoteFailure(*world, message);
       std::cerr << "shardscout live worker, " << message << std::endl;
     }
-    code = 4;
+    std::_Exit(kFailed);
   }
-  std::_Exit(code);
+  std::_Exit(0);  // Process groups have threads that may still wait for lost peers.
 }
 
 }  // namespace

@@ -102,12 +102,14 @@ void World::Synchronise() const {
 }
 
 void AllReduce(Communicator& group, at::Tensor buffer) {
+  if (buffer.numel() == 0) return;  // On every member; Gloo divides by it.
   std::vector<at::Tensor> buffers{std::move(buffer)};
   Wait(group.allreduce(buffers));
 }
 
 at::Tensor AllGather(Communicator& group, const at::Tensor& flat, const std::vector<std::int64_t>& sizes) {
   at::Tensor all = at::empty({std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0})}, flat.options());
+  if (all.numel() == 0) return all;
   if (AllEqual(sizes)) {
     std::vector<std::vector<at::Tensor>> parts{all.split_with_sizes(sizes)};
     std::vector<at::Tensor> own{flat};

@@ -36,16 +36,6 @@ at::TensorOptions TensorOptionsFor(const ModelSpec& model, at::Device device) {
 
 }  // namespace
 
-std::string WhyNotRunnable(const ModelSpec& model) {
-  if (model.attention.HasIndexer()) return "an indexer (sparse attention)";
-  if (model.HasLinearAttention()) return "linear attention";
-  if (model.attention.output_bias || model.attention.sinks) return "biases of attention's output or sinks";
-  if (model.ffn_bias || model.norm_bias || model.norms_per_layer != 2) return "biases or norms beyond the usual two";
-  if (model.moe.shared_expert_gate || model.moe.router_bias || model.moe.expert_bias) return "gates or biases of experts";
-  if (model.learned_positions != 0) return "learned positions";
-  return "";
-}
-
 RankProgram::~RankProgram() = default;
 
 RankProgram::RankProgram(const Problem& problem, const Strategy& strategy, World& world, ReferenceModel* reference)
@@ -387,7 +377,9 @@ void RankProgram::Step(Phase phase_kind, std::int64_t position, std::vector<Call
   if (idle()) return;
   PhaseState& phase = *phases_.at(phase_kind);
   calls_ = calls;
-  for (std::size_t m = 0; m < phase.passes.size(); ++m) {
+  const bool serves = problem_.workload().kind == WorkloadKind::kServe && phase_kind == Phase::kPrefill;
+  const std::size_t passes = serves ? 1 : phase.passes.size();
+  for (std::size_t m = 0; m < passes; ++m) {
     RunPass(phase, {phase_kind, static_cast<std::int64_t>(m), position}, phase.passes[m]);
   }
   calls_ = nullptr;

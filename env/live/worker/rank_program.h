@@ -87,7 +87,7 @@ struct Proof {
 /// What one process has of a strategy: its shards, its caches, and the plan of every task. Runs the program as it is
 /// written, each collective a real one. With `reference` weights and token ids are the unsharded model's; without, they
 /// are random and nothing can be compared. Throws std::runtime_error where a model has a part that live runs don't
-/// know (CheckRunnable says which).
+/// know (WhyNotRunnable says which).
 class RankProgram {
  public:
   RankProgram(const Problem& problem, const Strategy& strategy, World& world, ReferenceModel* reference);
@@ -180,8 +180,5 @@ class RankProgram {
   Proof proof_;
   std::vector<Call>* calls_ = nullptr;
 };
-
-/// "" where live runs can execute this model, else what they cannot.
-std::string WhyNotRunnable(const ModelSpec& model);
 
 }  // namespace shardscout::live
