@@ -295,8 +295,7 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
   if (by_heads && value.features != FeatureSplit::kTensor && value.features != FeatureSplit::kNone) {
     throw ProgramError("heads are split over tp only");
   }
-  if (never_split && value.features != FeatureSplit::kNone)
-    throw ProgramError("a value that is never split is split");
+  if (never_split && value.features != FeatureSplit::kNone) throw ProgramError("a value that is never split is split");
   const bool inner = value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn;
   if (inner && value.ffn == FfnKind::kNotFfn) throw ProgramError("a FFN's value without its FfnKind");
   std::int64_t ffn = 0;

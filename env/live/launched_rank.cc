@@ -56,8 +56,9 @@ std::optional<LaunchedRank> FindLaunchedRank(const Get& get) {
     if (!address.empty()) found.master_address = address;
     const bool has_port = !TextOf(get, "MASTER_PORT").empty();
     if (!has_port && found.launcher == "torchrun") {
-      throw SpecError("MASTER_PORT", "is not in the environment, though RANK and WORLD_SIZE are; set it to a free port "
-                                     "of rank 0's host, the same on all ranks");
+      throw SpecError("MASTER_PORT",
+                      "is not in the environment, though RANK and WORLD_SIZE are; set it to a free port "
+                      "of rank 0's host, the same on all ranks");
     }
     found.master_port = has_port ? NumberOf(get, "MASTER_PORT", 1, 65535) : PortOf(TextOf(get, launcher.job));
     return found;

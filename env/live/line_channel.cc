@@ -25,7 +25,8 @@ std::optional<std::string> LineChannel::Read(std::optional<std::chrono::millisec
     if (ended_) return std::nullopt;
     int left = -1;
     if (wait) {
-      const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      const auto rest =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
       left = rest.count() > 0 ? static_cast<int>(rest.count()) : 0;
     }
     pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};

@@ -41,7 +41,7 @@ struct Measured {
     }
     if (report->logits_rows > 0 && !report->Right()) {
       throw LiveError("the sharded logits of " + ToShortString(strategy) + " differ from the unsharded ones by " +
-                            std::to_string(report->max_error) + " of their size: a bug");
+                      std::to_string(report->max_error) + " of their size: a bug");
     }
     return *report;
   }

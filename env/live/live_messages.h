@@ -18,9 +18,9 @@ namespace shardscout::live {
 struct LiveRequest {
   std::string problem_json;
   std::vector<Strategy> strategies;
-  bool prove = true;    ///< Needs a model small enough to be computed unsharded; without it weights are random.
-  int warmup = 1;       ///< Untimed runs of each phase before the repeats.
-  int repeats = 5;      ///< 0: no timing.
+  bool prove = true;       ///< Needs a model small enough to be computed unsharded; without it weights are random.
+  int warmup = 1;          ///< Untimed runs of each phase before the repeats.
+  int repeats = 5;         ///< 0: no timing.
   std::uint64_t seed = 1;  ///< Of weights and token ids.
 };
 
@@ -51,7 +51,6 @@ struct LiveMeasurement {
 std::string ToJson(const LiveRequest& request);
 LiveRequest ParseLiveRequest(std::string_view json);
 std::string ToJson(const std::vector<LiveMeasurement>& measurements);
-/// LiveError where the workers answered with an error.
 std::vector<LiveMeasurement> ParseLiveAnswer(std::string_view json);
 
 /// The line of a worker that failed.

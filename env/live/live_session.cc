@@ -46,8 +46,7 @@ LiveReport MakeReport(const Problem& problem, const Strategy& strategy, const li
   report.logits_rows = measurement.logits_rows;
   const Evaluation predicted = env::AnalyticalEvaluator(problem).Evaluate(strategy);
   for (const live::PhaseMeasurement& phase : measurement.phases) {
-    report.phases.push_back(
-        {phase.phase, PredictedPhase(problem, predicted, phase.phase), TimingOf(phase.seconds)});
+    report.phases.push_back({phase.phase, PredictedPhase(problem, predicted, phase.phase), TimingOf(phase.seconds)});
   }
   const Program program = Lower(problem, strategy);
   env::SpanCache spans(problem.cluster(), strategy);
@@ -64,8 +63,7 @@ LiveReport MakeReport(const Problem& problem, const Strategy& strategy, const li
     const Block& block = phase->BlockOf(measured.block);
     const auto index = static_cast<std::size_t>(measured.task);
     const Task& task = block.tasks[index];
-    const auto [found, is_new] =
-        place.try_emplace({measured.phase, task.op, env::TaskName(block, index)}, rows.size());
+    const auto [found, is_new] = place.try_emplace({measured.phase, task.op, env::TaskName(block, index)}, rows.size());
     if (is_new) {
       rows.emplace_back();
       LiveRow& row = rows.back().row;

@@ -212,7 +212,7 @@ const ReferenceRequest& ReferenceModel::Request(std::int64_t request) {
     }
     double margin = std::numeric_limits<double>::infinity();
     ReferenceRequest result = Forward(std::move(ids), &margin);
-    if (margin > 1e-3) return requests_.emplace(request, std::move(result)).first->second;
+    if (margin > kRoutingMargin) return requests_.emplace(request, std::move(result)).first->second;
   }
   throw std::runtime_error("no token ids with clear routing found");
 }
@@ -402,7 +402,8 @@ std::string WhyNotRunnable(const ModelSpec& model) {
   if (model.HasLinearAttention()) return "linear attention";
   if (model.attention.output_bias || model.attention.sinks) return "biases of attention's output or sinks";
   if (model.ffn_bias || model.norm_bias || model.norms_per_layer != 2) return "biases or norms beyond the usual two";
-  if (model.moe.shared_expert_gate || model.moe.router_bias || model.moe.expert_bias) return "gates or biases of experts";
+  if (model.moe.shared_expert_gate || model.moe.router_bias || model.moe.expert_bias)
+    return "gates or biases of experts";
   if (model.learned_positions != 0) return "learned positions";
   return "";
 }

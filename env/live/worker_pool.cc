@@ -21,9 +21,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kStep{50};           // Between two looks at whether a worker ended.
-constexpr milliseconds kLastWords{2000};    // For rank 0 to say why, once another rank is gone.
-constexpr milliseconds kGoodbye{3000};      // For workers to end by themselves.
+constexpr milliseconds kStep{50};         // Between two looks at whether a worker ended.
+constexpr milliseconds kLastWords{2000};  // For rank 0 to say why, once another rank is gone.
+constexpr milliseconds kLoading{30000};   // Of LibTorch, on a machine that does other things as well.
+constexpr milliseconds kGoodbye{3000};    // For workers to end by themselves.
 
 std::vector<std::string> WorkerArguments(const PoolOptions& options, int rank, int control_fd) {
   std::vector<std::string> arguments{options.worker,
@@ -106,17 +107,12 @@ WorkerPool::WorkerPool(PoolOptions options) : options_(std::move(options)) {
   try {
     Spawn(0, ends[1]);
     close(ends[1]);
-    const std::string listening = Answer(options_.timeout, "starting");
-    const nlohmann::json answer = nlohmann::json::parse(listening);
-    if (answer.contains("error")) throw LiveError(answer.at("error").get<std::string>());
-    options_.master_port = answer.at("port").get<int>();
+    options_.master_port = nlohmann::json::parse(Answer(options_.timeout + kLoading, "starting")).at("port").get<int>();
     if (!options_.others_elsewhere) {
       for (int rank = 1; rank < options_.num_processes; ++rank) Spawn(rank, -1);
     }
     // Rank 0 itself gives up after the time-out and says who is missing.
-    const std::string ready = Answer(options_.timeout + kLastWords, "coming together");
-    const nlohmann::json met = nlohmann::json::parse(ready);
-    if (met.contains("error")) throw LiveError(met.at("error").get<std::string>());
+    Answer(options_.timeout + kLastWords, "coming together");
   } catch (...) {
     Kill();
     throw;
@@ -153,32 +149,44 @@ void WorkerPool::Spawn(int rank, int control_fd) {
   pids_.push_back(pid);
 }
 
-std::string WorkerPool::WhoEnded() {
+bool WorkerPool::AnyEnded() {
+  bool any = false;
   for (std::size_t rank = 0; rank < pids_.size(); ++rank) {
     int status = 0;
     if (pids_[rank] <= 0 || waitpid(pids_[rank], &status, WNOHANG) != pids_[rank]) continue;
     pids_[rank] = -1;
-    std::string text = "the worker of rank " + std::to_string(rank);
-    if (WIFSIGNALED(status)) return text + " was killed by signal " + std::to_string(WTERMSIG(status));
-    return text + " ended with exit code " + std::to_string(WEXITSTATUS(status));
+    any = true;
+    // Rank 0 says itself why it gives up; others give up when they lose it.
+    const int weight = WIFSIGNALED(status) ? 3 : rank > 0 ? 1 : 2;
+    if (weight <= lost_weight_) continue;
+    lost_weight_ = weight;
+    lost_ = "the worker of rank " + std::to_string(rank) +
+            (WIFSIGNALED(status) ? " was killed by signal " + std::to_string(WTERMSIG(status))
+                                 : " ended with exit code " + std::to_string(WEXITSTATUS(status)));
   }
-  return "";
+  return any;
 }
 
 std::string WorkerPool::Answer(std::optional<milliseconds> wait, const std::string& during) {
   const auto deadline = std::chrono::steady_clock::now() + wait.value_or(milliseconds(0));
+  const auto is_error = [](const std::string& line) { return nlohmann::json::parse(line).contains("error"); };
   for (;;) {
-    if (std::optional<std::string> line = channel_->Read(kStep)) return *line;
-    const std::string ended = WhoEnded();
-    if (!ended.empty()) {
-      // Rank 0's own words say more of its end; of another's only that the connection is gone.
-      const std::optional<std::string> last = channel_->Read(ended.find("rank 0 ") != std::string::npos ? kLastWords : kStep);
-      if (last && nlohmann::json::parse(*last).contains("error")) return *last;
-      throw LiveError(ended + " while " + during);
+    std::optional<std::string> line = channel_->Read(kStep);
+    const bool ended = AnyEnded();
+    if (!line && ended) line = channel_->Read(kLastWords);  // Rank 0 may know more.
+    if (line && !is_error(*line)) return *line;
+    if (line) {
+      std::this_thread::sleep_for(kStep);  // What rank 0 saw, the exit status of another explains.
+      AnyEnded();
+      constexpr int kKilled = 3;
+      if (lost_weight_ == kKilled) throw LiveError(lost_ + " while " + during);
+      throw LiveError(nlohmann::json::parse(*line).at("error").get<std::string>());
     }
+    if (ended) throw LiveError(lost_ + " while " + during);
     if (channel_->Ended()) throw LiveError("the worker of rank 0 closed its channel while " + during);
     if (wait && std::chrono::steady_clock::now() >= deadline) {
-      throw LiveError("the workers did not answer within " + std::to_string(wait->count() / 1000) + " s while " + during);
+      throw LiveError("the workers did not answer within " + std::to_string(wait->count() / 1000) + " s while " +
+                      during);
     }
   }
 }
@@ -187,16 +195,7 @@ std::vector<LiveMeasurement> WorkerPool::Run(const LiveRequest& request) {
   SHARDSCOUT_CHECK(channel_ != nullptr);
   try {
     channel_->Write(ToJson(request));
-    const std::string answer = Answer(std::nullopt, "running a strategy");
-    try {
-      return ParseLiveAnswer(answer);
-    } catch (const LiveError& error) {
-      // Rank 0 sees a lost peer as a broken connection; who it was, the exit status says.
-      std::this_thread::sleep_for(kStep);
-      const std::string ended = WhoEnded();
-      if (ended.empty() || ended.find("rank 0 ") != std::string::npos) throw;
-      throw LiveError(ended + " while running a strategy");
-    }
+    return ParseLiveAnswer(Answer(std::nullopt, "running a strategy"));
   } catch (...) {
     Kill();
     throw;

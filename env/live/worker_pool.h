@@ -19,13 +19,13 @@ namespace shardscout::live {
 struct PoolOptions {
   std::string worker;  ///< The program shardscout_live_worker.
   int num_processes = 1;
-  std::string device = "cpu";     ///< cpu or cuda
-  std::string backend = "gloo";   ///< gloo or nccl
+  std::string device = "cpu";    ///< cpu or cuda
+  std::string backend = "gloo";  ///< gloo or nccl
   std::string master_address = "127.0.0.1";
-  int master_port = 0;            ///< 0: any that is free; only where all processes are started here.
+  int master_port = 0;  ///< 0: any that is free; only where all processes are started here.
   /// True: another launcher (torchrun, mpirun, srun) starts the other ranks; the pool starts rank 0 alone.
   bool others_elsewhere = false;
-  int threads = 1;                ///< A process's.
+  int threads = 1;                           ///< A process's.
   std::chrono::milliseconds timeout{60000};  ///< Of the start, and of each collective.
 };
 
@@ -52,12 +52,15 @@ class WorkerPool {
   void Spawn(int rank, int control_fd);
   /// The next line of rank 0; LiveError where a worker ended instead.
   std::string Answer(std::optional<std::chrono::milliseconds> wait, const std::string& during);
-  /// "rank 2 was killed by signal 9" of a worker that ended; "" where all run.
-  std::string WhoEnded();
+  /// Whether any worker has ended; notes in `lost_` which of them is the likely cause.
+  bool AnyEnded();
   void Kill();
 
   PoolOptions options_;
   std::vector<pid_t> pids_;
+  /// "the worker of rank 2 was killed by signal 9": one that was killed before one that gave up. Empty: all run.
+  std::string lost_;
+  int lost_weight_ = 0;
   std::unique_ptr<LineChannel> channel_;
 };
 

@@ -40,19 +40,19 @@ struct LaunchedRank {
 };
 
 /// From RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (torchrun); else OMPI_COMM_WORLD_RANK and _SIZE (mpirun); else
-/// SLURM_PROCID and SLURM_NTASKS (srun). The latter two take MASTER_ADDR and MASTER_PORT where they are set; without, the
-/// address is SLURM_LAUNCH_NODE_IPADDR or this host (mpirun on one host), and the port follows from the job's name.
+/// SLURM_PROCID and SLURM_NTASKS (srun). The latter two take MASTER_ADDR and MASTER_PORT where they are set; without,
+/// the address is SLURM_LAUNCH_NODE_IPADDR or this host (mpirun on one host), and the port follows from the job's name.
 /// nullopt: none of them. SpecError for what is no number or out of range. `get` is std::getenv but for tests.
 std::optional<LaunchedRank> FindLaunchedRank(const std::function<const char*(const char*)>& get);
 
 struct LiveOptions {
-  int num_processes = 0;         ///< Started here; 0: as `launched` says.
-  std::string device = "cpu";    ///< cpu or cuda.
-  std::string backend = "auto";  ///< gloo, nccl, or auto: nccl on cuda, else gloo.
-  int port = 0;                  ///< Rank 0 listens there; 0: any that is free.
-  int threads = 1;               ///< A process's.
+  int num_processes = 0;                     ///< Started here; 0: as `launched` says.
+  std::string device = "cpu";                ///< cpu or cuda.
+  std::string backend = "auto";              ///< gloo, nccl, or auto: nccl on cuda, else gloo.
+  int port = 0;                              ///< Rank 0 listens there; 0: any that is free.
+  int threads = 1;                           ///< A process's.
   std::chrono::milliseconds timeout{60000};  ///< Of the start and of each collective.
-  bool prove = true;  ///< Against the unsharded model; without it weights are random.
+  bool prove = true;                         ///< Against the unsharded model; without it weights are random.
   int warmup = 2;
   int repeats = 7;
   std::uint64_t seed = 1;  ///< Of weights and token ids.

@@ -98,13 +98,12 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
       "  shardscout evaluate plan.json --evaluator simulator --trace trace.json\n"
       "  shardscout evaluate --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
       "decode-chat");
-  command->callback(
-      [arguments, &context] {
-        context.run = [arguments, &context] {
-          if (arguments->evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
-          return Run(*arguments, context);
-        };
-      });
+  command->callback([arguments, &context] {
+    context.run = [arguments, &context] {
+      if (arguments->evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
+      return Run(*arguments, context);
+    };
+  });
 }
 
 }  // namespace shardscout::cli

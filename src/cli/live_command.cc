@@ -20,7 +20,8 @@ using nlohmann::ordered_json;
 std::string Spread(const Timing& timing) { return Percent(timing.spread); }
 
 void PrintPhase(const LiveReport& report, const LivePhase& phase) {
-  std::cout << "\n" << ToString(phase.phase) << ": " << Duration(phase.measured.median_s) << " (least "
+  std::cout << "\n"
+            << ToString(phase.phase) << ": " << Duration(phase.measured.median_s) << " (least "
             << Duration(phase.measured.least_s) << ", spread " << Spread(phase.measured) << ")";
   if (phase.predicted_s > 0) std::cout << ", predicted " << Duration(phase.predicted_s);
   std::cout << "\n";
@@ -36,8 +37,8 @@ void PrintPhase(const LiveReport& report, const LivePhase& phase) {
   }
   table.Print(std::cout);
   std::cout << "operators " << Duration(operators) << ", collectives " << Duration(collectives)
-            << ", between tasks and waiting " << Duration(std::max(0.0, phase.measured.median_s - operators - collectives))
-            << "\n";
+            << ", between tasks and waiting "
+            << Duration(std::max(0.0, phase.measured.median_s - operators - collectives)) << "\n";
 }
 
 void Print(const Problem& problem, const LiveReport& report, const LiveOptions& options) {
@@ -98,8 +99,8 @@ std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_proce
     return {std::move(input.problem), input.strategy};
   }
   Problem problem = MakeProblem(arguments.problem);
-  const Strategy strategy = DefaultLiveStrategy(
-      problem, std::min<std::int64_t>(num_processes, problem.cluster().num_devices));
+  const Strategy strategy =
+      DefaultLiveStrategy(problem, std::min<std::int64_t>(num_processes, problem.cluster().num_devices));
   return {std::move(problem), strategy};
 }
 
@@ -149,8 +150,8 @@ void JoinLaunchedRanks(Context& context) {
 
 void AddLiveCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
-  CLI::App* command =
-      app.add_subcommand("live", "Run a strategy on real processes: prove it right, then time it beside its prediction");
+  CLI::App* command = app.add_subcommand(
+      "live", "Run a strategy on real processes: prove it right, then time it beside its prediction");
   auto* file =
       command->add_option("file", arguments->file, "A plan, or a strategy as JSON (needs the problem's options)");
   command->add_option("--strategy", arguments->strategy_file, "The same, as an option")->excludes(file);

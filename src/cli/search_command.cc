@@ -167,13 +167,12 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "tensor_parallel_size=8\n"
       "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.patience=100 "
       "-s annealing");
-  command->callback(
-      [arguments, &context] {
-        context.run = [arguments, &context] {
-          if (arguments->search.evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
-          return Run(*arguments, context);
-        };
-      });
+  command->callback([arguments, &context] {
+    context.run = [arguments, &context] {
+      if (arguments->search.evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
+      return Run(*arguments, context);
+    };
+  });
 }
 
 }  // namespace shardscout::cli

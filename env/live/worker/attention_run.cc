@@ -31,8 +31,9 @@ IndexList One(std::int64_t index) { return {.all = false, .run = true, .first = 
 
 }  // namespace
 
-/// q: [requests, heads, queries, dim]; keys [requests, heads, n, dim]; values [requests, heads, n, v]. Gives
-/// [requests, queries, heads, v] and the log-sum-exps [requests, queries, heads].
+/// q: [requests, heads, queries, dim]; keys [requests, kv, n, dim]; values [requests, kv, n, v], kv being heads, 1 or a
+/// divisor: then heads / kv query heads after another read each. Gives [requests, queries, heads, v] and the
+/// log-sum-exps [requests, queries, heads].
 std::pair<at::Tensor, at::Tensor> RankProgram::Attend(const at::Tensor& q, const at::Tensor& keys,
                                                       const at::Tensor& values, const at::Tensor& hidden) const {
   const at::TensorOptions fp32 = q.options().dtype(at::kFloat);
@@ -40,13 +41,17 @@ std::pair<at::Tensor, at::Tensor> RankProgram::Attend(const at::Tensor& q, const
     return {at::zeros({q.size(0), q.size(2), q.size(1), values.size(3)}, q.options()),
             at::full({q.size(0), q.size(2), q.size(1)}, kMinusInfinity, fp32)};
   }
-  at::Tensor scores = at::matmul(q, keys.transpose(2, 3)).to(at::kFloat) /
+  const std::int64_t n = q.size(0), heads = q.size(1), queries = q.size(2), kv = keys.size(1), seen = keys.size(2);
+  // The heads of a group are further queries of one product.
+  const at::Tensor grouped = q.reshape({n, kv, heads / kv * queries, q.size(3)});
+  at::Tensor scores = at::matmul(grouped, keys.transpose(2, 3)).to(at::kFloat) /
                       std::sqrt(static_cast<double>(model_.attention.QkHeadDim()));
-  if (hidden.defined()) scores.masked_fill_(hidden, kMinusInfinity);
+  if (hidden.defined()) scores.view({n, heads, queries, seen}).masked_fill_(hidden, kMinusInfinity);
   const at::Tensor lse = scores.logsumexp(-1, true);
   const at::Tensor safe = lse.masked_fill(lse == kMinusInfinity, 0);  // No key at all: zeros, not 0/0.
   const at::Tensor attended = at::matmul((scores - safe).exp().to(values.scalar_type()), values);
-  return {attended.transpose(1, 2).contiguous(), lse.squeeze(-1).transpose(1, 2).contiguous()};
+  return {attended.view({n, heads, queries, values.size(3)}).transpose(1, 2).contiguous(),
+          lse.view({n, heads, queries}).transpose(1, 2).contiguous()};
 }
 
 std::pair<at::Tensor, at::Tensor> RankProgram::Attention(const Task& task, const TaskPlan& task_plan, LayerCache& cache,
@@ -78,7 +83,8 @@ std::pair<at::Tensor, at::Tensor> RankProgram::Attention(const Task& task, const
   std::int64_t held_slots = 0;
   if (!prefill) {
     const bool owns = key.position % modulus_ == offset_;
-    slots = owns ? One(key.position / modulus_) : IndexList{.all = false, .run = true, .first = 0, .size = 0, .index = {}};
+    slots =
+        owns ? One(key.position / modulus_) : IndexList{.all = false, .run = true, .first = 0, .size = 0, .index = {}};
     kept = owns ? IndexList{.all = true, .run = true, .first = 0, .size = 1, .index = {}} : slots;
     held_slots = (key.position - offset_ + modulus_) / modulus_;
   }
@@ -108,8 +114,12 @@ std::pair<at::Tensor, at::Tensor> RankProgram::Attention(const Task& task, const
       k = Rows(cache.keys, cache_requests).narrow(1, 0, held_slots);
       v = Rows(cache.values, cache_requests).narrow(1, 0, held_slots);
     }
-    k = Take(k.transpose(1, 2), 1, plan.kv_of_head);
-    v = Take(v.transpose(1, 2), 1, plan.kv_of_head);
+    k = k.transpose(1, 2);
+    v = v.transpose(1, 2);
+    if (plan.group == 0) {
+      k = Take(k, 1, plan.kv_of_head);
+      v = Take(v, 1, plan.kv_of_head);
+    }
     result = Attend(q, k, v, hidden);
   } else if (prefill) {
     const std::int64_t nope = a.qk_nope_head_dim;

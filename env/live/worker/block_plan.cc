@@ -122,9 +122,9 @@ TaskPlan RankProgram::PlanTask(PhaseState& state, const Block& block, const Task
   plan.output_rows = static_cast<std::int64_t>(out_rows.size());
   plan.output_columns = static_cast<std::int64_t>(layouts.LocalColumns(out, stage_rank_)->size());
   const auto cut = [&](const Value& from, const Value& to) {
-    plan.rows = IndexList::Of(
-        SharedTags(*layouts.LocalTokens(from, stage_rank_), *layouts.LocalTokens(to, stage_rank_)).first,
-        static_cast<std::int64_t>(layouts.LocalTokens(from, stage_rank_)->size()), device);
+    plan.rows =
+        IndexList::Of(SharedTags(*layouts.LocalTokens(from, stage_rank_), *layouts.LocalTokens(to, stage_rank_)).first,
+                      static_cast<std::int64_t>(layouts.LocalTokens(from, stage_rank_)->size()), device);
     plan.columns = IndexList::Of(
         SharedTags(*layouts.LocalColumns(from, stage_rank_), *layouts.LocalColumns(to, stage_rank_)).first,
         static_cast<std::int64_t>(layouts.LocalColumns(from, stage_rank_)->size()), device);
@@ -134,8 +134,8 @@ TaskPlan RankProgram::PlanTask(PhaseState& state, const Block& block, const Task
       const std::vector<std::int64_t> members = layouts.Members(task.group, stage_rank_);
       for (const auto& [from, to] : {std::pair(task.input, task.output), std::pair(task.input2, task.output2)}) {
         if (from == kNoValue) continue;
-        const bool adds = task.collective == Collective::kAllToAll &&
-                          !SameSummands(layouts, value(from).partial, value(to).partial);
+        const bool adds =
+            task.collective == Collective::kAllToAll && !SameSummands(layouts, value(from).partial, value(to).partial);
         plan.exchanges.push_back(
             PlanExchange(task, value(from), value(to), adds, layouts, members, stage_rank_, device));
       }
@@ -195,8 +195,8 @@ void RankProgram::PlanExperts(PhaseState& state, const Block& block, const Task&
       pair_rows.push_back(static_cast<std::int64_t>(i));
       token_rows.push_back(token - tokens.begin());
       const auto& [experts, shares] = state.routes.at(*token);
-      weights.push_back(shares[static_cast<std::size_t>(std::find(experts.begin(), experts.end(), e) -
-                                                        experts.begin())]);
+      weights.push_back(
+          shares[static_cast<std::size_t>(std::find(experts.begin(), experts.end(), e) - experts.begin())]);
     }
     ExpertRows rows;
     rows.tokens = IndexList::Of(token_rows, static_cast<std::int64_t>(tokens.size()), options_.device());
@@ -239,6 +239,12 @@ std::shared_ptr<const AttentionPlan> RankProgram::PlanAttention(PhaseState& stat
       kv_of_head.push_back(found - kv_heads.begin());
     }
     plan->kv_of_head = IndexList::Of(kv_of_head, plan->kv_heads, device);
+    const std::int64_t group = plan->heads / plan->kv_heads;
+    bool regular = plan->heads % plan->kv_heads == 0;
+    for (std::int64_t i = 0; i < plan->heads; ++i) {
+      regular = regular && kv_of_head[static_cast<std::size_t>(i)] == i / group;
+    }
+    if (regular) plan->group = group;
   }
 
   plan->requests = RequestsOf(rows);
@@ -253,7 +259,8 @@ std::shared_ptr<const AttentionPlan> RankProgram::PlanAttention(PhaseState& stat
   std::vector<std::int64_t> keys, kept, slots;
   for (std::size_t i = 0; i < positions.size(); ++i) {
     const std::int64_t position = positions[i];
-    if (!task.cache.positions_over_tp || position % tp == stage_rank_ % tp) keys.push_back(static_cast<std::int64_t>(i));
+    if (!task.cache.positions_over_tp || position % tp == stage_rank_ % tp)
+      keys.push_back(static_cast<std::int64_t>(i));
     if (position >= problem_.workload().input_tokens || !layouts.OwnsPosition(task.cache, stage_rank_, position)) {
       continue;
     }
@@ -264,8 +271,8 @@ std::shared_ptr<const AttentionPlan> RankProgram::PlanAttention(PhaseState& stat
   plan->keys = IndexList::Of(keys, all, device);
   plan->kept = IndexList::Of(kept, all, device);
   plan->slots = IndexList::Of(slots, -1, device);
-  at::Tensor hidden = at::zeros({static_cast<std::int64_t>(queries.size()), static_cast<std::int64_t>(keys.size())},
-                                at::kBool);
+  at::Tensor hidden =
+      at::zeros({static_cast<std::int64_t>(queries.size()), static_cast<std::int64_t>(keys.size())}, at::kBool);
   auto hide = hidden.accessor<bool, 2>();
   for (std::size_t i = 0; i < queries.size(); ++i) {
     for (std::size_t k = 0; k < keys.size(); ++k) {

@@ -106,7 +106,8 @@ at::Tensor RankProgram::Rotary(const Value& value, const at::Tensor& x, const at
   const std::int64_t heads = out.size(1) / a.head_dim;
   // [q | k | v] of so many heads each: k and v have equally many.
   const std::int64_t whole_kv = a.num_kv_heads, whole = a.num_heads + 2 * whole_kv;
-  const std::int64_t kv = heads == whole ? whole_kv : std::max<std::int64_t>(1, whole_kv / strategy_.tensor_parallel_size);
+  const std::int64_t kv =
+      heads == whole ? whole_kv : std::max<std::int64_t>(1, whole_kv / strategy_.tensor_parallel_size);
   const std::int64_t queries = heads - 2 * kv;
   if (a.whole_qk_norm) {
     const at::Tensor mean_squares = statistic != nullptr ? *statistic : QkStatistic(out, plan);
@@ -215,10 +216,9 @@ void RankProgram::RunTask(PhaseState& phase, const Block& block, const Task& tas
       break;
     case TaskKind::kRotary:
       if (value(task.input).kind == TensorKind::kGatedQkv) {
-        const std::int64_t gate = model_.attention.head_dim *
-                                  (a.num_heads / (value(task.output).features == FeatureSplit::kTensor
-                                                      ? strategy_.tensor_parallel_size
-                                                      : 1));
+        const std::int64_t gate =
+            model_.attention.head_dim *
+            (a.num_heads / (value(task.output).features == FeatureSplit::kTensor ? strategy_.tensor_parallel_size : 1));
         out = Rotary(value(task.output), x.narrow(1, 0, x.size(1) - gate), nullptr, plan, weights, key.position);
         out2 = x.narrow(1, x.size(1) - gate, gate);
         break;

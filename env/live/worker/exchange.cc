@@ -122,8 +122,7 @@ std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> SharedTags(const
 }
 
 ExchangePlan PlanExchange(const Task& task, const Value& in, const Value& out, bool adds, Layouts& layouts,
-                          const std::vector<std::int64_t>& stage_members, std::int64_t stage_rank,
-                          at::Device device) {
+                          const std::vector<std::int64_t>& stage_members, std::int64_t stage_rank, at::Device device) {
   const Tags& in_rows = *layouts.LocalTokens(in, stage_rank);
   const Tags& in_columns = *layouts.LocalColumns(in, stage_rank);
   const Tags& out_rows = *layouts.LocalTokens(out, stage_rank);

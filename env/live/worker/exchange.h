@@ -36,17 +36,16 @@ struct Window {
 /// How one value of a collective goes from its input's layout to its output's, as one rank sees it: which part it hands
 /// to each member of the group, and where what comes from each belongs. Found from the layouts of all members, once.
 struct ExchangePlan {
-  std::vector<Window> send;     ///< By member, of the input. All-gather: one, all of it. All-reduce: none.
-  std::vector<Window> receive;  ///< By member, of the output. Reduce-scatter: one, all of it. All-reduce: none.
+  std::vector<Window> send;            ///< By member, of the input. All-gather: one, all of it. All-reduce: none.
+  std::vector<Window> receive;         ///< By member, of the output. Reduce-scatter: one, all of it. All-reduce: none.
   std::int64_t rows = 0, columns = 0;  ///< Of the output.
   bool adds = false;                   ///< All-to-all whose parts are added up on arrival.
   double bytes_per_element = 4;        ///< As the program has it.
 };
 
 /// `stage_members`: the group of `stage_rank`, as ranks of the stage.
-ExchangePlan PlanExchange(const Task& task, const Value& in, const Value& out, bool adds,
-                          strategies::Layouts& layouts, const std::vector<std::int64_t>& stage_members,
-                          std::int64_t stage_rank, at::Device device);
+ExchangePlan PlanExchange(const Task& task, const Value& in, const Value& out, bool adds, strategies::Layouts& layouts,
+                          const std::vector<std::int64_t>& stage_members, std::int64_t stage_rank, at::Device device);
 
 /// Runs a collective on one value, or on two in one call; `payload_bytes` gets what was handed over, counted as
 /// Task::payload_bytes counts it.

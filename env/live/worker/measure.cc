@@ -27,7 +27,8 @@ std::vector<std::vector<double>> GatherAll(World& world, const std::vector<doubl
   const at::Tensor count = at::full({1}, static_cast<double>(own.size()), fp64).to(device);
   const at::Tensor counts = AllGather(world.All(), count, ones).to(at::kCPU);
   std::vector<std::int64_t> sizes;
-  for (std::int64_t i = 0; i < counts.numel(); ++i) sizes.push_back(static_cast<std::int64_t>(counts[i].item<double>()));
+  for (std::int64_t i = 0; i < counts.numel(); ++i)
+    sizes.push_back(static_cast<std::int64_t>(counts[i].item<double>()));
   at::Tensor flat = at::empty({std::ssize(own)}, fp64);
   std::copy(own.begin(), own.end(), flat.data_ptr<double>());
   const at::Tensor all = AllGather(world.All(), flat.to(device), sizes).to(at::kCPU).contiguous();
@@ -72,8 +73,8 @@ void Merge(const std::vector<std::vector<double>>& by_rank, Phase phase, Candida
       for (std::size_t i = 0; i < calls; ++i) {
         const auto block = static_cast<BlockKind>(by_rank[first][4 * i]);
         const auto task = static_cast<int>(by_rank[first][4 * i + 1]);
-        const PhaseProgram& of_phase =
-            *std::find_if(program.phases.begin(), program.phases.end(), [&](const auto& p) { return p.phase == phase; });
+        const PhaseProgram& of_phase = *std::find_if(program.phases.begin(), program.phases.end(),
+                                                     [&](const auto& p) { return p.phase == phase; });
         const bool collective =
             of_phase.BlockOf(block).tasks[static_cast<std::size_t>(task)].kind == TaskKind::kCollective;
         double least = std::numeric_limits<double>::infinity(), most = 0, bytes = 0;
@@ -119,7 +120,8 @@ double TimedStep(World& world, Candidate& candidate, Phase phase, bool record) {
   if (!record) return slowest;
   std::vector<double> flat;
   for (const Call& call : calls) {
-    flat.insert(flat.end(), {static_cast<double>(call.block), static_cast<double>(call.task), call.seconds, call.bytes});
+    flat.insert(flat.end(),
+                {static_cast<double>(call.block), static_cast<double>(call.task), call.seconds, call.bytes});
   }
   Merge(GatherAll(world, flat), phase, &candidate);
   return slowest;
@@ -137,8 +139,9 @@ struct Measurer::Models {
     auto found = by_key.find(key);
     if (found == by_key.end()) {
       if (by_key.size() >= kMostModels) by_key.clear();
-      found = by_key.emplace(std::move(key), std::make_unique<ReferenceModel>(
-                                                 problem.model(), seed, problem.workload().CachePositions()))
+      found = by_key
+                  .emplace(std::move(key),
+                           std::make_unique<ReferenceModel>(problem.model(), seed, problem.workload().CachePositions()))
                   .first;
     }
     return *found->second;

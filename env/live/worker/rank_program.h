@@ -19,12 +19,13 @@ namespace shardscout::live {
 /// positions, so that one list does for all.
 struct AttentionPlan {
   std::vector<std::int64_t> requests;  ///< Of the rows, as PhaseState::layouts numbers them.
-  std::int64_t heads = 0;            ///< Query heads held.
-  std::int64_t kv_heads = 0;         ///< Grouped: KV heads held.
-  IndexList kv_of_head;              ///< Grouped: which of them a query head reads.
-  IndexList keys;                    ///< Prefill: which of a request's source rows the rank attends to.
-  IndexList kept, slots;             ///< Prefill: source rows that go to the cache, and where.
-  at::Tensor hidden;                 ///< Prefill: [queries, keys], true where a query must not see a key.
+  std::int64_t heads = 0;              ///< Query heads held.
+  std::int64_t kv_heads = 0;           ///< Grouped: KV heads held.
+  IndexList kv_of_head;                ///< Grouped: which of them a query head reads,
+  std::int64_t group = 0;              ///< or, not 0, so many query heads after another read each.
+  IndexList keys;                      ///< Prefill: which of a request's source rows the rank attends to.
+  IndexList kept, slots;               ///< Prefill: source rows that go to the cache, and where.
+  at::Tensor hidden;                   ///< Prefill: [queries, keys], true where a query must not see a key.
   std::int64_t window = 0;
 };
 
@@ -42,9 +43,9 @@ struct TaskPlan {
   std::vector<ExchangePlan> exchanges;  ///< Of the value, and of the second where there is one.
   IndexList rows, columns;              ///< kSlice, kSelectLast, kSelectKeyValue, kLseRescale's second output.
   std::int64_t output_rows = 0, output_columns = 0;
-  std::int64_t own = 0;            ///< kLseRescale: this rank among the members.
-  at::Tensor cos, sin;             ///< kRotary in prefill: [rows, 1, half].
-  std::vector<ExpertRows> experts; ///< kExpertMatmul.
+  std::int64_t own = 0;             ///< kLseRescale: this rank among the members.
+  at::Tensor cos, sin;              ///< kRotary in prefill: [rows, 1, half].
+  std::vector<ExpertRows> experts;  ///< kExpertMatmul.
   std::shared_ptr<const AttentionPlan> attention;
 };
 
@@ -140,8 +141,8 @@ class RankProgram {
 
   // block_run.cc
   at::Tensor RunBlock(PhaseState& phase, BlockKind kind, std::int64_t layer, const PassKey& key, at::Tensor input);
-  void RunTask(PhaseState& phase, const Block& block, const Task& task, const TaskPlan& plan, const TaskWeights& weights,
-               std::int64_t layer, const PassKey& key, std::vector<at::Tensor>& values);
+  void RunTask(PhaseState& phase, const Block& block, const Task& task, const TaskPlan& plan,
+               const TaskWeights& weights, std::int64_t layer, const PassKey& key, std::vector<at::Tensor>& values);
   at::Tensor Norm(const at::Tensor& x, const at::Tensor* statistic, const at::Tensor& scale) const;
   at::Tensor QkStatistic(const at::Tensor& qkv, const TaskPlan& plan) const;
   at::Tensor Rotary(const Value& value, const at::Tensor& x, const at::Tensor* statistic, const TaskPlan& plan,
@@ -154,9 +155,9 @@ class RankProgram {
                    const at::Tensor& weights, std::vector<TaskPlan>* plans);
 
   // attention_run.cc
-  std::pair<at::Tensor, at::Tensor> Attention(const Task& task, const TaskPlan& plan,
-                                              LayerCache& cache, const IndexList& cache_requests,
-                                              const PassKey& key, const std::vector<at::Tensor>& values);
+  std::pair<at::Tensor, at::Tensor> Attention(const Task& task, const TaskPlan& plan, LayerCache& cache,
+                                              const IndexList& cache_requests, const PassKey& key,
+                                              const std::vector<at::Tensor>& values);
   std::pair<at::Tensor, at::Tensor> Attend(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                                            const at::Tensor& hidden) const;
   std::pair<at::Tensor, at::Tensor> Rescale(const Block& block, const Task& task, const TaskPlan& plan,
@@ -168,9 +169,9 @@ class RankProgram {
   World& world_;
   ReferenceModel* reference_;
   const Program program_;
-  at::TensorOptions options_;  ///< Of activations and weights.
+  at::TensorOptions options_;                                               ///< Of activations and weights.
   std::int64_t instance_, replicas_, replica_, stage_, stage_rank_, base_;  ///< base_: world rank of the stage's first.
-  std::int64_t kept_requests_ = 0;  ///< Requests whose caches this rank keeps.
+  std::int64_t kept_requests_ = 0;                                          ///< Requests whose caches this rank keeps.
   std::map<std::int64_t, std::int64_t> cache_request_;  ///< Request of the instance -> its place in the caches.
   std::vector<LayerCache> caches_;
   std::int64_t modulus_ = 1, offset_ = 0;  ///< Positions kept: position mod modulus == offset, at position / modulus.

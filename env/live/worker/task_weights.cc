@@ -100,8 +100,8 @@ TaskWeights RankProgram::WeightsOf(PhaseState& state, const Block& block, const 
         rows /= strategy_.tensor_parallel_size;
         weights.first_row = stage_rank_ % strategy_.tensor_parallel_size * rows;
       }
-      weights.matrix = Part(model == nullptr ? nullptr : &model->embedding, Run(weights.first_row, rows),
-                            columns_of(task.output));
+      weights.matrix =
+          Part(model == nullptr ? nullptr : &model->embedding, Run(weights.first_row, rows), columns_of(task.output));
       break;
     }
     case TaskKind::kNorm: {
@@ -151,7 +151,8 @@ TaskWeights RankProgram::WeightsOf(PhaseState& state, const Block& block, const 
       const auto count = static_cast<std::int64_t>(heads.size());
       weights.matrix = Part(of(&LayerWeights::key_up), Run(0, a.kv_lora_rank), ColumnsOf(heads, a.qk_nope_head_dim));
       if (task.kind == TaskKind::kAbsorbKey) {  // [heads, nope, latent]
-        weights.matrix = weights.matrix.view({a.kv_lora_rank, count, a.qk_nope_head_dim}).permute({1, 2, 0}).contiguous();
+        weights.matrix =
+            weights.matrix.view({a.kv_lora_rank, count, a.qk_nope_head_dim}).permute({1, 2, 0}).contiguous();
       } else {
         weights.second = Part(of(&LayerWeights::value_up), Run(0, a.kv_lora_rank), ColumnsOf(heads, a.v_head_dim));
       }
