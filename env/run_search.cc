@@ -173,6 +173,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   options.stop = request.stop;
   options.journal = journal.get();
   options.on_progress = request.on_progress;
+  options.evaluate_batch = request.evaluate_batch;
   SearchEnvironment environment(space, *evaluator, std::move(options));
 
   report.status = StatusOf(environment, searcher->Search(environment, request.seed));

@@ -44,7 +44,7 @@ std::optional<LaunchedRank> FindLaunchedRank(const Get& get) {
   constexpr Launcher kLaunchers[] = {
       {"torchrun", "RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", ""},
       {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE", ""},
-      {"srun", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_LAUNCH_NODE_IPADDR"}};
+      {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_JOB_ID", "SLURM_LAUNCH_NODE_IPADDR"}};
   for (const Launcher& launcher : kLaunchers) {
     if (get(launcher.rank) == nullptr || get(launcher.size) == nullptr) continue;
     LaunchedRank found;

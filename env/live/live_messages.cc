@@ -80,6 +80,46 @@ std::vector<LiveMeasurement> ParseLiveAnswer(std::string_view text) {
   return measurements;
 }
 
+std::string ToJson(const EvaluationRequest& request) {
+  json strategies = json::array();
+  for (const Strategy& strategy : request.strategies) strategies.push_back(json::parse(ToJson(strategy)));
+  return json{{"evaluate", request.evaluator},
+              {"problem", json::parse(request.problem_json)},
+              {"strategies", std::move(strategies)}}
+      .dump();
+}
+
+bool IsEvaluationRequest(std::string_view text) { return json::parse(text).contains("evaluate"); }
+
+EvaluationRequest ParseEvaluationRequest(std::string_view text) {
+  const json document = json::parse(text);
+  EvaluationRequest request{document.at("problem").dump(), document.at("evaluate").get<std::string>(), {}};
+  for (const json& strategy : document.at("strategies")) {
+    request.strategies.push_back(ParseStrategy(strategy.dump(), "request"));
+  }
+  return request;
+}
+
+std::string JoinEvaluations(const std::vector<std::string>& parts) {
+  std::vector<json> lists;
+  std::size_t count = 0;
+  for (const std::string& part : parts) {
+    lists.push_back(json::parse(part));
+    count += lists.back().size();
+  }
+  json joined = json::array();
+  for (std::size_t i = 0; i < count; ++i) joined.push_back(std::move(lists[i % lists.size()].at(i / lists.size())));
+  return json{{"evaluations", std::move(joined)}}.dump();
+}
+
+std::vector<Evaluation> ParseEvaluations(std::string_view text) {
+  std::vector<Evaluation> evaluations;
+  for (const json& entry : json::parse(text).at("evaluations")) {
+    evaluations.push_back(ParseEvaluation(entry.dump(), "answer"));
+  }
+  return evaluations;
+}
+
 std::string ErrorLine(std::string_view message) {
   return json{{"error", message}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }

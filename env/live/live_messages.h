@@ -16,8 +16,8 @@ namespace shardscout::live {
 /// What the workers are to do: prove strategies right, then time them in turns (one repeat of each, then the next), so
 /// that what the machine does meanwhile falls on all alike.
 struct LiveRequest {
-  std::string problem_json;
-  std::vector<Strategy> strategies;
+  std::string problem_json{};
+  std::vector<Strategy> strategies{};
   bool prove = true;       ///< Needs a model small enough to be computed unsharded; without it weights are random.
   int warmup = 1;          ///< Untimed runs of each phase before the repeats.
   int repeats = 5;         ///< 0: no timing.
@@ -44,14 +44,27 @@ struct PhaseMeasurement {
 struct LiveMeasurement {
   double max_error = 0;          ///< max |logits - reference| / max |reference| of a row.
   std::int64_t logits_rows = 0;  ///< Rows compared; 0: not proved.
-  std::vector<PhaseMeasurement> phases;
-  std::vector<TaskMeasurement> tasks;
+  std::vector<PhaseMeasurement> phases{};
+  std::vector<TaskMeasurement> tasks{};
 };
 
 std::string ToJson(const LiveRequest& request);
 LiveRequest ParseLiveRequest(std::string_view json);
 std::string ToJson(const std::vector<LiveMeasurement>& measurements);
 std::vector<LiveMeasurement> ParseLiveAnswer(std::string_view json);
+
+/// The same for a search that others help with: strategies to score by an evaluator that needs no processes.
+struct EvaluationRequest {
+  std::string problem_json{};
+  std::string evaluator;
+  std::vector<Strategy> strategies{};
+};
+std::string ToJson(const EvaluationRequest& request);
+bool IsEvaluationRequest(std::string_view json);
+EvaluationRequest ParseEvaluationRequest(std::string_view json);
+/// `parts`: each rank's answers, as JSON arrays; rank r has every strategy i with i mod ranks == r.
+std::string JoinEvaluations(const std::vector<std::string>& parts);
+std::vector<Evaluation> ParseEvaluations(std::string_view json);
 
 /// The line of a worker that failed.
 std::string ErrorLine(std::string_view message);

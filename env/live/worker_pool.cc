@@ -191,15 +191,23 @@ std::string WorkerPool::Answer(std::optional<milliseconds> wait, const std::stri
   }
 }
 
-std::vector<LiveMeasurement> WorkerPool::Run(const LiveRequest& request) {
+std::string WorkerPool::Ask(const std::string& line, const std::string& during) {
   SHARDSCOUT_CHECK(channel_ != nullptr);
   try {
-    channel_->Write(ToJson(request));
-    return ParseLiveAnswer(Answer(std::nullopt, "running a strategy"));
+    channel_->Write(line);
+    return Answer(std::nullopt, during);
   } catch (...) {
     Kill();
     throw;
   }
+}
+
+std::vector<LiveMeasurement> WorkerPool::Run(const LiveRequest& request) {
+  return ParseLiveAnswer(Ask(ToJson(request), "running a strategy"));
+}
+
+std::vector<Evaluation> WorkerPool::Evaluate(const EvaluationRequest& request) {
+  return ParseEvaluations(Ask(ToJson(request), "evaluating strategies"));
 }
 
 void WorkerPool::Kill() {

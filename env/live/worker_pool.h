@@ -46,9 +46,12 @@ class WorkerPool {
 
   /// Runs a request on all workers. LiveError where one failed or was lost; the pool is over then.
   std::vector<LiveMeasurement> Run(const LiveRequest& request);
+  /// Scores strategies, each rank its share; equal to what one process finds. LiveError as above.
+  std::vector<Evaluation> Evaluate(const EvaluationRequest& request);
   bool over() const { return channel_ == nullptr; }
 
  private:
+  std::string Ask(const std::string& line, const std::string& during);
   void Spawn(int rank, int control_fd);
   /// The next line of rank 0; LiveError where a worker ended instead.
   std::string Answer(std::optional<std::chrono::milliseconds> wait, const std::string& during);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -40,9 +41,10 @@ struct LaunchedRank {
 };
 
 /// From RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (torchrun); else OMPI_COMM_WORLD_RANK and _SIZE (mpirun); else
-/// SLURM_PROCID and SLURM_NTASKS (srun). The latter two take MASTER_ADDR and MASTER_PORT where they are set; without,
-/// the address is SLURM_LAUNCH_NODE_IPADDR or this host (mpirun on one host), and the port follows from the job's name.
-/// nullopt: none of them. SpecError for what is no number or out of range. `get` is std::getenv but for tests.
+/// SLURM_PROCID and SLURM_STEP_NUM_TASKS (srun; a batch script has not the latter). The latter two take MASTER_ADDR and
+/// MASTER_PORT where they are set; without, the address is SLURM_LAUNCH_NODE_IPADDR or this host (mpirun on one host),
+/// and the port follows from the job's name. nullopt: none of them. SpecError for what is no number or out of range.
+/// `get` is std::getenv but for tests.
 std::optional<LaunchedRank> FindLaunchedRank(const std::function<const char*(const char*)>& get);
 
 struct LiveOptions {
@@ -126,6 +128,25 @@ class LiveSession {
 /// Asked again about a strategy it answers the same. A run that fails is tried once more with new workers.
 /// `session` is made when the first strategy is evaluated.
 void RegisterLiveEvaluator(EvaluatorRegistry& registry, std::shared_ptr<const LiveOptions> options);
+
+/// Helpers of a search whose evaluator needs no processes (analytical, simulator): each rank scores its share of a
+/// batch, so that a search can use many machines. The result is that of one process, as evaluations are pure.
+class DistributedEvaluator {
+ public:
+  /// Starts them; LiveError where they do not come.
+  explicit DistributedEvaluator(const LiveOptions& options);
+  ~DistributedEvaluator();
+  DistributedEvaluator(const DistributedEvaluator&) = delete;
+  DistributedEvaluator& operator=(const DistributedEvaluator&) = delete;
+
+  /// In the order asked. `evaluator` is a builtin one's name.
+  std::vector<Evaluation> Evaluate(const Problem& problem, const std::string& evaluator,
+                                   std::span<const Strategy> strategies);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 /// The best of Megatron's strategies on just `num_devices` devices by the analytical model, or the one nearest to
 /// tensor parallelism over all of them where there is none.

@@ -1,11 +1,15 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "env/live/worker_pool.h"
 #include "shardscout/error.h"
+#include "shardscout/fingerprint.h"
 #include "shardscout/live_run.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
@@ -90,7 +94,87 @@ void PrintJson(const Problem& problem, const LiveReport& report) {
 
 struct Arguments : StrategyArguments {
   bool no_proof = false;
+  int fingerprint = 0;
 };
+
+/// So many strategies are measured to know the machine.
+constexpr std::size_t kFitted = 5;
+
+double Median(std::vector<double> values) { return TimingOf(std::move(values)).median_s; }
+
+/// A strategy's step, measured and predicted.
+struct Comparison {
+  const LiveReport* report = nullptr;
+  double predicted_s = 0;
+  const Timing& measured() const { return report->phases.front().measured; }
+  double Error() const { return predicted_s / measured().median_s - 1; }
+};
+
+void PrintFingerprint(const Problem& problem, const Fingerprint& fingerprint, const std::vector<Comparison>& all,
+                      double median_error, double median_spread) {
+  PrintProblem(std::cout, problem);
+  std::cout << "\nfingerprint of " << kFitted << " measured strategies, " << fingerprint.processors
+            << " processors; a step is " << Number(fingerprint.step_factor) << " x the sum of its tasks\n";
+  Table unknowns({"class", ">a call", ">a unit of work", ">a byte"});
+  for (int c = 0; c < kNumTaskClasses; ++c) {
+    const auto& seconds = fingerprint.seconds_per[static_cast<std::size_t>(c)];
+    const bool second_is_bytes = static_cast<TaskClass>(c) == TaskClass::kOther;
+    unknowns.AddRow({std::string(ToString(static_cast<TaskClass>(c))), Duration(seconds[0]),
+                     second_is_bytes ? "" : Number(seconds[1] * 1e9) + " ns",
+                     Number(seconds[second_is_bytes ? 1 : 2] * 1e9) + " ns"});
+  }
+  unknowns.Print(std::cout);
+  std::cout << "\n";
+  Table table({"", ">measured", ">spread", ">predicted", ">error", "strategy"});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    table.AddRow({i < kFitted ? "fitted" : "", Duration(all[i].measured().median_s), Spread(all[i].measured()),
+                  Duration(all[i].predicted_s), Percent(all[i].Error()), ToShortString(all[i].report->strategy)});
+  }
+  table.Print(std::cout);
+  std::cout << "predicted " << all.size() - kFitted << " strategies: median error " << Percent(median_error)
+            << "; their repeats spread by " << Percent(median_spread) << " (median)\n";
+}
+
+/// Fits on a few measured strategies and predicts the others.
+int RunFingerprint(const Arguments& arguments, const LiveOptions& options, const Context& context) {
+  const Problem problem = MakeProblem(arguments.problem);
+  LiveSession session(options);
+  const auto count = kFitted + static_cast<std::size_t>(arguments.fingerprint);
+  const std::vector<Strategy> strategies =
+      FingerprintStrategies(problem, kFitted, count, session.num_processes(), options.seed);
+  if (strategies.size() < count) {
+    throw SpecError("--fingerprint",
+                    "the space has not " + std::to_string(count) + " strategies for so many processes");
+  }
+  const std::vector<LiveReport> reports = session.Run(problem, strategies);
+  const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const Fingerprint fingerprint = FitFingerprint(problem, {reports.begin(), reports.begin() + kFitted}, processors);
+  std::vector<Comparison> all;
+  std::vector<double> errors, spreads;
+  for (const LiveReport& report : reports) {
+    all.push_back({&report, PredictStep(problem, report.strategy, fingerprint, report.num_processes)});
+    if (all.size() <= kFitted) continue;
+    errors.push_back(std::abs(all.back().Error()));
+    spreads.push_back(all.back().measured().spread);
+  }
+  if (!context.json) {
+    PrintFingerprint(problem, fingerprint, all, Median(errors), Median(spreads));
+    return kExitResult;
+  }
+  ordered_json json{{"fitted", kFitted},
+                    {"median_error", Median(errors)},
+                    {"median_spread", Median(spreads)},
+                    {"step_factor", fingerprint.step_factor},
+                    {"seconds_per", fingerprint.seconds_per},
+                    {"strategies", ordered_json::array()}};
+  for (const Comparison& one : all) {
+    json["strategies"].push_back({{"strategy", ordered_json::parse(ToJson(one.report->strategy))},
+                                  {"measured", TimingJson(one.measured())},
+                                  {"predicted_s", one.predicted_s}});
+  }
+  PrintDocument(json);
+  return kExitResult;
+}
 
 /// The file's strategy, or a usual one for as many devices as there are processes.
 std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_processes) {
@@ -107,6 +191,7 @@ std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_proce
 int Run(const Arguments& arguments, Context& context) {
   LiveOptions options = *context.live;
   options.prove = !arguments.no_proof;
+  if (arguments.fingerprint > 0) return RunFingerprint(arguments, options, context);
   LiveSession session(options);
   const auto [problem, strategy] = ReadInput(arguments, session.num_processes());
   const LiveReport report = session.Run(problem, {strategy}).front();
@@ -161,6 +246,11 @@ void AddLiveCommand(CLI::App& app, Context& context) {
       ->add_flag("--no-proof", arguments->no_proof,
                  "Random weights and no comparison, for models too large to be computed unsharded")
       ->group("Live runs");
+  command
+      ->add_option("--fingerprint", arguments->fingerprint,
+                   "Measure 5 strategies and so many others, and predict these from those")
+      ->check(CLI::Range(0, 1000))
+      ->group("Live runs");
   AddCommonOptions(*command, context);
   command->footer(
       "Without a strategy it takes the best of Megatron's for so many devices. Operators: the slowest rank's time;\n"
@@ -168,6 +258,7 @@ void AddLiveCommand(CLI::App& app, Context& context) {
       "Examples:\n"
       "  shardscout live --nproc 4 -m tiny-moe -c localhost-cpu -n 4 -w decode-tiny\n"
       "  shardscout live --nproc 4 plan.json\n"
+      "  shardscout live --nproc 4 -m tiny-moe -c localhost-cpu -n 4 -w decode-tiny --fingerprint 20\n"
       "  mpirun -n 4 shardscout live plan.json");
   command->callback([arguments, &context] {
     context.run = [arguments, &context] {

@@ -3,6 +3,8 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
@@ -131,6 +133,13 @@ int Run(const Arguments& arguments, const Context& context) {
   if (request.journal_path.empty() && !out.empty() && !out.starts_with("/dev/"))
     request.journal_path = DefaultJournal(out, "");
 
+  std::optional<DistributedEvaluator> helpers;
+  if (request.evaluator != kLiveEvaluator && (context.live->num_processes > 0 || context.live->launched)) {
+    helpers.emplace(*context.live);
+    request.evaluate_batch = [&](std::span<const Strategy> batch) {
+      return helpers->Evaluate(problem, request.evaluator, batch);
+    };
+  }
   const SearchReport report = RunWithProgress(problem, request, context);
   if (report.plan && !out.empty()) WriteFileAtomically(out, ToJson(*report.plan));
   if (out != "/dev/stdout") {
@@ -166,7 +175,8 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "  shardscout search -m llama-3.1-70b -c a100-80-sxm -n 8 -w prefill-chat --isl 8192 --fix "
       "tensor_parallel_size=8\n"
       "  shardscout search -m kimi-k2 -c gb200-nvl72 -n 72 -w decode-chat --tpot 20ms --set annealing.patience=100 "
-      "-s annealing");
+      "-s annealing\n"
+      "  mpirun -n 4 shardscout search ...   (each rank evaluates its share of a batch: the same plan)");
   command->callback([arguments, &context] {
     context.run = [arguments, &context] {
       if (arguments->search.evaluator == kLiveEvaluator) JoinLaunchedRanks(context);

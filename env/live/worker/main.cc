@@ -17,6 +17,8 @@
 #include "env/live/line_channel.h"
 #include "env/live/live_messages.h"
 #include "env/live/worker/measure.h"
+#include "shardscout/evaluator.h"
+#include "shardscout/plan.h"
 
 namespace shardscout::live {
 namespace {
@@ -72,15 +74,66 @@ std::optional<std::string> NextRequest(World& world, LineChannel* control, std::
   return std::string(bytes.begin(), bytes.end());
 }
 
-void Serve(World& world, LineChannel* control) {
+/// Evaluators of the searches that this rank helps with: one problem after another, one at a time.
+struct Helper {
+  std::string problem_json, evaluator_name;
+  std::unique_ptr<Problem> problem;
+  std::unique_ptr<Evaluator> evaluator;
+
+  const Evaluator& For(const EvaluationRequest& request) {
+    if (evaluator == nullptr || problem_json != request.problem_json || evaluator_name != request.evaluator) {
+      evaluator.reset();
+      problem = std::make_unique<Problem>(ParseProblem(request.problem_json, "request"));
+      EvaluatorRegistry registry;
+      RegisterBuiltinEvaluators(registry);
+      evaluator = registry.Make(request.evaluator, *problem);
+      problem_json = request.problem_json;
+      evaluator_name = request.evaluator;
+    }
+    return *evaluator;
+  }
+};
+
+/// This rank's share of a batch, then everybody's to rank 0.
+std::string EvaluateShare(World& world, const EvaluationRequest& request, Helper* helper, int threads) {
+  const Evaluator& evaluator = helper->For(request);
+  std::vector<Strategy> share;
+  for (std::size_t i = static_cast<std::size_t>(world.rank()); i < request.strategies.size();
+       i += static_cast<std::size_t>(world.size())) {
+    share.push_back(request.strategies[i]);
+  }
+  std::vector<std::string> answers(share.size());
+  std::string failure;
+  const auto count = static_cast<std::ptrdiff_t>(share.size());
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (count > 1 && threads > 1)
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    try {
+      answers[index] = ToJson(evaluator.Evaluate(share[index]));
+    } catch (const std::exception& error) {  // Must not leave the parallel region.
+#pragma omp critical
+      failure = error.what();
+    }
+  }
+  if (!failure.empty()) throw std::runtime_error(failure);
+  std::string text = "[";
+  for (const std::string& answer : answers) text += (text.size() > 1 ? "," : "") + answer;
+  text += "]";
+  return JoinEvaluations(GatherText(world, text));
+}
+
+void Serve(World& world, LineChannel* control, int threads) {
   MeetAll(world);
   if (control != nullptr) control->Write(R"({"ready":true})");
   Measurer measurer(world);
+  Helper helper;
   for (std::int64_t number = 0;; ++number) {
     const std::optional<std::string> line = NextRequest(world, control, number);
     if (!line) break;
-    const std::vector<LiveMeasurement> answer = measurer.Run(ParseLiveRequest(*line));
-    if (control != nullptr) control->Write(ToJson(answer));
+    const std::string answer = IsEvaluationRequest(*line)
+                                   ? EvaluateShare(world, ParseEvaluationRequest(*line), &helper, threads)
+                                   : ToJson(measurer.Run(ParseLiveRequest(*line)));
+    if (control != nullptr) control->Write(answer);
   }
   // Rank 0 has the store that the others are still reading from.
   if (world.size() > 1) world.Barrier();
@@ -130,7 +183,7 @@ int Main(int argc, char** argv) {
   try {
     world.emplace(arguments.world);
     if (channel != nullptr) channel->Write(nlohmann::json{{"port", world->port()}}.dump());
-    Serve(*world, channel);
+    Serve(*world, channel, arguments.threads);
   } catch (const std::exception& error) {
     std::string message = error.what();
     message = "rank " + std::to_string(arguments.world.rank) + ": " + message.substr(0, message.find('\n'));

@@ -142,6 +142,26 @@ at::Tensor ReduceScatter(Communicator& group, const at::Tensor& flat, const std:
   return AllToAll(group, flat, sizes, received).view({static_cast<std::int64_t>(sizes.size()), own}).sum(0);
 }
 
+std::vector<std::string> GatherText(World& world, const std::string& own) {
+  if (world.size() == 1) return {own};
+  const at::Device device = world.options().device;
+  const std::vector<std::int64_t> ones(static_cast<std::size_t>(world.size()), 1);
+  const at::Tensor length = at::full({1}, std::ssize(own), at::TensorOptions().dtype(at::kLong)).to(device);
+  const at::Tensor lengths = AllGather(world.All(), length, ones).to(at::kCPU);
+  const std::vector<std::int64_t> sizes(lengths.data_ptr<std::int64_t>(),
+                                        lengths.data_ptr<std::int64_t>() + lengths.numel());
+  at::Tensor bytes = at::empty({std::ssize(own)}, at::TensorOptions().dtype(at::kByte));
+  std::copy(own.begin(), own.end(), bytes.data_ptr<std::uint8_t>());
+  const at::Tensor all = AllGather(world.All(), bytes.to(device), sizes).to(at::kCPU).contiguous();
+  std::vector<std::string> texts;
+  const std::uint8_t* next = all.data_ptr<std::uint8_t>();
+  for (const std::int64_t size : sizes) {
+    texts.emplace_back(next, next + size);
+    next += size;
+  }
+  return texts;
+}
+
 PendingSend Send(World& world, const at::Tensor& flat, std::int64_t to, int tag) {
   std::vector<at::Tensor> buffers{flat};
   return {flat, CheckedWork(world.All().send(buffers, static_cast<int>(to), tag))};

@@ -71,6 +71,9 @@ at::Tensor AllToAll(Communicator& group, const at::Tensor& flat, std::vector<std
 /// equal; Gloo has none, so that the parts are exchanged and added here, which moves the same bytes.
 at::Tensor ReduceScatter(Communicator& group, const at::Tensor& flat, const std::vector<std::int64_t>& sizes);
 
+/// What every rank says, by rank.
+std::vector<std::string> GatherText(World& world, const std::string& own);
+
 /// A send under way; keeps its buffer.
 struct PendingSend {
   at::Tensor buffer;

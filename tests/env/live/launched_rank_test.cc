@@ -42,8 +42,10 @@ TEST(LaunchedRankTest, MpirunNeedsNoAddressOnOneHost) {
 }
 
 TEST(LaunchedRankTest, SrunNamesItsHost) {
-  const auto rank = Find(
-      {{"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"}, {"SLURM_JOB_ID", "77"}, {"SLURM_LAUNCH_NODE_IPADDR", "10.0.0.9"}});
+  const auto rank = Find({{"SLURM_PROCID", "1"},
+                          {"SLURM_STEP_NUM_TASKS", "2"},
+                          {"SLURM_JOB_ID", "77"},
+                          {"SLURM_LAUNCH_NODE_IPADDR", "10.0.0.9"}});
   ASSERT_TRUE(rank);
   EXPECT_EQ(rank->launcher, "srun");
   EXPECT_EQ(rank->master_address, "10.0.0.9");
