@@ -113,8 +113,9 @@ std::string JoinEvaluations(const std::vector<std::string>& parts) {
 }
 
 std::vector<Evaluation> ParseEvaluations(std::string_view text) {
+  const json document = json::parse(text);
   std::vector<Evaluation> evaluations;
-  for (const json& entry : json::parse(text).at("evaluations")) {
+  for (const json& entry : document.at("evaluations")) {
     evaluations.push_back(ParseEvaluation(entry.dump(), "answer"));
   }
   return evaluations;

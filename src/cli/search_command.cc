@@ -179,7 +179,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "  mpirun -n 4 shardscout search ...   (each rank evaluates its share of a batch: the same plan)");
   command->callback([arguments, &context] {
     context.run = [arguments, &context] {
-      if (arguments->search.evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
+      JoinLaunchedRanks(context);
       return Run(*arguments, context);
     };
   });

@@ -15,7 +15,9 @@ c10::intrusive_ptr<c10d::TCPStore> Connect(const WorldOptions& options) {
   store.port = static_cast<std::uint16_t>(options.master_port);
   store.isServer = options.rank == 0;
   store.waitWorkers = false;
-  store.timeout = options.timeout;
+  // The store counts in seconds. Rank 0 has only itself to reach.
+  constexpr std::chrono::milliseconds kOwn{30000}, kLeast{1000};
+  store.timeout = options.rank == 0 ? kOwn : std::max(options.timeout, kLeast);
 #if TORCH_VERSION_MAJOR >= 2
   store.useLibUV = false;
 #endif
@@ -28,7 +30,7 @@ c10::intrusive_ptr<c10d::TCPStore> Connect(const WorldOptions& options) {
       throw std::runtime_error("no rank 0 answers at " + place + " within the time-out; is it started, and reachable?");
     }
     const bool in_use = reason.find("in use") != std::string::npos || reason.find("EADDRINUSE") != std::string::npos;
-    throw std::runtime_error("rank 0 cannot listen at " + place + (in_use ? ": the port is in use" : "") +
+    throw std::runtime_error("cannot listen at " + place + (in_use ? ": the port is in use" : "") +
                              "; give another port (--port, or MASTER_PORT)");
   }
 }
