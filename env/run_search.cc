@@ -10,6 +10,7 @@
 #include "env/screening.h"
 #include "shardscout/error.h"
 #include "shardscout/journal.h"
+#include "shardscout/live_run.h"
 #include "shardscout/reward.h"
 #include "src/digest.h"
 
@@ -72,7 +73,9 @@ Plan MakePlan(const Problem& problem, const SearchRequest& request, const Strate
   const std::unique_ptr<Evaluator> judge = evaluators.Make(request.evaluator, problem);
   // NOLINTNEXTLINE(readability-container-size-empty): a check prints what it compares.
   SHARDSCOUT_CHECK_OP(space.WhyNot(winner.strategy), ==, "");
-  SHARDSCOUT_CHECK(judge->Evaluate(winner.strategy) == winner.evaluation);
+  // A measurement out of a resumed journal does not come again.
+  const bool measured = judge->Name() == kLiveEvaluator;
+  SHARDSCOUT_CHECK(measured || judge->Evaluate(winner.strategy) == winner.evaluation);
   Plan plan = PlanOf(problem, {MakePool(problem, winner.strategy)});
   plan.evaluation = winner.evaluation;
   plan.breakdown = judge->Explain(winner.strategy);
@@ -170,6 +173,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   options.stop = request.stop;
   options.journal = journal.get();
   options.on_progress = request.on_progress;
+  options.evaluate_batch = request.evaluate_batch;
   SearchEnvironment environment(space, *evaluator, std::move(options));
 
   report.status = StatusOf(environment, searcher->Search(environment, request.seed));

@@ -104,6 +104,36 @@ struct SearchEnvironment::Impl {
     return request;
   }
 
+  void CheckFinite(Evaluation& evaluation) const {
+    FiniteCheck check;
+    check("", evaluation, {});
+    SHARDSCOUT_CHECK(check.finite && "an evaluator returned a number that is not finite");
+  }
+
+  /// By others, all at once; what the journal paid for is not asked again.
+  std::vector<Journal::Entry> EvaluateElsewhere(const std::vector<Strategy>& fresh) const {
+    std::vector<Journal::Entry> entries;
+    std::vector<Strategy> unpaid;
+    for (const Strategy& strategy : fresh) {
+      // NOLINTNEXTLINE(readability-container-size-empty): a check prints what it compares.
+      SHARDSCOUT_CHECK_OP(space.WhyNot(strategy), ==, "");
+      std::optional<Evaluation> paid;
+      if (options.journal != nullptr) paid = options.journal->Find(strategy);
+      if (!paid) unpaid.push_back(strategy);
+      entries.push_back({strategy, paid.value_or(Evaluation{})});
+    }
+    std::vector<Evaluation> answers = unpaid.empty() ? std::vector<Evaluation>{} : options.evaluate_batch(unpaid);
+    SHARDSCOUT_CHECK_OP(answers.size(), ==, unpaid.size());
+    std::size_t next = 0;
+    for (Journal::Entry& entry : entries) {
+      if (next == unpaid.size() || entry.strategy != unpaid[next]) continue;
+      CheckFinite(answers[next]);
+      entry.evaluation = std::move(answers[next++]);
+    }
+    if (options.journal != nullptr && !entries.empty()) options.journal->Append(entries);
+    return entries;
+  }
+
   Evaluation EvaluateOne(const Strategy& strategy) const {
     // NOLINTNEXTLINE(readability-container-size-empty): a check prints what it compares.
     SHARDSCOUT_CHECK_OP(space.WhyNot(strategy), ==, "");
@@ -111,15 +141,14 @@ struct SearchEnvironment::Impl {
       if (const std::optional<Evaluation> paid = options.journal->Find(strategy)) return *paid;
     }
     Evaluation evaluation = evaluator.Evaluate(strategy);
-    FiniteCheck check;
-    check("", evaluation, {});
-    SHARDSCOUT_CHECK(check.finite && "an evaluator returned a number that is not finite");
+    CheckFinite(evaluation);
     return evaluation;
   }
 
   /// In parallel; the answers don't depend on who computed them. Where some throw, what came before the first of them
   /// in batch order is journalled and that exception goes on.
   std::vector<Journal::Entry> EvaluateFresh(const std::vector<Strategy>& fresh) const {
+    if (options.evaluate_batch) return EvaluateElsewhere(fresh);
     std::vector<Journal::Entry> entries(fresh.size());
     std::vector<std::exception_ptr> failures(fresh.size());
     const int threads = Threads();

@@ -3,7 +3,7 @@
 //   include <- src <- strategies <- env <- { baselines, agents, src/export, src/import } <- { src/cli, experiments,
 //   tests }
 //
-// and who may see torch: agents/, env/live/ and their tests.
+// and who may see torch: agents/, its tests, and the workers of live runs.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -50,7 +50,7 @@ bool IsTorch(const std::string& included) {
 }
 
 bool MaySeeTorch(const std::string& path) {
-  for (const char* folder : {"agents/", "env/live/", "tests/agents/", "tests/env/live/"}) {
+  for (const char* folder : {"agents/", "env/live/worker/", "tests/agents/"}) {
     if (path.starts_with(folder)) return true;
   }
   return false;

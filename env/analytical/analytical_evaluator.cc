@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "env/analytical/block_cost.h"
+#include "env/task_rows.h"
 #include "shardscout/error.h"
 #include "shardscout/stage_memory.h"
 #include "strategies/group_names.h"
@@ -224,36 +225,14 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
   Breakdown breakdown;
   breakdown.bytes_by_tier.assign(cluster.tiers.size(), 0.0);
   const auto pp = static_cast<double>(program.stages.size());
-  std::int64_t dense = 0;
-  std::int64_t moe = 0;
-  std::int64_t windows = 0;
-  std::int64_t linear = 0;
-  for (const Stage& stage : program.stages) {
-    windows += NumWindowLayers(problem.model(), stage);
-    linear += NumLinearLayers(problem.model(), stage);
-    dense += stage.num_dense;
-    moe += stage.num_moe;
-  }
   for (const PhaseProgram& phase : program.phases) {
     std::map<std::tuple<Operator, bool, std::string>, BreakdownRow> rows;
     for (const Block& block : phase.blocks) {
-      const bool transfer = block.kind == BlockKind::kTransfer;
       for (std::size_t t = 0; t < block.tasks.size(); ++t) {
         const Task& task = block.tasks[t];
-        std::int64_t calls = 1;
-        if (block.kind == BlockKind::kAttention) calls = dense + moe - windows - linear;
-        if (block.kind == BlockKind::kWindowAttention) calls = windows;
-        if (block.kind == BlockKind::kLinearAttention) calls = linear;
-        if (block.kind == BlockKind::kDenseFfn) calls = dense;
-        if (block.kind == BlockKind::kMoe) calls = moe;
-        if (transfer && t == 0) calls = static_cast<std::int64_t>(program.stages.size()) - 1;
+        const std::int64_t calls = CallsOf(problem.model(), program, block.kind, t);
         const bool collective = task.kind == TaskKind::kCollective;
-        std::string what(collective ? ToString(task.collective) : ToString(task.kind));
-        if (collective) {
-          what += transfer ? std::string(t == 0 ? " to the next stage" : " of token ids to the first stage")
-                           : " over " + GroupName(program.strategy, task.op, task.group);
-        }
-        if (task.ffn == FfnKind::kShared) what += " (shared expert)";
+        const std::string what = TaskName(program.strategy, block, t);
         BreakdownRow& row = rows[{task.op, collective, what}];
         row.phase = phase.phase;
         row.op = task.op;

@@ -44,6 +44,8 @@ struct SearchRequest {
   std::string build;  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C. Not owned.
   std::function<void(const Progress&)> on_progress;
+  /// EnvironmentOptions::evaluate_batch. Changes no result.
+  std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch;
 };
 
 /// What a search found. Wall times are here and never in the plan.

@@ -44,6 +44,8 @@ struct EnvironmentOptions {
   std::vector<Strategy> start = {};  ///< Evaluated first and charged, the same for every searcher (--start megatron).
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C; looked at before every batch. Not owned.
   Journal* journal = nullptr;               ///< Not owned; see journal.h.
+  /// Scores a batch elsewhere (DistributedEvaluator), as the evaluator would; unset: on this process's threads.
+  std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
   std::function<void(const Progress&)> on_progress = {};
 };
 

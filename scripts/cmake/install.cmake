@@ -24,6 +24,10 @@ if(SHARDSCOUT_HAVE_AGENTS)
   install(TARGETS shardscout_agents_module LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/shardscout)
 endif()
 
+if(SHARDSCOUT_HAVE_LIVE)
+  install(TARGETS shardscout_live_worker RUNTIME DESTINATION ${CMAKE_INSTALL_LIBDIR}/shardscout)
+endif()
+
 configure_package_config_file(scripts/cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake
                               INSTALL_DESTINATION ${SHARDSCOUT_PACKAGE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/shardscout-config-version.cmake COMPATIBILITY SameMinorVersion)

@@ -6,10 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "shardscout/evaluator.h"
 #include "shardscout/exporter.h"
+#include "shardscout/live_run.h"
 #include "shardscout/searcher.h"
 
 namespace shardscout::cli {
@@ -18,6 +20,7 @@ inline constexpr int kExitResult = 0;
 inline constexpr int kExitBug = 1;
 inline constexpr int kExitUser = 2;        ///< User input, unwritable output, full disk.
 inline constexpr int kExitInfeasible = 3;  ///< Infeasible, or nothing found.
+inline constexpr int kExitLive = 4;        ///< A live worker failed.
 inline constexpr int kExitInterrupted = 130;
 
 /// What every command gets. Lives as long as main.
@@ -25,6 +28,7 @@ struct Context {
   SearcherRegistry searchers;
   EvaluatorRegistry evaluators;
   ExporterRegistry exporters;
+  std::shared_ptr<LiveOptions> live = std::make_shared<LiveOptions>();  ///< Shared with the evaluator `live`.
   std::string build;                  ///< Of what else is linked in, for journals: "LibTorch 1.13.1", or "".
   std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C.
   bool json = false;
@@ -39,6 +43,13 @@ void AddCommonOptions(CLI::App& command, Context& context);
 /// SpecError for a searcher that this build knows of but was built without (ppo without LibTorch), with the remedy.
 void CheckSearcherIsBuilt(const std::string& name);
 
+/// --nproc and the like, into Context::live; for commands that measure.
+void AddLiveOptions(CLI::App& command, Context& context);
+
+/// Where another launcher started this process as one of several to measure strategies together: notes it, and becomes
+/// a worker unless its rank is 0. Nothing where --nproc is given.
+void JoinLaunchedRanks(Context& context);
+
 void AddSearchCommand(CLI::App& app, Context& context);
 void AddCompareCommand(CLI::App& app, Context& context);
 void AddComparePlansCommand(CLI::App& app, Context& context);
@@ -51,6 +62,7 @@ void AddListCommand(CLI::App& app, Context& context);
 void AddCheckCommand(CLI::App& app, Context& context);
 void AddJoinCommand(CLI::App& app, Context& context);
 void AddDivideCommand(CLI::App& app, Context& context);
+void AddLiveCommand(CLI::App& app, Context& context);
 void AddCalibrateCommand(CLI::App& app, Context& context);
 
 }  // namespace shardscout::cli

@@ -95,6 +95,7 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
   command->add_option(
       "--trace", arguments->trace,
       "Write what the simulator's streams do to this file, in Chrome's trace format (Perfetto opens it)");
+  AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);
   command->footer(
       "The exit code is 3 where the strategy is valid but breaks a limit.\n\n"
@@ -104,8 +105,12 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
       "  shardscout evaluate plan.json --evaluator simulator --trace trace.json\n"
       "  shardscout evaluate --strategy s.json --model deepseek-v3 --cluster h100-sxm --devices 256 --workload "
       "decode-chat");
-  command->callback(
-      [arguments, &context] { context.run = [arguments, &context] { return Run(*arguments, context); }; });
+  command->callback([arguments, &context] {
+    context.run = [arguments, &context] {
+      if (arguments->evaluator == kLiveEvaluator) JoinLaunchedRanks(context);
+      return Run(*arguments, context);
+    };
+  });
 }
 
 }  // namespace shardscout::cli

@@ -70,6 +70,7 @@ int Main(int argc, char** argv) {
   RegisterBuiltinSearchers(context.searchers);
   RegisterBuiltinEvaluators(context.evaluators);
   RegisterBuiltinExporters(context.exporters);
+  RegisterLiveEvaluator(context.evaluators, context.live);
 #if SHARDSCOUT_HAVE_AGENTS
   RegisterAgentsFromModule(context.searchers);
   context.build = std::string("LibTorch ") + SHARDSCOUT_TORCH_VERSION;
@@ -80,8 +81,8 @@ int Main(int argc, char** argv) {
       "--version", "shardscout " + std::string(Version()) + (context.build.empty() ? "" : " (" + context.build + ")"));
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 result, 1 bug, 2 wrong input or unwritable output, 3 infeasible or nothing found, 130\n"
-      "interrupted (the best plan so far is written).\n\n"
+      "Exit codes: 0 result, 1 bug, 2 wrong input or unwritable output, 3 infeasible or nothing found, 4 a\n"
+      "live worker failed, 130 interrupted (the best plan so far is written).\n\n"
       "Example:\n"
       "  shardscout search --model deepseek-v3 --cluster h100-sxm --devices 256 --workload decode-chat --out "
       "plan.json\n"
@@ -99,6 +100,7 @@ int Main(int argc, char** argv) {
   AddDivideCommand(app, context);
   AddImportClusterCommand(app, context);
   AddCalibrateCommand(app, context);
+  AddLiveCommand(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -143,6 +145,9 @@ int main(int argc, char** argv) {
   } catch (const shardscout::SpecError& error) {
     std::cerr << "shardscout: " << error.what() << "\n";
     return shardscout::cli::kExitUser;
+  } catch (const shardscout::LiveError& error) {
+    std::cerr << "shardscout: " << error.what() << "\n";
+    return shardscout::cli::kExitLive;
   } catch (const std::exception& error) {
     std::cerr << "shardscout: bug: " << error.what() << "\n";
     return shardscout::cli::kExitBug;

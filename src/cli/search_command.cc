@@ -3,6 +3,8 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "shardscout/plan.h"
@@ -149,6 +151,13 @@ int Run(const Arguments& arguments, const Context& context) {
   if (request.journal_path.empty() && !out.empty() && !out.starts_with("/dev/"))
     request.journal_path = DefaultJournal(out, "");
 
+  std::optional<DistributedEvaluator> helpers;
+  if (request.evaluator != kLiveEvaluator && (context.live->num_processes > 0 || context.live->launched)) {
+    helpers.emplace(*context.live);
+    request.evaluate_batch = [&](std::span<const Strategy> batch) {
+      return helpers->Evaluate(problem, request.evaluator, batch);
+    };
+  }
   const SearchReport report = RunWithProgress(problem, request, context);
   if (report.plan && !out.empty()) WriteFileAtomically(out, ToJson(*report.plan));
   const std::optional<ParetoFront> front = FindFront(problem, arguments.pareto, arguments.search, context);
@@ -186,6 +195,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       ->group("Output");
   command->add_option("--report", arguments->report, "Where a page that shows the plan is written")->group("Output");
   AddParetoOptions(*command, arguments->pareto);
+  AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);
   command->footer(
       "Examples:\n"
@@ -199,10 +209,15 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       "-s annealing\n"
       "  shardscout search -m qwen3-32b --weight-dtype fp8 --activation-dtype fp8 -c h200-sxm -n 32 -w serve-chat "
       "--isl "
-      "4000 --osl 500 --ttft 300ms --tpot 10ms --pareto");
+      "4000 --osl 500 --ttft 300ms --tpot 10ms --pareto\n"
+      "  mpirun -n 4 shardscout search ...   (each rank evaluates its share of a batch: the same plan)");
+
   command->callback([arguments, command, &context] {
     arguments->searcher_given = command->count("--searcher") > 0;
-    context.run = [arguments, &context] { return Run(*arguments, context); };
+    context.run = [arguments, &context] {
+      JoinLaunchedRanks(context);
+      return Run(*arguments, context);
+    };
   });
 }
 

@@ -9,8 +9,7 @@
 #include <vector>
 
 #include "shardscout/program.h"
-#include "tests/strategies/layouts.h"
-#include "tests/strategies/reference_model.h"
+#include "tests/strategies/interpreter_names.h"
 
 namespace shardscout::interpret {
 

@@ -4,8 +4,7 @@
 
 #include "shardscout/problem.h"
 #include "shardscout/program.h"
-#include "tests/strategies/layouts.h"
-#include "tests/strategies/reference_model.h"
+#include "tests/strategies/interpreter_names.h"
 
 namespace shardscout::interpret {
 

@@ -1,10 +1,10 @@
-#include "tests/strategies/layouts.h"
+#include "strategies/layouts.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace shardscout::interpret {
+namespace shardscout::strategies {
 namespace {
 
 using Ranks = std::vector<std::int64_t>;
@@ -126,4 +126,4 @@ TEST(LayoutsTest, CacheOwnersOfAPosition) {
 }
 
 }  // namespace
-}  // namespace shardscout::interpret
+}  // namespace shardscout::strategies

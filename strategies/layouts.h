@@ -11,7 +11,7 @@
 #include "shardscout/program.h"
 
 /// The definitions of program.h on who holds which rows and columns, written from its words alone.
-namespace shardscout::interpret {
+namespace shardscout::strategies {
 
 /// A row or column of a value by name. Rows: request, position and, in the experts' values, the expert; columns: the
 /// column of the unsplit value (TensorKind's column order, which runs segment after segment).
@@ -31,7 +31,7 @@ inline Tag TokenOf(Tag row) { return row & ~Tag{0xfff}; }
 inline constexpr Tag kCopyStride = 1 << 20;
 
 /// A program that does not do what its values say.
-class InterpretError : public std::runtime_error {
+class ProgramError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
@@ -103,4 +103,4 @@ class Layouts {
   std::vector<TagsPtr> interned_;
 };
 
-}  // namespace shardscout::interpret
+}  // namespace shardscout::strategies

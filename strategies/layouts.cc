@@ -1,9 +1,9 @@
-#include "tests/strategies/layouts.h"
+#include "strategies/layouts.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace shardscout::interpret {
+namespace shardscout::strategies {
 namespace {
 
 struct Part {
@@ -13,7 +13,7 @@ struct Part {
 
 /// Appends the part's slice of units [first, first + units) of `size` columns each.
 void AppendSlice(std::int64_t first_column, std::int64_t units, std::int64_t size, Part part, Tags* out) {
-  if (units % part.count != 0) throw InterpretError("a feature axis does not divide by its group");
+  if (units % part.count != 0) throw ProgramError("a feature axis does not divide by its group");
   const std::int64_t share = units / part.count;
   for (std::int64_t i = 0; i < share * size; ++i) out->push_back(first_column + part.index * share * size + i);
 }
@@ -42,7 +42,7 @@ Coordinates Layouts::At(std::int64_t rank) const {
 std::vector<std::int64_t> Layouts::Members(const Group& group, std::int64_t rank) const {
   const std::int64_t span = group.size * group.stride;
   if (group.size < 1 || group.stride < 1 || Ranks() % span != 0) {
-    throw InterpretError("the group does not divide the stage");
+    throw ProgramError("the group does not divide the stage");
   }
   const std::int64_t base = rank / span * span + rank % group.stride;
   std::vector<std::int64_t> members;
@@ -89,7 +89,7 @@ bool Layouts::HasTensorShare() const {
 std::int64_t Layouts::DecodeContextRank(std::int64_t index) const {
   const std::int64_t tp = strategy_.tensor_parallel_size, cp = strategy_.context_parallel_size;
   if (Requests() % (tp * cp) == 0) return index * tp * cp / Requests() % cp;
-  if (Requests() % cp != 0) throw InterpretError("decode: requests do not divide by cp");
+  if (Requests() % cp != 0) throw ProgramError("decode: requests do not divide by cp");
   return index * cp / Requests();
 }
 
@@ -102,7 +102,7 @@ void Layouts::AppendCell(std::int64_t c, std::int64_t d, Tags* out) const {
     }
     return;
   }
-  if (cp > 1 && pass_.padded_input % (2 * cp) != 0) throw InterpretError("padded_input does not divide by 2 cp");
+  if (cp > 1 && pass_.padded_input % (2 * cp) != 0) throw ProgramError("padded_input does not divide by 2 cp");
   for (std::int64_t request : requests) {
     for (std::int64_t p = 0; p < pass_.padded_input; ++p) {
       const std::int64_t chunk = cp == 1 ? 0 : p / (pass_.padded_input / (2 * cp));
@@ -120,7 +120,7 @@ void Layouts::AppendShare(std::int64_t rank, Tags* out) const {
     out->insert(out->end(), cell.begin(), cell.end());
     return;
   }
-  if (!HasTensorShare()) throw InterpretError("token_sharded: the tokens do not divide by tp");
+  if (!HasTensorShare()) throw ProgramError("token_sharded: the tokens do not divide by tp");
   const std::vector<std::int64_t>& requests = pass_.requests[static_cast<std::size_t>(at.d)];
   if (pass_.phase == Phase::kDecode) {
     for (std::int64_t j = 0; j < Requests(); ++j) {
@@ -198,7 +198,7 @@ Tags Layouts::ComputeTokens(const Value& value, std::int64_t rank) const {
     const std::int64_t first = FirstExpert(rank), end = first + NumLocalExperts();
     for (Tag row : tokens) {
       auto route = routes_.find(row);
-      if (route == routes_.end()) throw InterpretError("a routed layout before the router's task");
+      if (route == routes_.end()) throw ProgramError("a routed layout before the router's task");
       std::vector<std::int64_t> mine;
       for (std::int64_t e : route->second) {
         if (e >= first && e < end) mine.push_back(e);
@@ -243,7 +243,7 @@ TagsPtr Layouts::LocalTokens(const Value& value, std::int64_t rank) {
     Value cell = value;
     cell.tokens = TokenSplit::kCell;
     tags = ComputeTokens(cell, rank);
-    if (Requests() % tp != 0) throw InterpretError("requests do not divide by tp");
+    if (Requests() % tp != 0) throw ProgramError("requests do not divide by tp");
     const std::int64_t share = Requests() / tp;
     const Coordinates at = At(rank);
     const std::vector<std::int64_t>& requests = pass_.requests[static_cast<std::size_t>(at.d)];
@@ -293,12 +293,11 @@ Tags Layouts::ComputeColumns(const Value& value, std::int64_t rank) const {
                            value.kind == TensorKind::kIndexQuery || value.kind == TensorKind::kIndexKey ||
                            value.kind == TensorKind::kSelection;
   if (by_heads && value.features != FeatureSplit::kTensor && value.features != FeatureSplit::kNone) {
-    throw InterpretError("heads are split over tp only");
+    throw ProgramError("heads are split over tp only");
   }
-  if (never_split && value.features != FeatureSplit::kNone)
-    throw InterpretError("a value that is never split is split");
+  if (never_split && value.features != FeatureSplit::kNone) throw ProgramError("a value that is never split is split");
   const bool inner = value.kind == TensorKind::kGate || value.kind == TensorKind::kFfn;
-  if (inner && value.ffn == FfnKind::kNotFfn) throw InterpretError("a FFN's value without its FfnKind");
+  if (inner && value.ffn == FfnKind::kNotFfn) throw ProgramError("a FFN's value without its FfnKind");
   std::int64_t ffn = 0;
   if (value.ffn == FfnKind::kDense) ffn = model_.ffn_size;
   if (value.ffn == FfnKind::kShared) ffn = model_.moe.shared_ffn_size;
@@ -429,7 +428,7 @@ bool Layouts::OwnsRequest(const CachePlan& plan, std::int64_t rank, std::int64_t
   if (!plan.requests_over_tp) return true;
   // Decode: the slots t * cp + c of a tp rank together, which is the block [t, t + 1) * requests / tp; prefill alike.
   const std::int64_t tp = strategy_.tensor_parallel_size;
-  if (Requests() % tp != 0) throw InterpretError("the cache's requests do not divide by tp");
+  if (Requests() % tp != 0) throw ProgramError("the cache's requests do not divide by tp");
   return index / (Requests() / tp) == At(rank).t;
 }
 
@@ -439,4 +438,4 @@ bool Layouts::OwnsPosition(const CachePlan& plan, std::int64_t rank, std::int64_
   return position % (strategy_.context_parallel_size * p) == at.c * p + (p > 1 ? at.t : 0);
 }
 
-}  // namespace shardscout::interpret
+}  // namespace shardscout::strategies

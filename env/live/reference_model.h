@@ -3,11 +3,12 @@
 #include <Eigen/Core>
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "shardscout/model_spec.h"
 
-namespace shardscout::interpret {
+namespace shardscout::live {
 
 using Matrix = Eigen::MatrixXd;
 using RowVector = Eigen::RowVectorXd;
@@ -56,6 +57,11 @@ struct ReferenceRequest {
 };
 
 inline constexpr double kNormEpsilon = 1e-6;
+/// Of the rotary embedding, small so that a few positions already turn all pairs.
+inline constexpr double kRotaryBase = 100;
+
+/// So much better is the last expert chosen than the first one not chosen, far above what fp32 rounds off.
+inline constexpr double kRoutingMargin = 1e-4;
 
 /// Scaled row-wise: x / sqrt(mean(x^2) + epsilon) * scale.
 Matrix RmsNorm(const Matrix& x, const RowVector& scale);
@@ -87,9 +93,9 @@ std::vector<std::int64_t> TopPositions(const RowVector& scores, std::int64_t k);
 /// A tiny transformer in double precision with seeded weights, unsharded. Attention is never absorbed: MLA keys and
 /// values are up-projected for every position. Not thread safe. Requests are computed when first asked for; a request's
 /// token ids are drawn again until, on every token and MoE layer, the last expert chosen beats the first one not chosen
-/// by more than 1e-3 (in score), so that rounding never changes the routing; alike for the positions that an indexer
-/// chooses. Not handled: biases but qkv's, sinks, norms of a block's output, learned positions, the
-/// shared expert's gate, the router's correction bias; the index key's norm is an RMS norm.
+/// by more than kRoutingMargin (in score), so that rounding never changes the routing; alike for the positions that an
+/// indexer chooses. Not handled: biases but qkv's, sinks, norms of a block's output, learned positions, the shared
+/// expert's gate, the router's correction bias; the index key's norm is an RMS norm.
 class ReferenceModel {
  public:
   ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions);
@@ -116,4 +122,7 @@ class ReferenceModel {
   std::map<std::int64_t, ReferenceRequest> requests_;
 };
 
-}  // namespace shardscout::interpret
+/// "" where live runs can execute a model, else what they cannot: what ReferenceModel does not handle, and more.
+std::string WhyNotRunnable(const ModelSpec& model);
+
+}  // namespace shardscout::live

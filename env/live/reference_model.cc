@@ -1,4 +1,4 @@
-#include "tests/strategies/reference_model.h"
+#include "env/live/reference_model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include "shardscout/error.h"
 #include "shardscout/random.h"
 
-namespace shardscout::interpret {
+namespace shardscout::live {
 namespace {
 
 Matrix RandomMatrix(Rng& rng, std::int64_t rows, std::int64_t columns, double scale) {
@@ -118,7 +118,7 @@ void Rotate(Eigen::Ref<Matrix> block, std::int64_t position) {
   const Eigen::Index half = block.cols() / 2;
   for (Eigen::Index i = 0; i < half; ++i) {
     const double angle =
-        static_cast<double>(position) * std::pow(100.0, -static_cast<double>(i) / static_cast<double>(half));
+        static_cast<double>(position) * std::pow(kRotaryBase, -static_cast<double>(i) / static_cast<double>(half));
     const double c = std::cos(angle), s = std::sin(angle);
     const double a = block(0, i), b = block(0, i + half);
     block(0, i) = a * c - b * s;
@@ -212,7 +212,7 @@ const ReferenceRequest& ReferenceModel::Request(std::int64_t request) {
     }
     double margin = std::numeric_limits<double>::infinity();
     ReferenceRequest result = Forward(std::move(ids), &margin);
-    if (margin > 1e-3) return requests_.emplace(request, std::move(result)).first->second;
+    if (margin > kRoutingMargin) return requests_.emplace(request, std::move(result)).first->second;
   }
   throw std::runtime_error("no token ids with clear routing found");
 }
@@ -397,4 +397,15 @@ ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* 
   return result;
 }
 
-}  // namespace shardscout::interpret
+std::string WhyNotRunnable(const ModelSpec& model) {
+  if (model.attention.HasIndexer()) return "an indexer (sparse attention)";
+  if (model.HasLinearAttention()) return "linear attention";
+  if (model.attention.output_bias || model.attention.sinks) return "biases of attention's output or sinks";
+  if (model.ffn_bias || model.norm_bias || model.norms_per_layer != 2) return "biases or norms beyond the usual two";
+  if (model.moe.shared_expert_gate || model.moe.router_bias || model.moe.expert_bias)
+    return "gates or biases of experts";
+  if (model.learned_positions != 0) return "learned positions";
+  return "";
+}
+
+}  // namespace shardscout::live

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "shardscout/program.h"
+
+namespace shardscout::env {
+
+/// What a row of a breakdown calls a task: "matmul", "all_reduce over tp (2 ranks)", with what sets apart tasks of
+/// one operator.
+std::string TaskName(const Strategy& strategy, const Block& block, std::size_t task);
+
+/// Times a task runs in one pass of one micro-batch through all stages.
+std::int64_t CallsOf(const ModelSpec& model, const Program& program, BlockKind block, std::size_t task);
+
+}  // namespace shardscout::env
