@@ -19,18 +19,25 @@ struct TopologyLevel {
 
 /// How devices hang together, as a machine or a site says it: what a cluster file takes from it.
 struct ClusterTopology {
-  std::string source;                 ///< "nvidia-smi topo -m" or "Slurm topology".
+  std::string source;                 ///< "nvidia-smi topo -m", "NCCL topology" or "Slurm topology".
   std::int64_t devices_per_node = 0;  ///< 0: the source does not say.
   std::int64_t num_nodes = 1;
   std::vector<TopologyLevel> inner;            ///< Within a node, innermost first.
   std::vector<std::int64_t> nodes_per_switch;  ///< Beyond a node, innermost first: nodes that one switch joins.
   /// The node's devices so that those of each tier are consecutive: CUDA_VISIBLE_DEVICES for ranks in order.
   std::vector<std::int64_t> device_order;
+  std::int64_t nics = 0;           ///< Of a node, where the source says their speed.
+  double nic_bytes_per_s = 0;      ///< Of each, one direction; 0: not said.
   std::vector<std::string> notes;  ///< What the source says and a cluster here has no word for.
 };
 
-/// Text of `nvidia-smi topo -m`, or Slurm's topology.conf (switches or blocks). SpecError with the line for what is
-/// neither, and where devices form no tree of equal groups.
+/// Text of `nvidia-smi topo -m`, NCCL's topology (the XML that NCCL_TOPO_DUMP_FILE asks for), or Slurm's topology.conf
+/// (switches or blocks). SpecError with the place for what is none of these, and where devices form no tree of equal
+/// groups.
+///
+/// Of NCCL's XML: gpu elements in the order of their dev, nvlink elements to another of them or to a switch (which
+/// joins all that have links to one), pci elements as bridges, cpu elements as sockets, net elements as NICs with their
+/// speed.
 ///
 /// Of nvidia-smi's matrix: NV# is that many NVLinks between a pair; PIX, PXB and PHB are below one host bridge, NODE
 /// and SYS beyond it. Worked example: four devices, NV4 between 0 and 2 and between 1 and 3, SYS else, have a tier of 2

@@ -60,7 +60,10 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddImportClusterCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("import-cluster", "Make a cluster file of a machine's or a site's topology");
-  command->add_option("file", arguments->file, "Text of nvidia-smi topo -m, or Slurm's topology.conf")->required();
+  command
+      ->add_option("file", arguments->file,
+                   "Text of nvidia-smi topo -m, NCCL's topology (XML), or Slurm's topology.conf")
+      ->required();
   command->add_option("--like", arguments->like, "A cluster whose devices and outer network these are")->required();
   command->add_option("--nodes", arguments->nodes, "Nodes [1, or what the file says]")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));

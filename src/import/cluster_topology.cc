@@ -11,12 +11,15 @@
 #include <utility>
 
 #include "shardscout/error.h"
+#include "src/import/link_matrix.h"
 #include "src/spec_fields.h"
 
 namespace shardscout {
 namespace {
 
-constexpr std::size_t kMostDevices = 1024;
+using importers::kMostDevices;
+using importers::LinkMatrix;
+using importers::Near;
 
 std::vector<std::string> Words(const std::string& line) {
   std::istringstream in(line);
@@ -45,16 +48,6 @@ bool IsDevice(const std::string& word) {
          std::all_of(word.begin() + 3, word.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// How near two devices are, nearer first: NVLink, below one bridge, below one CPU, anywhere in the node.
-enum class Near : std::uint8_t { kNvlink, kBridge, kNode, kSystem };
-
-struct Matrix {
-  std::size_t devices = 0;
-  std::size_t nics = 0;
-  std::vector<Near> near;           ///< [devices * devices]
-  std::vector<std::int64_t> links;  ///< NVLinks of the pair, the same.
-};
-
 Near ParseNear(const std::string& word, std::int64_t& links, const std::string& place) {
   links = 0;
   if (word.starts_with("NV") && word.size() > 2) {
@@ -67,8 +60,8 @@ Near ParseNear(const std::string& word, std::int64_t& links, const std::string& 
   throw SpecError(place, "found \"" + word + "\", expected X, NV#, PIX, PXB, PHB, NODE or SYS");
 }
 
-Matrix ParseMatrix(const std::string& text, std::string_view place) {
-  Matrix matrix;
+LinkMatrix ParseMatrix(const std::string& text, std::string_view place) {
+  LinkMatrix matrix;
   std::istringstream in(text);
   std::size_t number = 0, rows = 0;
   for (std::string line; std::getline(in, line);) {
@@ -104,7 +97,7 @@ Matrix ParseMatrix(const std::string& text, std::string_view place) {
 using Groups = std::vector<std::vector<std::size_t>>;
 
 /// Devices within reach of one another; nullopt where they form no equal cliques.
-std::optional<Groups> GroupsWithin(const Matrix& matrix, Near reach) {
+std::optional<Groups> GroupsWithin(const LinkMatrix& matrix, Near reach) {
   Groups groups;
   std::vector<bool> seen(matrix.devices, false);
   for (std::size_t i = 0; i < matrix.devices; ++i) {
@@ -128,9 +121,9 @@ std::optional<Groups> GroupsWithin(const Matrix& matrix, Near reach) {
   return groups;
 }
 
-ClusterTopology OfMatrix(const Matrix& matrix, std::string_view place) {
+ClusterTopology OfMatrix(const LinkMatrix& matrix, const char* source, std::string_view place) {
   ClusterTopology topology;
-  topology.source = "nvidia-smi topo -m";
+  topology.source = source;
   topology.devices_per_node = static_cast<std::int64_t>(matrix.devices);
   std::size_t inside = 1;
   std::vector<Groups> levels;
@@ -169,7 +162,10 @@ ClusterTopology OfMatrix(const Matrix& matrix, std::string_view place) {
     return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)];
   });
   topology.device_order = std::move(order);
-  if (matrix.nics > 0) {
+  if (matrix.nic_bytes_per_s > 0) {
+    topology.nics = static_cast<std::int64_t>(matrix.nics);
+    topology.nic_bytes_per_s = matrix.nic_bytes_per_s;
+  } else if (matrix.nics > 0) {
     topology.notes.push_back(std::to_string(matrix.nics) +
                              " NICs, whose speed the matrix does not say: the network "
                              "beyond a node is that of the cluster it is like");
@@ -283,19 +279,27 @@ ClusterTopology ReadClusterTopology(std::string_view text, std::string_view plac
   if (plain.find("SwitchName=") != std::string::npos || plain.find("BlockName=") != std::string::npos) {
     return OfSlurm(plain, place);
   }
-  const Matrix matrix = ParseMatrix(plain, place);
-  if (matrix.devices == 0) {
-    throw SpecError(place,
-                    "is no topology that can be read: expected the text of nvidia-smi topo -m or Slurm's "
-                    "topology.conf");
+  if (plain.find("<system") != std::string::npos) {
+    return OfMatrix(importers::ParseNcclTopology(plain, place), "NCCL topology", place);
   }
-  return OfMatrix(matrix, place);
+  const LinkMatrix matrix = ParseMatrix(plain, place);
+  if (matrix.devices == 0) {
+    throw SpecError(
+        place,
+        "is no topology that can be read: expected the text of nvidia-smi topo -m, NCCL's topology (XML), or "
+        "Slurm's topology.conf");
+  }
+  return OfMatrix(matrix, "nvidia-smi topo -m", place);
 }
 
 ClusterSpec ClusterOf(const ClusterTopology& topology, const ClusterSpec& like, std::int64_t nodes) {
   ClusterSpec cluster = like;
   const std::int64_t num_nodes = nodes > 0 ? nodes : topology.num_nodes;
-  const NetworkTier network = like.tiers.back();
+  NetworkTier network = like.tiers.back();
+  if (topology.nics > 0) {
+    network.bytes_per_s = topology.nic_bytes_per_s;
+    network.rails = topology.nics == topology.devices_per_node ? 0 : topology.nics;
+  }
   if (topology.devices_per_node > 0) {
     cluster.name = like.name + "-imported";
     cluster.devices_per_node = topology.devices_per_node;

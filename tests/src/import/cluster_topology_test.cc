@@ -85,6 +85,51 @@ TEST(ClusterTopology, SlurmsLeavesBecomeATier) {
   EXPECT_EQ(ParseCluster(ToJson(cluster), "written", std::nullopt), cluster);
 }
 
+/// Two sockets; devices 0 and 2 linked to one another, 1 and 3 too; two NICs of 200 Gb/s.
+constexpr const char* kNccl = R"(<?xml version="1.0"?>
+<!-- a machine -->
+<system version="1">
+  <cpu numaid="0" arch="x86_64">
+    <pci busid="0000:01:00.0" class="0x060400">
+      <pci busid="0000:02:00.0"><gpu dev="0" sm="80"><nvlink target="0000:82:00.0" count="12" tclass="0x030200"/></gpu></pci>
+      <pci busid="0000:03:00.0"><gpu dev="1" sm="80"><nvlink target="0000:83:00.0" count="12" tclass="0x030200"/></gpu></pci>
+      <pci busid="0000:04:00.0"><nic><net name="mlx5_0" dev="0" speed="200000" port="1"/></nic></pci>
+    </pci>
+  </cpu>
+  <cpu numaid="1" arch="x86_64">
+    <pci busid="0000:81:00.0" class="0x060400">
+      <pci busid="0000:82:00.0"><gpu dev="2" sm="80"><nvlink target="0000:02:00.0" count="12" tclass="0x030200"/></gpu></pci>
+      <pci busid="0000:83:00.0"><gpu dev="3" sm="80"><nvlink target="0000:03:00.0" count="12" tclass="0x030200"/></gpu></pci>
+      <pci busid="0000:84:00.0"><nic><net name="mlx5_1" dev="1" speed="200000" port="1"/></nic></pci>
+    </pci>
+  </cpu>
+</system>
+)";
+
+TEST(ClusterTopology, NcclsOwnFile) {
+  const ClusterTopology topology = ReadClusterTopology(kNccl, "topo.xml");
+  EXPECT_EQ(topology.source, "NCCL topology");
+  EXPECT_EQ(topology.inner, (std::vector<TopologyLevel>{{"nvlink-12", 2, 12}, {"pcie", 4, 0}}));
+  EXPECT_EQ(topology.device_order, (std::vector<std::int64_t>{0, 2, 1, 3}));
+  EXPECT_EQ(topology.nics, 2);
+  const ClusterSpec cluster = ClusterOf(topology, LoadCluster("a100-80-pcie"), 2);
+  EXPECT_EQ(cluster.tiers.back().bytes_per_s, 25e9);
+  EXPECT_EQ(cluster.tiers.back().rails, 2);
+  EXPECT_EQ(ParseCluster(ToJson(cluster), "written", std::nullopt), cluster);
+}
+
+TEST(ClusterTopology, SwitchesJoinAllThatHaveLinksToThem) {
+  std::string text = "<system version=\"1\"><cpu numaid=\"0\">";
+  for (int i = 0; i < 4; ++i) {
+    const std::string bus = "0000:0" + std::to_string(i) + ":00.0";
+    text +=
+        "<pci busid=\"" + bus + "\"><gpu dev=\"" + std::to_string(i) +
+        "\"><nvlink target=\"0000:f0:00.0\" count=\"10\"/><nvlink target=\"0000:f1:00.0\" count=\"8\"/></gpu></pci>";
+  }
+  const ClusterTopology topology = ReadClusterTopology(text + "</cpu></system>", "topo.xml");
+  EXPECT_EQ(topology.inner, (std::vector<TopologyLevel>{{"nvlink-18", 4, 18}}));
+}
+
 TEST(ClusterTopology, WhatIsNoTopologyIsRefusedWithItsPlace) {
   EXPECT_NE(ErrorOf("").find("nvidia-smi topo -m"), std::string::npos);
   EXPECT_NE(ErrorOf("GPU0 GPU1\nGPU0 X NVX\nGPU1 NV1 X\n").find("line 2: found \"NVX\""), std::string::npos)
@@ -93,6 +138,11 @@ TEST(ClusterTopology, WhatIsNoTopologyIsRefusedWithItsPlace) {
   EXPECT_NE(ErrorOf("GPU0 GPU1 GPU2\nGPU0 X NV1 NV1\nGPU1 NV1 X SYS\nGPU2 NV1 SYS X\n").find("no tiers"),
             std::string::npos);
   EXPECT_NE(ErrorOf("SwitchName=a Nodes=node[1-\n").find("["), std::string::npos);
+  EXPECT_NE(ErrorOf("<system><cpu>\n<gpu dev=\"x\"/></cpu></system>").find("line 2"), std::string::npos);
+  EXPECT_NE(ErrorOf("<system><cpu></system>").find("closes nothing"), std::string::npos);
+  EXPECT_NE(ErrorOf("<system><cpu/>").find("not closed"), std::string::npos);
+  EXPECT_NE(ErrorOf("<system><gpu dev=\"1/></system>").find("attribute"), std::string::npos);
+  EXPECT_NE(ErrorOf("<system></system>").find("no <gpu>"), std::string::npos);
   EXPECT_NE(ErrorOf("SwitchName=a Switches=b\n").find("Nodes="), std::string::npos);
 }
 
