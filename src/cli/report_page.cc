@@ -1,7 +1,6 @@
 #include "src/cli/report_page.h"
 
 #include <iostream>
-#include <utility>
 
 #include "shardscout/comparison_report.h"
 #include "shardscout/error.h"
@@ -17,8 +16,7 @@ void CheckCanWriteReport(const std::string& path) {
 
 void WriteReport(const Plan& plan, PlanReportRequest request, const std::string& path, const Context& context) {
   request.stop = context.stop;
-  const PlanReport report =
-      MakePlanReport(plan, std::move(request), context.searchers, context.evaluators, context.exporters);
+  const PlanReport report = MakePlanReport(plan, request, context.searchers, context.evaluators, context.exporters);
   WriteFileAtomically(path, PlanReportHtml(report));
   if (!context.json && path != "/dev/stdout") std::cout << "report    " << path << "\n";
 }

@@ -61,7 +61,7 @@ enum class Better { kMore, kLess, kNeither };
 std::string Change(double ours, double theirs, Better better) {
   if (ours == theirs || theirs == 0) return "-";
   const double change = ours / theirs - 1;
-  const std::string words = (change > 0 ? "+" : "") + Percent(change);
+  std::string words = (change > 0 ? "+" : "") + Percent(change);
   if (better == Better::kNeither) return words;
   const bool good = (change > 0) == (better == Better::kMore);
   return std::string("<span class=\"") + (good ? "good" : "bad") + "\">" + words + "</span>";
@@ -169,16 +169,18 @@ std::string WordsOf(const ComparedPlan& plan) {
   return section + "</ul>\n<p>" + Code(ToShortString(plan.strategy)) + "</p>\n</section>\n";
 }
 
+std::string Body(const Pair& pair, const std::optional<StrategyDifference>& difference) {
+  return Lead(pair) + MetricsSection(pair) + DifferenceSection(pair, difference) + UseSections(pair) +
+         WordsOf(pair.ours) + WordsOf(pair.theirs);
+}
+
 }  // namespace
 }  // namespace exporters
 
 std::string PlanComparisonHtml(const ComparedPlan& ours, const ComparedPlan& theirs,
                                const std::optional<StrategyDifference>& difference) {
-  using namespace exporters;
-  const Pair pair{ours, theirs};
-  const std::string body = Lead(pair) + MetricsSection(pair) + DifferenceSection(pair, difference) + UseSections(pair) +
-                           WordsOf(ours) + WordsOf(theirs);
-  return HtmlPage("Two plans compared", body, nlohmann::ordered_json::object(), "");
+  return exporters::HtmlPage("Two plans compared", exporters::Body({ours, theirs}, difference),
+                             nlohmann::ordered_json::object(), "");
 }
 
 }  // namespace shardscout

@@ -343,14 +343,20 @@ std::string WordsSection(const PlanReport& report) {
   return section + "</section>\n";
 }
 
+namespace {
+
+std::string Body(const PlanReport& report) {
+  return Summary(report) + WordsSection(report) + RivalsSection(report) + TimeSection(report) + MemorySection(report) +
+         DevicesSection(report) + SearchSection(report) + FrontSection(report) + RefusedSection(report) +
+         ProvenanceSection(report);
+}
+
+}  // namespace
 }  // namespace exporters
 
 std::string PlanReportHtml(const PlanReport& report) {
-  using namespace exporters;
-  const std::string body = Summary(report) + WordsSection(report) + RivalsSection(report) + TimeSection(report) +
-                           MemorySection(report) + DevicesSection(report) + SearchSection(report) +
-                           FrontSection(report) + RefusedSection(report) + ProvenanceSection(report);
-  return HtmlPage("Plan for " + report.problem.model().name, body, ChartData(report), internal::PlanReportJs());
+  return exporters::HtmlPage("Plan for " + report.problem.model().name, exporters::Body(report),
+                             exporters::ChartData(report), internal::PlanReportJs());
 }
 
 }  // namespace shardscout

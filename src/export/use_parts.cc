@@ -40,9 +40,9 @@ std::vector<Part> TimeParts(const Breakdown& breakdown, Phase phase) {
   std::vector<Part> parts;
   for (const BreakdownRow& row : breakdown.rows) {
     if (row.phase != phase) continue;
-    const auto [name, colour] = PartOf(row);
-    auto part = std::find_if(parts.begin(), parts.end(), [&](const Part& known) { return known.name == name; });
-    if (part == parts.end()) part = parts.insert(parts.end(), {name, 0, colour});
+    const std::pair<const char*, int> kind = PartOf(row);
+    auto part = std::find_if(parts.begin(), parts.end(), [&](const Part& known) { return known.name == kind.first; });
+    if (part == parts.end()) part = parts.insert(parts.end(), {kind.first, 0, kind.second});
     part->amount += row.time_s;
   }
   std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.amount > b.amount; });
