@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "shardscout/error.h"
+#include "shardscout/plan_comparison.h"
 #include "shardscout/preset_paths.h"
 #include "shardscout/reward.h"
 #include "shardscout/run_search.h"
@@ -15,6 +16,7 @@
 #include "src/cli/describe.h"
 #include "src/cli/describe_difference.h"
 #include "src/cli/output.h"
+#include "src/cli/report_page.h"
 #include "src/cli/strategy_input.h"
 
 namespace shardscout::cli {
@@ -26,12 +28,14 @@ struct Arguments {
   std::vector<std::string> files;
   ProblemArguments problem;
   std::string evaluator = "analytical";
+  std::string report;
 };
 
 struct Row {
   std::string file;
   StrategyInput input;
   Evaluation evaluation;
+  Breakdown breakdown;
 };
 
 /// Of the options, else of the first plan, else of the first deployment.
@@ -69,14 +73,24 @@ void PrintTable(const Problem& problem, const std::vector<Row>& rows) {
   table.Print(std::cout);
 }
 
+ComparedPlan Compared(const Row& row) {
+  return {row.file, row.input.problem, row.input.strategy, row.evaluation, row.breakdown};
+}
+
 int Run(const Arguments& arguments, const Context& context) {
+  if (!arguments.report.empty()) {
+    if (arguments.files.size() != 2) {
+      throw SpecError("--report", "found " + std::to_string(arguments.files.size()) + " files, a page holds two");
+    }
+    CheckCanWriteReport(arguments.report);
+  }
   const Problem common = CommonProblem(arguments, context);
   std::vector<Row> rows;
   for (const std::string& file : arguments.files) {
     StrategyInput input = ReadStrategyOn(common, file, arguments.evaluator, context);
     const StrategyReport report =
         EvaluateStrategy(input.problem, input.strategy, arguments.evaluator, context.evaluators);
-    rows.push_back({file, std::move(input), report.evaluation});
+    rows.push_back({file, std::move(input), report.evaluation, report.breakdown});
   }
   const Problem& problem = rows.front().input.problem;
   const StrategySpace space(problem);
@@ -85,6 +99,10 @@ int Run(const Arguments& arguments, const Context& context) {
   for (std::size_t i = 1; i < rows.size(); ++i) {
     differences.push_back(CompareStrategies(space, rows[i].input.strategy, rows.front().input.strategy,
                                             [&](const Strategy& s) { return evaluator->Evaluate(s); }));
+  }
+  if (!arguments.report.empty()) {
+    WriteFileAtomically(arguments.report,
+                        PlanComparisonHtml(Compared(rows[1]), Compared(rows[0]), differences.front()));
   }
   if (context.json) {
     ordered_json json;
@@ -117,6 +135,7 @@ int Run(const Arguments& arguments, const Context& context) {
     std::cout << "\n" << rows[i + 1].file << " against " << rows.front().file << "\n";
     PrintDifference(std::cout, problem, differences[i], rows.front().file);
   }
+  if (!arguments.report.empty()) std::cout << "\nreport    " << arguments.report << "\n";
   return kExitResult;
 }
 
@@ -132,12 +151,13 @@ void AddComparePlansCommand(CLI::App& app, Context& context) {
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--evaluator,-e", arguments->evaluator, "What scores them (shardscout list evaluators)")
       ->capture_default_str();
+  command->add_option("--report", arguments->report, "Of two: where a page that shows both is written");
   AddCommonOptions(*command, context);
   command->footer(
       "The problem is that of the options, else of the first plan among the files; the first file is what the others\n"
       "are measured against.\n\n"
       "Examples:\n"
-      "  shardscout compare-plans mine.yaml plan.json\n"
+      "  shardscout compare-plans mine.yaml plan.json --report comparison.html\n"
       "  shardscout compare-plans a.yaml b.yaml --cluster h100-sxm --devices 16 --workload serve-chat --concurrency "
       "256");
   command->callback(

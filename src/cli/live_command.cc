@@ -177,9 +177,9 @@ int RunFingerprint(const Arguments& arguments, const LiveOptions& options, const
 }
 
 /// The file's strategy, or a usual one for as many devices as there are processes.
-std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_processes) {
+std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_processes, const Context& context) {
   if (!arguments.file.empty() || !arguments.strategy_file.empty()) {
-    StrategyInput input = ReadStrategyInput(arguments);
+    StrategyInput input = ReadStrategyInput(arguments, context);
     return {std::move(input.problem), input.strategy};
   }
   Problem problem = MakeProblem(arguments.problem);
@@ -193,7 +193,7 @@ int Run(const Arguments& arguments, Context& context) {
   options.prove = !arguments.no_proof;
   if (arguments.fingerprint > 0) return RunFingerprint(arguments, options, context);
   LiveSession session(options);
-  const auto [problem, strategy] = ReadInput(arguments, session.num_processes());
+  const auto [problem, strategy] = ReadInput(arguments, session.num_processes(), context);
   const LiveReport report = session.Run(problem, {strategy}).front();
   context.json ? PrintJson(problem, report) : Print(problem, report, options);
   return report.Right() || !options.prove ? kExitResult : kExitBug;

@@ -238,7 +238,7 @@ TEST_P(ExactForFrameworkTest, Equal) {
     if (!answer.best) continue;
     ++feasible;
     EXPECT_EQ(space.WhyNot(answer.best->strategy), "") << ToShortString(answer.best->strategy);
-    EXPECT_EQ(answer.best->score, all.best->score)
+    EXPECT_EQ(answer.best->worth.score, all.best->worth.score)
         << "found " << ToShortString(answer.best->strategy) << "\nbest  " << ToShortString(all.best->strategy);
   }
   EXPECT_GE(feasible, 20);

@@ -269,6 +269,17 @@ TEST_F(UserStories, TwoSettingsExplained) {
   EXPECT_TRUE(Contains(compared.out, "b.yaml against ")) << compared.out;
   EXPECT_TRUE(Contains(compared.out, "tensor_parallel_size")) << compared.out;
   EXPECT_TRUE(Contains(compared.out, "x the first")) << compared.out;
+  const Words page = {
+      "compare-plans",  a, b, "--cluster", "h100-sxm", "--devices", "8", "--workload", "decode-chat", "--report",
+      Path("page.html")};
+  const ProcessResult paged = Run(page);
+  if (paged.err.find("Chart.js") != std::string::npos) return;  // Built without: refused, with the remedy.
+  EXPECT_EQ(paged.exit_code, 0) << paged.err;
+  EXPECT_NE(Read(Path("page.html")).find("b.yaml"), std::string::npos);
+  EXPECT_EQ(Run({"compare-plans", a, b, a, "--cluster", "h100-sxm", "--devices", "8", "--workload", "decode-chat",
+                 "--report", Path("three.html")})
+                .exit_code,
+            2);
 }
 
 }  // namespace
