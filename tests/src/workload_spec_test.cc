@@ -23,7 +23,8 @@ std::string ErrorAt(const std::string& pointer, const std::string& text) {
 }
 
 TEST(WorkloadPresetTest, ChatPresets) {
-  EXPECT_THAT(ListPresets("workloads"), ::testing::ElementsAre("decode-chat", "prefill-chat", "serve-chat"));
+  EXPECT_THAT(ListPresets("workloads"),
+              ::testing::ElementsAre("decode-chat", "decode-tiny", "prefill-chat", "prefill-tiny", "serve-chat"));
   WorkloadSpec expected;
   expected.name = "serve-chat";
   expected.kind = WorkloadKind::kServe;
