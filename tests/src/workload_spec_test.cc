@@ -48,6 +48,7 @@ TEST(WorkloadPresetTest, ChatPresets) {
 TEST(WorkloadSpecTest, RoundTrips) {
   for (const std::string& name : ListPresets("workloads")) {
     WorkloadSpec workload = LoadWorkload(name);
+    workload.batch_size.reset();
     workload.concurrency = 100;
     workload.objective = Objective::kEnergyPerToken;
     EXPECT_EQ(ParseWorkload(json::WriteJson(workload).dump(), ""), workload);
