@@ -17,6 +17,17 @@ std::string TaskName(const Strategy& strategy, const Block& block, std::size_t i
   return what;
 }
 
+bool HasRoutedBytes(const Block& block, const Task& task) {
+  for (const ValueId id : {task.input, task.output}) {
+    const Value& value = block.values[static_cast<std::size_t>(id)];
+    if (value.tokens == TokenSplit::kRouted || value.tokens == TokenSplit::kRoutedBlock ||
+        value.ffn == FfnKind::kExpert) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::int64_t CallsOf(const ModelSpec& model, const Program& program, BlockKind block, std::size_t task) {
   std::int64_t dense = 0, moe = 0, windows = 0, linear = 0;
   for (const Stage& stage : program.stages) {

@@ -11,6 +11,9 @@ namespace shardscout::env {
 /// one operator.
 std::string TaskName(const Strategy& strategy, const Block& block, std::size_t task);
 
+/// Whether a collective's bytes depend on which experts the tokens choose: its payload is then a mean.
+bool HasRoutedBytes(const Block& block, const Task& task);
+
 /// Times a task runs in one pass of one micro-batch through all stages.
 std::int64_t CallsOf(const ModelSpec& model, const Program& program, BlockKind block, std::size_t task);
 

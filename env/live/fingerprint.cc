@@ -2,7 +2,6 @@
 
 #include <Eigen/Dense>
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "env/task_rows.h"
@@ -98,39 +97,36 @@ Features NonNegative(const Eigen::MatrixXd& a, const Eigen::VectorXd& b) {
 /// The first phase's.
 const PhaseProgram& PhaseOf(const Program& program) { return program.phases.front(); }
 
-/// Sum of the tasks' seconds of one micro-batch: over all stages, and of the slowest.
-struct StepSum {
-  double all = 0, slowest = 0;
-};
-
-StepSum SumTasks(const Problem& problem, const Program& program, const Fingerprint& fingerprint,
-                 std::int64_t num_processes) {
+/// What Fingerprint::step weighs: seconds of operators, seconds of collectives, collectives.
+Features StepFeatures(const Problem& problem, const Program& program, const Fingerprint& fingerprint,
+                      std::int64_t num_processes) {
   const PhaseProgram& phase = PhaseOf(program);
   const double sharing = Sharing(program.strategy, num_processes, phase.num_microbatches, fingerprint.processors);
-  StepSum sum;
+  Features all{}, slowest{};
   for (const Stage& stage : program.stages) {
     Program one = program;
     one.stages = {stage};
     const bool first = stage.first_layer == 0;
     const bool last = stage.first_layer + stage.num_layers == problem.model().num_layers;
-    double seconds = 0;
+    Features of_stage{};
     for (const Block& block : phase.blocks) {
       if (block.kind == BlockKind::kEmbedding && !first) continue;
       if (block.kind == BlockKind::kHead && !last) continue;
       for (std::size_t t = 0; t < block.tasks.size(); ++t) {
         auto calls = static_cast<double>(env::CallsOf(problem.model(), one, block.kind, t));
         if (block.kind == BlockKind::kTransfer) calls = (t == 0) != last ? 1 : 0;
-        seconds += calls * Price(FeaturesOf(block.tasks[t], sharing), fingerprint);
+        const TaskFeatures task = FeaturesOf(block.tasks[t], sharing);
+        const bool collective = task.task_class == TaskClass::kCollective;
+        of_stage[collective ? 1 : 0] += calls * Price(task, fingerprint);
+        if (collective) of_stage[2] += calls * sharing;
       }
     }
-    sum.all += seconds;
-    sum.slowest = std::max(sum.slowest, seconds);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] += of_stage[i];
+    if (of_stage[0] + of_stage[1] > slowest[0] + slowest[1]) slowest = of_stage;
   }
-  return sum;
-}
-
-double Step(const StepSum& sum, const PhaseProgram& phase) {
-  return sum.all + static_cast<double>(phase.num_microbatches - 1) * sum.slowest;
+  const auto further = static_cast<double>(phase.num_microbatches - 1);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] += further * slowest[i];
+  return all;
 }
 
 }  // namespace
@@ -188,21 +184,26 @@ Fingerprint FitFingerprint(const Problem& problem, const std::vector<LiveReport>
     }
     fingerprint.seconds_per[c] = NonNegative(a, Eigen::VectorXd::Ones(a.rows()));
   }
-  // The factor whose logarithm errs least: the geometric mean.
-  double logarithms = 0;
-  for (const LiveReport& report : reports) {
-    const Program program = Lower(problem, report.strategy);
-    const double sum = Step(SumTasks(problem, program, fingerprint, report.num_processes), PhaseOf(program));
-    logarithms += std::log(report.phases.front().measured.median_s / sum);
+  Eigen::MatrixXd steps(std::ssize(reports), 3);
+  for (std::size_t r = 0; r < reports.size(); ++r) {
+    const Program program = Lower(problem, reports[r].strategy);
+    const Features features = StepFeatures(problem, program, fingerprint, reports[r].num_processes);
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      steps(static_cast<Eigen::Index>(r), static_cast<Eigen::Index>(i)) =
+          features[i] / reports[r].phases.front().measured.median_s;
+    }
   }
-  fingerprint.step_factor = std::exp(logarithms / static_cast<double>(reports.size()));
+  fingerprint.step = NonNegative(steps, Eigen::VectorXd::Ones(steps.rows()));
   return fingerprint;
 }
 
 double PredictStep(const Problem& problem, const Strategy& strategy, const Fingerprint& fingerprint,
                    std::int64_t num_processes) {
   const Program program = Lower(problem, strategy);
-  return fingerprint.step_factor * Step(SumTasks(problem, program, fingerprint, num_processes), PhaseOf(program));
+  const Features features = StepFeatures(problem, program, fingerprint, num_processes);
+  double seconds = 0;
+  for (std::size_t i = 0; i < features.size(); ++i) seconds += fingerprint.step[i] * features[i];
+  return seconds;
 }
 
 std::vector<Strategy> FingerprintStrategies(const Problem& problem, std::size_t fitted, std::size_t count,
@@ -215,7 +216,8 @@ std::vector<Strategy> FingerprintStrategies(const Problem& problem, std::size_t 
     const bool known = std::find(strategies.begin(), strategies.end(), strategy) != strategies.end();
     if (!known && strategy.InstanceSize() <= num_processes) strategies.push_back(strategy);
   }
-  // Each of the first in turn is the one with most tasks that those before it have not.
+  // The very first has the fewest collectives, so that operators are seen alone; then each in turn is the one with most
+  // tasks that those before it have not.
   std::set<std::pair<Operator, std::string>> covered;
   const auto tasks_of = [&](const Strategy& strategy) {
     std::set<std::pair<Operator, std::string>> tasks;
@@ -227,9 +229,21 @@ std::vector<Strategy> FingerprintStrategies(const Problem& problem, std::size_t 
     }
     return tasks;
   };
+  const auto collectives_of = [&](const Strategy& strategy) {
+    const Program program = Lower(problem, strategy);
+    std::int64_t number = 0;
+    for (const Block& block : PhaseOf(program).blocks) {
+      for (const Task& task : block.tasks) number += task.kind == TaskKind::kCollective ? 1 : 0;
+    }
+    return number;
+  };
   for (std::size_t i = 0; i < std::min(fitted, strategies.size()); ++i) {
     std::size_t best = i, most = 0;
     for (std::size_t j = i; j < strategies.size(); ++j) {
+      if (i == 0) {
+        if (collectives_of(strategies[j]) < collectives_of(strategies[best])) best = j;
+        continue;
+      }
       std::size_t fresh = 0;
       for (const auto& task : tasks_of(strategies[j])) fresh += covered.contains(task) ? 0U : 1U;
       if (fresh > most) {

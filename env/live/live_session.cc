@@ -18,17 +18,6 @@
 namespace shardscout {
 namespace {
 
-bool IsRouted(const Block& block, const Task& task) {
-  for (const ValueId id : {task.input, task.output}) {
-    const Value& value = block.values[static_cast<std::size_t>(id)];
-    if (value.tokens == TokenSplit::kRouted || value.tokens == TokenSplit::kRoutedBlock ||
-        value.ffn == FfnKind::kExpert) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /// Of a run of one phase, as the analytical model has it.
 double PredictedPhase(const Problem& problem, const Evaluation& evaluation, Phase phase) {
   // In serve the two metrics mix; a decode step is TTFT's half of it apart.
@@ -82,7 +71,7 @@ LiveReport MakeReport(const Problem& problem, const Strategy& strategy, const li
     if (!row.row.collective) continue;
     row.row.predicted_bytes += calls * task.payload_bytes;
     row.row.measured_bytes += calls * measured.payload_bytes;
-    row.row.routed = row.row.routed || IsRouted(block, task);
+    row.row.routed = row.row.routed || env::HasRoutedBytes(block, task);
   }
   for (Row& row : rows) {
     row.row.measured = TimingOf(std::move(row.seconds));

@@ -24,8 +24,9 @@
 /// Everything is multiplied by how many processes share a processor, where there are more processes than processors.
 /// The unknowns are the least squares solution of the relative errors with none negative, class by class: a class has
 /// at most three, so that all subsets of them are tried (Lawson and Hanson, Solving Least Squares Problems, 1974,
-/// chapter 23: the solution is the plain one of some subset). A step is the sum of its tasks over the stages, and for
-/// further micro-batches the slowest stage's again, times one last unknown for what lies between tasks.
+/// chapter 23: the solution is the plain one of some subset). A step is made of sums over
+/// its stages, and for further micro-batches over the slowest stage again; three last unknowns weigh them: what ranks
+/// wait for each other is part of no task's time.
 ///
 /// Not handled: `serve`, whose two phases have a step each (the first phase is taken).
 namespace shardscout {
@@ -37,8 +38,10 @@ std::string_view ToString(TaskClass task_class);
 struct Fingerprint {
   /// [class][unknown], seconds a unit, in the order above.
   std::array<std::array<double, 3>, kNumTaskClasses> seconds_per{};
-  double step_factor = 1;  ///< A step over the sum of its tasks: waiting, and what lies between them.
-  int processors = 1;      ///< That the processes share.
+  /// A step: the first times its operators' seconds, the second times its collectives', and the third, in seconds, for
+  /// each collective.
+  std::array<double, 3> step{};
+  int processors = 1;  ///< That the processes share.
 };
 
 /// Solves for the unknowns. `reports` are runs of `problem` on `reports.front().num_processes` processes.

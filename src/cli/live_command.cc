@@ -114,7 +114,9 @@ void PrintFingerprint(const Problem& problem, const Fingerprint& fingerprint, co
                       double median_error, double median_spread) {
   PrintProblem(std::cout, problem);
   std::cout << "\nfingerprint of " << kFitted << " measured strategies, " << fingerprint.processors
-            << " processors; a step is " << Number(fingerprint.step_factor) << " x the sum of its tasks\n";
+            << " processors; a step is " << Number(fingerprint.step[0]) << " x its operators, "
+            << Number(fingerprint.step[1]) << " x its collectives and " << Duration(fingerprint.step[2])
+            << " for each of these\n";
   Table unknowns({"class", ">a call", ">a unit of work", ">a byte"});
   for (int c = 0; c < kNumTaskClasses; ++c) {
     const auto& seconds = fingerprint.seconds_per[static_cast<std::size_t>(c)];
@@ -161,12 +163,9 @@ int RunFingerprint(const Arguments& arguments, const LiveOptions& options, const
     PrintFingerprint(problem, fingerprint, all, Median(errors), Median(spreads));
     return kExitResult;
   }
-  ordered_json json{{"fitted", kFitted},
-                    {"median_error", Median(errors)},
-                    {"median_spread", Median(spreads)},
-                    {"step_factor", fingerprint.step_factor},
-                    {"seconds_per", fingerprint.seconds_per},
-                    {"strategies", ordered_json::array()}};
+  ordered_json json{
+      {"fitted", kFitted},        {"median_error", Median(errors)},         {"median_spread", Median(spreads)},
+      {"step", fingerprint.step}, {"seconds_per", fingerprint.seconds_per}, {"strategies", ordered_json::array()}};
   for (const Comparison& one : all) {
     json["strategies"].push_back({{"strategy", ordered_json::parse(ToJson(one.report->strategy))},
                                   {"measured", TimingJson(one.measured())},

@@ -62,6 +62,33 @@ TEST_F(SearchEnvironmentTest, ChargesTheFirstEvaluationOnly) {
   EXPECT_EQ(environment.ended(), EndReason::kNone);
 }
 
+TEST_F(SearchEnvironmentTest, ABatchScoredElsewhereIsAsIfScoredHere) {
+  const test::FunctionEvaluator evaluator(test::Landscape(space_)), unused(test::Landscape(space_));
+  SearchEnvironment here(space_, evaluator, {.budget = 12});
+  std::vector<std::vector<Strategy>> asked;
+  EnvironmentOptions options{.budget = 12};
+  options.evaluate_batch = [&](std::span<const Strategy> batch) {
+    asked.emplace_back(batch.begin(), batch.end());
+    std::vector<Evaluation> answers;
+    for (const Strategy& strategy : batch) answers.push_back(evaluator.Evaluate(strategy));
+    return answers;
+  };
+  SearchEnvironment elsewhere(space_, unused, options);
+  for (const auto& [from, count] : {std::pair<std::size_t, std::size_t>{0, 5}, {3, 6}, {0, 9}, {8, 10}}) {
+    const std::vector<Scored> a = here.Evaluate(Some(from, count)), b = elsewhere.Evaluate(Some(from, count));
+    ASSERT_EQ(a.size(), b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(a[i].strategy, b[i].strategy);
+      EXPECT_EQ(a[i].evaluation, b[i].evaluation);
+      EXPECT_EQ(a[i].reward, b[i].reward);
+    }
+  }
+  EXPECT_EQ(here.Evaluations(), elsewhere.Evaluations());
+  EXPECT_EQ(unused.calls(), 0);
+  ASSERT_EQ(asked.size(), 3u) << "a batch without news asks nobody";
+  EXPECT_EQ(asked[1].size(), 4u) << "only what is new";
+}
+
 TEST_F(SearchEnvironmentTest, RewardIsNormalised) {
   const test::FunctionEvaluator evaluator(test::Constant(test::Feasible(300)));
   SearchEnvironment environment(space_, evaluator, {.budget = 5, .normaliser = 200});

@@ -126,7 +126,7 @@ TEST(CollectedConfigTest, EveryConfigParsesAndIsAPreset) {
 }
 
 TEST(ModelPresetTest, EveryPresetIsCounted) {
-  std::vector<std::string> expected = {"moe-1.2t", "moe-1.6t"};
+  std::vector<std::string> expected = {"moe-1.2t", "moe-1.6t", "tiny-dense", "tiny-moe"};
   for (const Published& published : kPublished) expected.emplace_back(published.preset);
   for (const Published& published : kMeasured) expected.emplace_back(published.preset);
   EXPECT_THAT(ListPresets("models"), ::testing::UnorderedElementsAreArray(expected));
@@ -144,6 +144,12 @@ TEST(ModelPresetTest, ModelsOfPublishedTablesHaveTheirSize) {
 TEST(ModelPresetTest, SyntheticModelsHaveTheirSize) {
   EXPECT_NEAR(static_cast<double>(CountParameters(LoadModel("moe-1.2t")).total), 1.2e12, 0.012e12);
   EXPECT_NEAR(static_cast<double>(CountParameters(LoadModel("moe-1.6t")).total), 1.6e12, 0.016e12);
+  // Vocabulary in and out, 4 layers of attention (q and output 192 x 384, k and v 192 x 128), FFN and two norms, a
+  // norm.
+  constexpr std::int64_t kEnds = 2 * 768 * 192 + 192, kAttention = 2 * 192 * 384 + 2 * 192 * 128 + 2 * 192;
+  EXPECT_EQ(CountParameters(LoadModel("tiny-dense")).total, kEnds + 4 * (kAttention + 3 * 192 * 768));
+  EXPECT_EQ(CountParameters(LoadModel("tiny-moe")).total,
+            kEnds + 4 * (kAttention + 2 * 16 + 192 * 24 + 24 * 3 * 192 * 96));
 }
 
 /// hidden 8, 4 heads of 2 over 2 KV heads, FFN 16, vocabulary 10, one dense layer.

@@ -23,7 +23,8 @@ std::string ErrorAt(const std::string& pointer, const std::string& text) {
 }
 
 TEST(WorkloadPresetTest, ChatPresets) {
-  EXPECT_THAT(ListPresets("workloads"), ::testing::ElementsAre("decode-chat", "prefill-chat", "serve-chat"));
+  EXPECT_THAT(ListPresets("workloads"),
+              ::testing::ElementsAre("decode-chat", "decode-tiny", "prefill-chat", "prefill-tiny", "serve-chat"));
   WorkloadSpec expected;
   expected.name = "serve-chat";
   expected.kind = WorkloadKind::kServe;
@@ -47,6 +48,7 @@ TEST(WorkloadPresetTest, ChatPresets) {
 TEST(WorkloadSpecTest, RoundTrips) {
   for (const std::string& name : ListPresets("workloads")) {
     WorkloadSpec workload = LoadWorkload(name);
+    workload.batch_size.reset();
     workload.concurrency = 100;
     workload.objective = Objective::kEnergyPerToken;
     EXPECT_EQ(ParseWorkload(json::WriteJson(workload).dump(), ""), workload);

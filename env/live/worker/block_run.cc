@@ -63,7 +63,7 @@ at::Tensor RankProgram::Norm(const at::Tensor& x, const at::Tensor* statistic, c
   return (wide * (mean_square + kNormEpsilon).rsqrt()).to(x.scalar_type()) * scale;
 }
 
-at::Tensor RankProgram::QkStatistic(const at::Tensor& qkv, const TaskPlan&) const {
+at::Tensor RankProgram::QkStatistic(const at::Tensor& qkv) const {
   const AttentionSpec& a = model_.attention;
   const std::int64_t queries = a.num_heads * a.head_dim, keys = a.num_kv_heads * a.head_dim;
   const std::int64_t tp = qkv.size(1) == queries + 2 * keys ? 1 : strategy_.tensor_parallel_size;
@@ -110,7 +110,7 @@ at::Tensor RankProgram::Rotary(const Value& value, const at::Tensor& x, const at
       heads == whole ? whole_kv : std::max<std::int64_t>(1, whole_kv / strategy_.tensor_parallel_size);
   const std::int64_t queries = heads - 2 * kv;
   if (a.whole_qk_norm) {
-    const at::Tensor mean_squares = statistic != nullptr ? *statistic : QkStatistic(out, plan);
+    const at::Tensor mean_squares = statistic != nullptr ? *statistic : QkStatistic(out);
     const at::Tensor inverse = (mean_squares + kNormEpsilon).rsqrt().to(out.scalar_type());
     out.narrow(1, 0, queries * a.head_dim).mul_(inverse.narrow(1, 0, 1)).mul_(weights.scale);
     out.narrow(1, queries * a.head_dim, kv * a.head_dim).mul_(inverse.narrow(1, 1, 1)).mul_(weights.key_scale);
@@ -205,7 +205,7 @@ void RankProgram::RunTask(PhaseState& phase, const Block& block, const Task& tas
       break;
     case TaskKind::kNormStatistic:
       out = value(task.input).kind == TensorKind::kQkv
-                ? QkStatistic(x, plan)
+                ? QkStatistic(x)
                 : x.to(at::kFloat).square().sum(1, true) / static_cast<double>(model_.hidden_size);
       break;
     case TaskKind::kNorm:

@@ -18,8 +18,8 @@ c10::intrusive_ptr<c10d::TCPStore> Connect(const WorldOptions& options) {
   // The store counts in seconds. Rank 0 has only itself to reach.
   constexpr std::chrono::milliseconds kOwn{30000}, kLeast{1000};
   store.timeout = options.rank == 0 ? kOwn : std::max(options.timeout, kLeast);
-#if TORCH_VERSION_MAJOR >= 2
-  store.useLibUV = false;
+#if TORCH_VERSION_MAJOR * 100 + TORCH_VERSION_MINOR >= 202
+  store.useLibUV = false;  // Debian's is built without it.
 #endif
   const std::string place = options.master_address + ":" + std::to_string(options.master_port);
   try {

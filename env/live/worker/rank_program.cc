@@ -28,6 +28,12 @@ const CachePlan& CachePlanOf(const PhaseProgram& phase) {
   throw std::runtime_error("a program without attention");
 }
 
+/// The request of a row of a pass: PhaseState::layouts numbers them 0, 1, ... from dp rank to dp rank.
+std::int64_t RequestOfRow(const std::vector<std::vector<std::int64_t>>& requests, const PhaseProgram& phase, Tag row) {
+  const std::int64_t number = RequestOf(row);
+  return requests[static_cast<std::size_t>(number / phase.requests)][static_cast<std::size_t>(number % phase.requests)];
+}
+
 at::TensorOptions TensorOptionsFor(const ModelSpec& model, at::Device device) {
   // CPUs have no fast narrow types: they compute in fp32 whatever the model's, and only the bytes are counted by it.
   const bool narrow = !device.is_cpu() && model.residual_dtype != DType::kFp32;
@@ -216,9 +222,7 @@ at::Tensor RankProgram::Ids(PhaseState& phase, const Value& value, const Request
   const Tags& rows = *phase.layouts->LocalTokens(value, stage_rank_);
   std::vector<std::int64_t> ids;
   for (const Tag row : rows) {
-    const std::int64_t number = RequestOf(row), per_rank = phase.program->requests;
-    const std::int64_t request =
-        requests[static_cast<std::size_t>(number / per_rank)][static_cast<std::size_t>(number % per_rank)];
+    const std::int64_t request = RequestOfRow(requests, *phase.program, row);
     const std::int64_t p = phase.program->phase == Phase::kDecode ? position : PositionOf(row);
     if (reference_ == nullptr) {
       ids.push_back((request * 31 + p * 7) % model_.vocab_size);
@@ -275,9 +279,7 @@ void RankProgram::ReceiveIds(PhaseState& phase, const PassKey& key, const Reques
   if (reference_ == nullptr) return;
   ids = ids.to(at::kCPU);
   for (std::int64_t i = 0; i < std::ssize(rows); ++i) {
-    const std::int64_t number = RequestOf(rows[static_cast<std::size_t>(i)]), per_rank = phase.program->requests;
-    const std::int64_t request =
-        requests[static_cast<std::size_t>(number / per_rank)][static_cast<std::size_t>(number % per_rank)];
+    const std::int64_t request = RequestOfRow(requests, *phase.program, rows[static_cast<std::size_t>(i)]);
     const auto expected = reference_->Request(request).logits.row(key.position);
     const double found = expected(ids[i].item<int>()), best = expected.maxCoeff();
     // Another id may win a tie to rounding.
@@ -322,9 +324,7 @@ void RankProgram::Compare(PhaseState& phase, const Requests& requests, std::int6
   const at::Tensor found = logits.to(at::kCPU, at::kDouble).contiguous();
   const auto values = found.accessor<double, 2>();
   for (std::int64_t i = 0; i < std::ssize(rows); ++i) {
-    const std::int64_t number = RequestOf(rows[static_cast<std::size_t>(i)]), per_rank = phase.program->requests;
-    const std::int64_t request =
-        requests[static_cast<std::size_t>(number / per_rank)][static_cast<std::size_t>(number % per_rank)];
+    const std::int64_t request = RequestOfRow(requests, *phase.program, rows[static_cast<std::size_t>(i)]);
     const auto expected = reference_->Request(request).logits.row(position);
     double difference = 0;
     for (std::int64_t j = 0; j < model_.vocab_size; ++j) {

@@ -144,7 +144,7 @@ class RankProgram {
   void RunTask(PhaseState& phase, const Block& block, const Task& task, const TaskPlan& plan,
                const TaskWeights& weights, std::int64_t layer, const PassKey& key, std::vector<at::Tensor>& values);
   at::Tensor Norm(const at::Tensor& x, const at::Tensor* statistic, const at::Tensor& scale) const;
-  at::Tensor QkStatistic(const at::Tensor& qkv, const TaskPlan& plan) const;
+  at::Tensor QkStatistic(const at::Tensor& qkv) const;
   at::Tensor Rotary(const Value& value, const at::Tensor& x, const at::Tensor* statistic, const TaskPlan& plan,
                     const TaskWeights& weights, std::int64_t position) const;
   void RotateHeads(at::Tensor heads, const TaskPlan& plan, std::int64_t position) const;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "env/live/worker_pool.h"
+#include "env/task_rows.h"
 #include "shardscout/plan.h"
 #include "shardscout/program.h"
 #include "tests/strategies/spread_sampler.h"
@@ -38,17 +39,6 @@ std::vector<ModelSpec> Models() {
   return models;
 }
 
-bool IsRouted(const Block& block, const Task& task) {
-  for (const ValueId id : {task.input, task.output}) {
-    const Value& value = block.values[static_cast<std::size_t>(id)];
-    if (value.tokens == TokenSplit::kRouted || value.tokens == TokenSplit::kRoutedBlock ||
-        value.ffn == FfnKind::kExpert) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /// How many kinds of collectives were counted, and whether each handed over what the program says.
 std::int64_t ExpectPayloads(const Program& program, const LiveMeasurement& measurement, const std::string& name) {
   std::int64_t checked = 0;
@@ -57,7 +47,7 @@ std::int64_t ExpectPayloads(const Program& program, const LiveMeasurement& measu
       if (phase.phase != measured.phase) continue;
       const Block& block = phase.BlockOf(measured.block);
       const Task& task = block.tasks[static_cast<std::size_t>(measured.task)];
-      if (task.kind != TaskKind::kCollective || IsRouted(block, task)) continue;
+      if (task.kind != TaskKind::kCollective || env::HasRoutedBytes(block, task)) continue;
       EXPECT_NEAR(measured.payload_bytes, task.payload_bytes, 1e-6 * task.payload_bytes)
           << name << ": " << ToString(block.kind) << " task " << measured.task << " " << ToString(task.collective);
       ++checked;
