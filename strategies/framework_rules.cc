@@ -71,6 +71,10 @@ bool TakesExpertMesh(Framework framework, const Strategy& s) {
   return whole_stage && s.expert_parallel_size == 1;
 }
 
+bool FixesMicrobatches(Framework framework) {
+  return framework != Framework::kMegatron && framework != Framework::kDeepSpeed;
+}
+
 bool TakesMicrobatches(Framework framework, const Strategy& s) {
   switch (framework) {
     case Framework::kVllm:

@@ -37,6 +37,8 @@ bool TakesDegrees(Framework framework, const Problem& problem, const Strategy& s
 bool TakesExpertMesh(Framework framework, const Strategy& s);
 /// pp, batch_size and num_microbatches are given.
 bool TakesMicrobatches(Framework framework, const Strategy& s);
+/// Whether it takes one number only.
+bool FixesMicrobatches(Framework framework);
 bool TakesResidual(Framework framework, const ModelSpec& model, const Strategy& s, Layout layout);
 /// For a group that means something (ShardingRules::FfnGroup).
 bool TakesFfnGroup(Framework framework, const ModelSpec& model, const Strategy& s, DenseFfnGroup group);

@@ -194,6 +194,8 @@ bool ShardingRules::Microbatches(const Strategy& s) const {
   return !framework_ || TakesMicrobatches(*framework_, s);
 }
 
+bool ShardingRules::MicrobatchesFollow() const { return framework_ && FixesMicrobatches(*framework_); }
+
 bool ShardingRules::Residual(const Strategy& s, Layout layout) const {
   return ResidualIsPossible(s, layout) && (!framework_ || TakesResidual(*framework_, model_, s, layout));
 }

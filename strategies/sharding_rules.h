@@ -38,6 +38,10 @@ class ShardingRules {
   bool ExpertMesh(const Strategy& s) const;
   /// num_microbatches for a batch and pp.
   bool Microbatches(const Strategy& s) const;
+  /// No framework ties cp and dp to the experts' degrees.
+  bool SizesAreFree() const { return !framework_ || *framework_ == Framework::kMegatron; }
+  /// A batch and pp leave no choice of num_microbatches.
+  bool MicrobatchesFollow() const;
 
   /// Requests of a micro-batch split over cp in decode (all layers, whatever the layouts).
   bool BatchSplits(const Strategy& s) const;

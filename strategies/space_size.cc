@@ -14,6 +14,9 @@ namespace {
 /// a lower bound.
 constexpr double kMaxEnumerated = 4e6;
 
+/// The same of a framework's space, which is gone through one by one: up to this many devices.
+constexpr double kMaxFramedDevices = 512;
+
 bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
 
 }  // namespace
@@ -236,14 +239,19 @@ SpaceSize StrategySpace::Impl::CountFramed() const {
     size.strategies += strategies;
   };
   const std::int64_t devices = problem.cluster().num_devices;
+  size.exact = static_cast<double>(devices) <= kMaxFramedDevices;
+  const auto left_out = [&](std::int64_t degree) { return !size.exact && !PowerOfTwo(degree); };
   Strategy s;
   for (const std::int64_t tp : of(Variable::kTensorParallelSize)) {
+    if (left_out(tp)) continue;
     s.tensor_parallel_size = tp;
     for (const std::int64_t cp : of(Variable::kContextParallelSize)) {
       if (tp * cp > devices) break;
+      if (left_out(cp)) continue;
       s.context_parallel_size = cp;
       for (const std::int64_t dp : of(Variable::kDataParallelSize)) {
         if (tp * cp * dp > devices) break;
+        if (left_out(dp)) continue;
         s.data_parallel_size = dp;
         for (const std::int64_t pp : of(Variable::kPipelineParallelSize)) {
           if (tp * cp * dp * pp > devices) break;

@@ -331,8 +331,8 @@ bool StrategySpace::Impl::BatchExists(const Strategy& degrees) const {
     with.num_microbatches = Framed() ? 1 : values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front();
     if (batch % with.num_microbatches != 0 || !rules.BatchSplits(with)) continue;
     const std::size_t answers = (rules.TokensSplit(with) ? 2U : 0U) + (rules.RequestsSplit(with) ? 1U : 0U);
-    // A framework's micro-batches follow from the batch, and the answers from both.
-    if (tried[answers] && !Framed()) continue;
+    // Where the micro-batches follow from the batch, the answers follow from both.
+    if (tried[answers] && !rules.MicrobatchesFollow()) continue;
     tried[answers] = true;
     if (MicrobatchExists(with)) return true;
   }
@@ -445,7 +445,7 @@ bool StrategySpace::Impl::Allowed(const Strategy& s, int variable, std::int64_t 
 }
 
 bool StrategySpace::Impl::SizesAreAlike(const Strategy& s, int variable) const {
-  if (any_fixed || problem.workload().concurrency || Framed()) return false;
+  if (any_fixed || problem.workload().concurrency || !rules.SizesAreFree()) return false;
   if (variable == Index(Variable::kContextParallelSize)) return !problem.workload().HasPhase(Phase::kDecode);
   if (variable != Index(Variable::kDataParallelSize)) return false;
   // With ep = etp = 1 the number of ranks does not matter, only whether there are two or more.
