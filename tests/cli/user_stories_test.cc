@@ -226,7 +226,7 @@ TEST_F(UserStories, TensorParallelismOverSlowNodes) {
   const std::string tp16 = Write("tp16.sh", "vllm serve meta-llama/Llama-3.1-70B-Instruct -tp 16");
   const ProcessResult explained =
       Run({"explain", tp16, "--cluster", path, "--workload", "decode-chat", "--tpot", "none"});
-  EXPECT_TRUE(Contains(explained.out, "all_reduce over 16 ranks")) << explained.out;
+  EXPECT_TRUE(Contains(explained.out, "all_reduce over tp (16 ranks)")) << explained.out;
   const std::size_t share = explained.out.find("% of it in collectives");
   ASSERT_NE(share, std::string::npos) << explained.out;
   const double in_collectives = std::stod(explained.out.substr(explained.out.rfind(',', share) + 1));
