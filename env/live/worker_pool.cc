@@ -172,7 +172,11 @@ std::string WorkerPool::Answer(std::optional<milliseconds> wait, const std::stri
   const auto is_error = [](const std::string& line) { return nlohmann::json::parse(line).contains("error"); };
   for (;;) {
     std::optional<std::string> line = channel_->Read(kStep);
-    const bool ended = AnyEnded();
+    bool ended = AnyEnded();
+    if (!line && !ended && channel_->Ended()) {
+      std::this_thread::sleep_for(kStep);  // A process closes its files before its end can be seen.
+      ended = AnyEnded();
+    }
     if (!line && ended) line = channel_->Read(kLastWords);  // Rank 0 may know more.
     if (line && !is_error(*line)) return *line;
     if (line) {
