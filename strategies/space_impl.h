@@ -13,6 +13,8 @@
 
 namespace shardscout {
 
+constexpr int Index(Variable variable) { return static_cast<int>(variable); }
+
 /// The tree of decisions. Degrees are looked ahead exactly: a size is allowed when some completion exists, found by
 /// descending through the values in rising order (almost always the first works), with one test that no later choice
 /// can mend made first.
