@@ -26,8 +26,7 @@ namespace shardscout::agents {
 ///   policy    all else: everything is open
 ///
 /// Source: mutation of elites beside a policy's own samples, "neural-guided" genetic search (Mundhenk et al., NeurIPS
-/// 2021); niches, moves without replacement, and that the policy fills
-/// in what a mutation reopens are ours.
+/// 2021); niches, moves without replacement, and that the policy fills in what a mutation reopens are ours.
 class Proposals {
  public:
   /// All must outlive this.

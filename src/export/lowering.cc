@@ -181,6 +181,11 @@ Lowered Lower(Framework framework, const Problem& problem, const Strategy& plann
   return out;
 }
 
+std::optional<Evaluation> EvaluationOf(const Lowered& lowered, const Reevaluate& reevaluate) {
+  if (lowered.evaluation || !reevaluate) return lowered.evaluation;
+  return reevaluate(lowered.strategy);
+}
+
 ExportResult ResultOf(Framework framework, const Problem& problem, const Lowered& lowered) {
   ExportResult result;
   result.target = TargetName(framework);

@@ -41,6 +41,9 @@ struct Lowered {
 /// `reevaluate`, the first of as many devices as the plan's. SpecError where the framework runs the model in no way.
 Lowered Lower(Framework framework, const Problem& problem, const Strategy& planned, const Reevaluate& reevaluate);
 
+/// What the lowered strategy does, as lowering found it or by `reevaluate`; nullopt without either.
+std::optional<Evaluation> EvaluationOf(const Lowered& lowered, const Reevaluate& reevaluate);
+
 /// The result but for its files and command; the notes say how many instances there are.
 ExportResult ResultOf(Framework framework, const Problem& problem, const Lowered& lowered);
 

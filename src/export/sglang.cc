@@ -78,8 +78,7 @@ SglangArguments SglangArgumentsOf(const Problem& problem, const Strategy& s,
 ExportResult SglangExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
   const Problem problem = UnpinnedProblem(plan, "--to sglang");
   const Lowered lowered = Lower(Framework::kSglang, problem, plan.pools.front().strategy, reevaluate);
-  std::optional<Evaluation> evaluation = lowered.evaluation;
-  if (!evaluation && reevaluate) evaluation = reevaluate(lowered.strategy);
+  const std::optional<Evaluation> evaluation = EvaluationOf(lowered, reevaluate);
   const SglangArguments a = SglangArgumentsOf(problem, lowered.strategy, evaluation);
   ThrowIfBroken(Framework::kSglang, CheckRules(frameworks::SglangRules(), a, problem.model()));
 

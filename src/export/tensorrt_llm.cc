@@ -77,8 +77,7 @@ TensorRtLlmArguments TensorRtLlmArgumentsOf(const Problem& problem, const Strate
 ExportResult TensorRtLlmExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
   const Problem problem = UnpinnedProblem(plan, "--to tensorrt-llm");
   const Lowered lowered = Lower(Framework::kTensorRtLlm, problem, plan.pools.front().strategy, reevaluate);
-  std::optional<Evaluation> evaluation = lowered.evaluation;
-  if (!evaluation && reevaluate) evaluation = reevaluate(lowered.strategy);
+  const std::optional<Evaluation> evaluation = EvaluationOf(lowered, reevaluate);
   const TensorRtLlmArguments a = TensorRtLlmArgumentsOf(problem, lowered.strategy, evaluation);
   ThrowIfBroken(Framework::kTensorRtLlm, CheckRules(frameworks::TensorRtLlmRules(), a, problem.model()));
 
