@@ -49,7 +49,7 @@ const Strategy* Niches::NextMove(double decay, const Known& known, Rng& rng) {
 bool Niches::Advance(Niche& niche, const Known& known, Rng& rng) {
   if (!niche.listed) {
     niche.listed = true;
-    for (int group = 0; group < NumMoveGroups(); ++group) {
+    for (int group = 0; group < NumMoveGroups(space_); ++group) {
       for (Strategy& move : Moves(space_, niche.best, group)) {
         if (!known(move)) niche.moves.push_back(std::move(move));
       }

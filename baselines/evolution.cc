@@ -79,6 +79,7 @@ class Evolution final : public Searcher {
 Strategy Cross(const Strategy& a, const Strategy& b, Rng& rng) {
   Strategy child = a;
   for (int v = static_cast<int>(Variable::kNumMicrobatches) + 1; v < kNumVariables; ++v) {
+    if (v >= kNumInferenceVariables && GetVariable(a, v) == GetVariable(b, v)) continue;
     if (rng.Below(2) == 1) SetVariable(child, v, GetVariable(b, v));
   }
   return child;

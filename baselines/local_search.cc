@@ -88,7 +88,7 @@ class LocalSearch final : public Searcher {
 
   /// A local optimum, or where the environment ended the search.
   static Scored Descend(SearchEnvironment& environment, Scored state, Rng& rng) {
-    std::vector<int> groups(static_cast<std::size_t>(NumMoveGroups()));
+    std::vector<int> groups(static_cast<std::size_t>(NumMoveGroups(environment.space())));
     std::iota(groups.begin(), groups.end(), 0);
     rng.Shuffle(groups);
     std::size_t without_gain = 0;

@@ -12,6 +12,7 @@ ObjectiveValue ObjectiveOf(const Evaluation& evaluation, Objective objective, Wo
     case Objective::kThroughputPerDevice:
       return {metrics.throughput_per_device, true};
     case Objective::kLatency:
+      if (kind == WorkloadKind::kTrain) return {metrics.step_time_s, false};
       return {kind == WorkloadKind::kPrefill ? metrics.ttft_s : metrics.tpot_s, false};
     case Objective::kCostPerMillionTokens:
       return {metrics.cost_usd_per_million_tokens, false};

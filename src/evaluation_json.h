@@ -15,6 +15,12 @@ namespace shardscout {
 template <class V>
 void VisitFields(V& visit, Metrics& metrics) {
   const auto field = [](std::string_view doc) { return json::Field{.doc = doc, .min = 0, .required = true}; };
+  visit("step_time_s", metrics.step_time_s,
+        {.doc = "Training: one step, seconds.", .min = 0, .omitted = metrics.step_time_s == 0});
+  visit("model_flops_utilisation", metrics.model_flops_utilisation,
+        {.doc = "Training: the model's FLOP of a step over what all devices could do in it.",
+         .min = 0,
+         .omitted = metrics.step_time_s == 0});
   visit("ttft_s", metrics.ttft_s, field("Time to first token, seconds; 0 in decode."));
   visit("tpot_s", metrics.tpot_s, field("Time per output token, seconds; 0 in prefill."));
   visit("throughput_tokens_per_s", metrics.throughput_tokens_per_s,
@@ -36,6 +42,10 @@ void VisitFields(V& visit, MemoryUse& memory) {
   visit("kv_cache_bytes", memory.kv_cache_bytes, field("KV cache at the last position, bytes."));
   visit("linear_state_bytes", memory.linear_state_bytes,
         {.doc = "States of linear attention, whatever the context, bytes.", .min = 0});
+  visit("gradient_bytes", memory.gradient_bytes,
+        {.doc = "Training: gradients, bytes.", .min = 0, .omitted = memory.gradient_bytes == 0});
+  visit("optimizer_bytes", memory.optimizer_bytes,
+        {.doc = "Training: the optimizer's states, bytes.", .min = 0, .omitted = memory.optimizer_bytes == 0});
   visit("activation_bytes", memory.activation_bytes, field("Activations at their peak, bytes."));
   visit("communication_bytes", memory.communication_bytes, field("Staging of the largest collective, bytes."));
   visit("reserved_bytes", memory.reserved_bytes, field("Taken by the runtime, bytes."));

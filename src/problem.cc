@@ -21,6 +21,17 @@ void CheckTypes(const ModelSpec& model, const DeviceSpec& device) {
   }
 }
 
+/// A model is trained in 16 bits, its layers' products in FP8 where that is asked for, whatever types its checkpoint was
+/// quantised to afterwards.
+ModelSpec ForTraining(ModelSpec model, const TrainingSpec& training) {
+  const bool fp8 = training.precision == TrainingPrecision::kFp8;
+  model.weight_dtype = model.activation_dtype = fp8 ? DType::kFp8 : DType::kBf16;
+  model.embedding_dtype = model.residual_dtype = model.kv_dtype = DType::kBf16;
+  model.weight_quant_block = 0;
+  model.weight_quant_grouped = model.weight_zero_points = false;
+  return model;
+}
+
 /// No decision variable and no value has other letters; and what is written as JSON has to be UTF-8.
 void CheckLetters(const ProblemOptions& options) {
   for (const auto& [variable, value] : options.fixed) {
@@ -39,6 +50,7 @@ Problem::Problem(ModelSpec model, ClusterSpec cluster, WorkloadSpec workload, Pr
       cluster_(std::move(cluster)),
       workload_(std::move(workload)),
       options_(std::move(options)) {
+  if (workload_.training) model_ = ForTraining(std::move(model_), *workload_.training);
   if (options_.admitted_overlaps.empty())
     throw SpecError("overlap", "the problem admits no value; give at least \"none\"");
   CheckTypes(model_, cluster_.device);

@@ -39,8 +39,8 @@ inline constexpr std::array<TierKind, 5> EnumValues(TierKind) {
 }
 std::string_view ToString(TierKind kind);
 
-inline constexpr std::array<WorkloadKind, 3> EnumValues(WorkloadKind) {
-  return {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe};
+inline constexpr std::array<WorkloadKind, 4> EnumValues(WorkloadKind) {
+  return {WorkloadKind::kPrefill, WorkloadKind::kDecode, WorkloadKind::kServe, WorkloadKind::kTrain};
 }
 
 inline constexpr std::array<ArrivalKind, 4> EnumValues(ArrivalKind) {
@@ -234,11 +234,33 @@ void VisitFields(V& visit, EngineModel& engine) {
   visit("arrival_s", engine.arrival_s, time("From a request's arrival until the scheduler has it, seconds."));
 }
 
+inline std::array<TrainingPrecision, 2> EnumValues(TrainingPrecision) {
+  return {TrainingPrecision::kBf16, TrainingPrecision::kFp8};
+}
+inline std::array<Optimizer, 2> EnumValues(Optimizer) { return {Optimizer::kAdam, Optimizer::kSgd}; }
+
+template <class V>
+void VisitFields(V& visit, TrainingSpec& training) {
+  visit("global_batch_size", training.global_batch_size,
+        {.doc = "Sequences of a step over the whole cluster.", .min = 1, .max = kMaxCount, .required = true});
+  visit("precision", training.precision, {.doc = "What products are computed in."});
+  visit("optimizer", training.optimizer, {.doc = "adam: 12 bytes of fp32 state a weight; sgd with momentum: 8."});
+  visit("fp32_gradients", training.fp32_gradients,
+        {.doc = "Whether gradients are summed and exchanged in 32 bits, else 16."});
+  visit("fused_attention", training.fused_attention,
+        {.doc = "Whether attention is one kernel (FlashAttention); false: scores go through memory."});
+  visit("dropout", training.dropout, {.doc = "Whether attention's weights and the residual stream's summands drop out."});
+  visit("overlap_gradients", training.overlap_gradients,
+        {.doc = "Whether gradients are exchanged beside the last micro-batch's backward."});
+  visit("overlap_parameters", training.overlap_parameters,
+        {.doc = "Whether ZeRO 1 and 2 gather parameters beside the next step's first forward."});
+}
+
 template <class V>
 void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("name", workload.name, {.doc = "As reports call it.", .required = true});
   visit("kind", workload.kind,
-        {.doc = "Which phases run: the prompt (prefill), the output (decode), or both on the same devices (serve).",
+        {.doc = "Which phases run: the prompt (prefill), the output (decode), or both on the same devices (serve); or train.",
          .required = true});
   visit("input_tokens", workload.input_tokens, {.doc = "Length of the prompt, tokens.", .min = 1, .max = kMaxCount});
   visit("output_tokens", workload.output_tokens, {.doc = "Length of the output, tokens.", .min = 1, .max = kMaxCount});
@@ -271,6 +293,7 @@ void VisitFields(V& visit, WorkloadSpec& workload) {
         {.doc = "What the serving engine's host adds to each step (--engine NAME takes a preset); null: nothing."});
   visit("requests", workload.requests,
         {.doc = "Serve: its requests one by one, for the simulator; null: as if all were in step."});
+  visit("training", workload.training, {.doc = "Train, and only there: how a step goes.", .omitted = !workload.training});
 }
 
 namespace internal {

@@ -35,8 +35,14 @@ constexpr std::string_view kOperators[] = {"embedding", "qkv",      "attention",
                                            "ffn_up",    "ffn_down", "expert_up", "expert_down", "lm_head",
                                            "dispatch",  "combine",  "residual",  "pipeline"};
 constexpr std::string_view kShardings[] = {"none", "token", "heads", "hidden", "sequence", "ffn", "vocab"};
+constexpr std::string_view kRecomputations[] = {"none", "selective", "full"};
 constexpr std::string_view kLayoutLetters = "RTFP";
 static_assert(std::size(kOperators) == kNumOperators);
+
+/// Strategies of inference hash and read as they did before there was training.
+bool HasTrainingVariables(const Strategy& s) {
+  return s.virtual_pipeline_parallel_size > 1 || s.zero_stage > 0 || s.recomputation != Recomputation::kNone;
+}
 
 }  // namespace
 
@@ -52,6 +58,10 @@ std::uint64_t Hash(const Strategy& s) {
   fnv.Add(s.expert_exchange, 1);
   fnv.Add(s.overlap, 1);
   for (const Sharding sharding : s.shardings) fnv.Add(sharding, 1);
+  if (!HasTrainingVariables(s)) return fnv.hash();
+  fnv.Add(s.virtual_pipeline_parallel_size, 8);
+  fnv.Add(s.zero_stage, 1);
+  fnv.Add(s.recomputation, 1);
   return fnv.hash();
 }
 
@@ -61,6 +71,8 @@ std::string_view ToString(ExpertExchange exchange) { return NameOf(kExpertExchan
 std::string_view ToString(Overlap overlap) { return NameOf(kOverlaps, overlap); }
 std::string_view ToString(Operator op) { return NameOf(kOperators, op); }
 std::string_view ToString(Sharding sharding) { return NameOf(kShardings, sharding); }
+
+std::string_view ToString(Recomputation recomputation) { return NameOf(kRecomputations, recomputation); }
 
 std::string ToShortString(const Strategy& s) {
   std::string text;
@@ -91,6 +103,11 @@ std::string ToShortString(const Strategy& s) {
     text += ' ';
     text += ToString(sharding);
   }
+  if (!HasTrainingVariables(s)) return text;
+  text += " | ";
+  size("v", s.virtual_pipeline_parallel_size);
+  size("zero", s.zero_stage);
+  text += ToString(s.recomputation);
   return text;
 }
 

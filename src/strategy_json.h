@@ -57,6 +57,31 @@ void VisitFields(V& visit, ShardingFields& fields) {
   }
 }
 
+inline std::array<Recomputation, 3> EnumValues(Recomputation) {
+  return {Recomputation::kNone, Recomputation::kSelective, Recomputation::kFull};
+}
+
+/// The "training" object: a view of a strategy's fields.
+struct TrainingFields {
+  Strategy& strategy;
+  bool AtFirstValues() const {
+    return strategy.virtual_pipeline_parallel_size == 1 && strategy.zero_stage == 0 &&
+           strategy.recomputation == Recomputation::kNone;
+  }
+};
+
+template <class V>
+void VisitFields(V& visit, TrainingFields& fields) {
+  visit("virtual_pipeline_parallel_size", fields.strategy.virtual_pipeline_parallel_size,
+        {.doc = "Chunks of layers that each stage holds, interleaved.", .min = 1});
+  visit("zero_stage", fields.strategy.zero_stage,
+        {.doc = "What data parallel ranks share: 0 nothing, 1 optimizer states, 2 gradients too, 3 weights too.",
+         .min = 0,
+         .max = 3});
+  visit("recomputation", fields.strategy.recomputation,
+        {.doc = "What the backward pass computes again: none, selective (the core of attention) or full (layers)."});
+}
+
 template <class V>
 void VisitFields(V& visit, Strategy& strategy) {
   const auto size = [](std::string_view doc) { return json::Field{.doc = doc, .min = 1, .required = true}; };
@@ -80,6 +105,10 @@ void VisitFields(V& visit, Strategy& strategy) {
   visit("overlap", strategy.overlap, json::Needed("Overlap of compute and communication."));
   ShardingFields shardings{strategy.shardings};
   visit("shardings", shardings, json::Needed("The axis along which each operator is split over its group."));
+  TrainingFields training{strategy};
+  visit("training", training,
+        {.doc = "Training's own decisions; absent: the first value of each, as in inference.",
+         .omitted = training.AtFirstValues()});
 }
 
 nlohmann::ordered_json StrategyJson(const Strategy& strategy);

@@ -12,7 +12,7 @@
 namespace shardscout {
 
 std::string_view ToString(WorkloadKind kind) {
-  static constexpr std::array<std::string_view, 3> kNames = {"prefill", "decode", "serve"};
+  static constexpr std::array<std::string_view, 4> kNames = {"prefill", "decode", "serve", "train"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 
@@ -23,6 +23,10 @@ std::string_view ToString(Objective objective) {
                                                              "cost_per_million_tokens", "energy_per_token"};
   return kNames.at(static_cast<std::size_t>(objective));
 }
+
+std::string_view ToString(TrainingPrecision precision) { return precision == TrainingPrecision::kBf16 ? "bf16" : "fp8"; }
+
+std::string_view ToString(Optimizer optimizer) { return optimizer == Optimizer::kAdam ? "adam" : "sgd"; }
 
 std::string_view ToString(ArrivalKind kind) {
   static constexpr std::array<std::string_view, 4> kNames = {"concurrency", "poisson", "gamma", "trace"};
@@ -57,6 +61,17 @@ void CheckRequests(const RequestModel& requests, std::string_view place) {
   }
 }
 
+void CheckTraining(const WorkloadSpec& workload, std::string_view place) {
+  const auto refuse = [&](bool found, const char* pointer, const char* instead) {
+    if (found) throw SpecError(json::Place(place, pointer), std::string("found in training; ") + instead);
+  };
+  refuse(workload.batch_size.has_value(), "/batch_size", "give training.global_batch_size");
+  refuse(workload.concurrency.has_value(), "/concurrency", "give training.global_batch_size");
+  refuse(workload.ttft_target_s.has_value(), "/ttft_target_s", "a step has no tokens to wait for; remove it");
+  refuse(workload.tpot_target_s.has_value(), "/tpot_target_s", "a step has no tokens to wait for; remove it");
+  refuse(workload.engine.has_value(), "/engine", "it is of serving; remove it");
+}
+
 }  // namespace
 
 void internal::CheckWorkload(const WorkloadSpec& workload, std::string_view place) {
@@ -70,6 +85,11 @@ void internal::CheckWorkload(const WorkloadSpec& workload, std::string_view plac
   if (workload.kind == WorkloadKind::kDecode && workload.ttft_target_s) {
     throw SpecError(json::Place(place, "/ttft_target_s"), "a decode workload has no time to first token; remove it");
   }
+  if (workload.training.has_value() != workload.IsTraining()) {
+    throw SpecError(json::Place(place, "/training"),
+                    std::string(workload.training ? "found one" : "missing") + ", expected one exactly for kind train");
+  }
+  if (workload.IsTraining()) CheckTraining(workload, place);
   if (workload.requests) {
     if (workload.kind != WorkloadKind::kServe) {
       throw SpecError(json::Place(place, "/requests"), "found for " + std::string(ToString(workload.kind)) +

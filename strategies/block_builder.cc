@@ -306,6 +306,7 @@ Block BlockBuilder::Take(ValueId input, ValueId output) {
       live -= ValueOf(id).Bytes();
     }
   }
+  if (problem_.workload().IsTraining()) AddBackward();
   return std::move(block_);
 }
 

@@ -110,6 +110,9 @@ class BlockBuilder {
   void AddWholeWeight(WeightKind kind, Operator op, double elements, FfnKind ffn = FfnKind::kNotFfn);
   Block Take(ValueId input, ValueId output);
 
+  /// The groups over which every rank holds the same of a value: one group of size `size`.
+  Group CopiesOf(const Value& value) const;
+
   Group TensorGroup() const;
   Group ContextGroup() const;
   Group ContextDataGroup() const;
@@ -133,7 +136,11 @@ class BlockBuilder {
   void FillIndexWork(Task& task) const;
   void FillLinearAttentionWork(Task& task) const;
   void StoreWeight(const Task& task);
+  /// Training, at the block's end: Block::backward and what is kept for it (backward.cc).
+  void AddBackward();
   void Store(Weight weight);
+
+  friend class BackwardMaker;
 
   const Problem& problem_;
   const Strategy& strategy_;

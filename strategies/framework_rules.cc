@@ -19,6 +19,7 @@ bool VllmTakesDegrees(const Problem& problem, const Strategy& s) {
     case WorkloadKind::kServe:
       return AdmitsDecodeContextParallel(problem.model(), tp, cp);
     case WorkloadKind::kDecode:
+    case WorkloadKind::kTrain:
       break;
   }
   return false;

@@ -64,21 +64,22 @@ std::vector<Strategy> PairMoves(const Strategy& from, int a, int b) {
 
 }  // namespace
 
-int NumMoveGroups() { return kNumVariables + kPairGroups + 1; }
+int NumMoveGroups(const StrategySpace& space) { return space.NumVariables() + kPairGroups + 1; }
 
 std::vector<Strategy> Moves(const StrategySpace& space, const Strategy& from, int group) {
   std::vector<Strategy> reached;
   const auto reach = [&](const Strategy& member) {
     if (member != from && std::find(reached.begin(), reached.end(), member) == reached.end()) reached.push_back(member);
   };
-  if (group < kNumVariables) {
+  const int variables = space.NumVariables();
+  if (group < variables) {
     for (const std::int64_t value : OtherValues(space, from, group)) {
       Strategy wanted = from;
       SetVariable(wanted, group, value);
       reach(space.Repair(wanted));
     }
-  } else if (group < kNumVariables + kPairGroups) {
-    const int a = group - kNumVariables;
+  } else if (group < variables + kPairGroups) {
+    const int a = group - variables;
     for (int b = a + 1; b < kNumSizes; ++b) {
       if (space.Values(a).size() == 1 || space.Values(b).size() == 1) continue;
       for (const Strategy& wanted : PairMoves(from, a, b)) reach(space.Repair(wanted));

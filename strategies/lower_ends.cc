@@ -30,12 +30,34 @@ Block LowerEmbedding(const Problem& problem, const Strategy& strategy, Phase pha
   return b.Take(ids, b.Reshard(Operator::kEmbedding, looked_up, strategy.residual_layout));
 }
 
+namespace {
+
+/// Summands are added first; columns of the vocabulary stay where they are.
+ValueId AddLoss(BlockBuilder& b, ValueId logits) {
+  const Operator op = Operator::kLmHead;
+  if (b.LayoutOf(logits) == Layout::kPartial) logits = b.Reshard(op, logits, Layout::kReplicated);
+  Value statistic = b.ValueOf(logits);
+  statistic.kind = TensorKind::kStatistic;
+  statistic.dtype = DType::kFp32;
+  statistic.features = FeatureSplit::kNone;
+  const bool split = b.LayoutOf(logits) == Layout::kFeatureSharded;
+  statistic.partial = split ? kPartialTensor : kPartialNone;
+  const ValueId loss = b.AddValue(statistic);
+  b.AddTask({.kind = TaskKind::kLoss, .op = op, .input = logits, .output = loss});
+  if (!split) return loss;
+  statistic.partial = kPartialNone;
+  return b.AddCollective(op, Collective::kAllReduce, b.TensorGroup(), loss, statistic);
+}
+
+}  // namespace
+
 Block LowerHead(const Problem& problem, const Strategy& strategy, Phase phase) {
   BlockBuilder b(problem, strategy, phase, BlockKind::kHead);
   const Operator op = Operator::kLmHead;
   const ValueId residual = b.AddResidualInput();
   ValueId last = residual;
-  if (phase == Phase::kPrefill) {
+  const bool training = problem.workload().IsTraining();
+  if (phase == Phase::kPrefill && !training) {
     Value selected = b.ValueOf(residual);
     selected.last_only = true;
     const bool gather = selected.tokens == TokenSplit::kTensor && !b.geometry().by_request;
@@ -69,6 +91,7 @@ Block LowerHead(const Problem& problem, const Strategy& strategy, Phase phase) {
   b.AddMatmul(op, WeightKind::kLmHead, split, normed, out);
   const ModelSpec& m = problem.model();
   b.AddWholeWeight(WeightKind::kNorms, op, static_cast<double>((m.norm_bias ? 2 : 1) * m.hidden_size));
+  if (training) return b.Take(residual, AddLoss(b, out));
   return b.Take(residual, b.Reshard(op, out, Layout::kReplicated));
 }
 

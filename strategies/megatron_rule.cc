@@ -15,7 +15,7 @@ Strategy MegatronShardings(const StrategySpace& space, Strategy s) {
   const Problem& problem = space.problem();
   const bool tokens = problem.model().HasMoe() || problem.workload().HasPhase(Phase::kPrefill);
   const std::int64_t pp = s.pipeline_parallel_size;
-  s.num_microbatches = std::min(pp, s.batch_size);
+  if (!problem.workload().IsTraining()) s.num_microbatches = std::min(pp, s.batch_size);
   s.residual_layout = tokens ? Layout::kTokenSharded : Layout::kReplicated;
   s.expert_exchange = ExpertExchange::kAllToAll;
   s.SetSharding(Operator::kEmbedding, Sharding::kVocab);
@@ -34,6 +34,32 @@ bool SameDegrees(const Strategy& a, const Strategy& b) {
          a.context_parallel_size == b.context_parallel_size && a.data_parallel_size == b.data_parallel_size &&
          a.expert_parallel_size == b.expert_parallel_size &&
          a.expert_tensor_parallel_size == b.expert_tensor_parallel_size;
+}
+
+/// Training: micro-batches of one sequence, the optimizer's states shared, all of a layer kept or computed again: the
+/// least memory first.
+std::vector<Strategy> TrainingCandidates(const StrategySpace& space, Strategy s) {
+  s.batch_size = space.problem().workload().training->global_batch_size / s.data_parallel_size;
+  s.num_microbatches = s.batch_size;
+  s.zero_stage = 1;
+  std::vector<Strategy> candidates;
+  for (const Recomputation again : {Recomputation::kFull, Recomputation::kNone}) {
+    s.recomputation = again;
+    candidates.push_back(MegatronShardings(space, s));
+  }
+  return candidates;
+}
+
+/// The largest number of data parallel ranks up to `most` that divides the global batch.
+std::int64_t LargestDataParallel(const Problem& problem, std::int64_t most) {
+  while (most > 1 && problem.workload().training->global_batch_size % most != 0) --most;
+  return most;
+}
+
+std::int64_t LargestDivisor(std::int64_t n, std::int64_t of) {
+  std::int64_t d = std::min(n, of);
+  while (n % d != 0 || of % d != 0) --d;
+  return d;
 }
 
 std::span<const std::int64_t> Values(const StrategySpace& space, Variable variable) {
@@ -55,6 +81,16 @@ std::vector<MegatronCandidate> MegatronCandidates(const StrategySpace& space) {
       Strategy s;
       s.pipeline_parallel_size = pp;
       s.tensor_parallel_size = tp;
+      if (problem.workload().IsTraining()) {
+        s.data_parallel_size = LargestDataParallel(problem, devices / (tp * pp));
+        if (model.HasMoe()) s.expert_parallel_size = LargestDivisor(model.moe.num_experts, tp * s.data_parallel_size);
+        MegatronCandidate candidate;
+        for (const Strategy& member : TrainingCandidates(space, s)) {
+          if (SameDegrees(member, s)) candidate.by_batch.push_back(member);
+        }
+        if (!candidate.by_batch.empty()) candidates.push_back(std::move(candidate));
+        continue;
+      }
       if (model.HasMoe()) {
         std::int64_t dp = std::min(devices / (tp * pp), model.moe.num_experts / tp);
         while (dp >= 1 && model.moe.num_experts % (tp * dp) != 0) --dp;
@@ -152,6 +188,12 @@ void ForEachMegatronStrategy(const StrategySpace& space, const std::function<boo
       const bool go_on = for_degrees(powers, [&](const Strategy& degrees) {
         Strategy s = degrees;
         s.batch_size = batch;
+        if (space.problem().workload().IsTraining()) {
+          for (const Strategy& member : TrainingCandidates(space, s)) {
+            if (SameDegrees(member, s) && seen.insert(member).second && !visit(member)) return false;
+          }
+          return true;
+        }
         const Strategy repaired = MegatronShardings(space, s);
         if (!SameDegrees(repaired, s) || !seen.insert(repaired).second) return true;
         return visit(repaired);

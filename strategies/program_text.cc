@@ -29,6 +29,29 @@ std::string Describe(const Block& block, ValueId id) {
   return text + "]";
 }
 
+std::string Describe(const Block& block, const Task& task) {
+  std::string line = std::string(ToString(task.op)) + ": ";
+  if (task.kind == TaskKind::kCollective) {
+    line += std::string(ToString(task.collective)) + " over " + std::to_string(task.group.size) + " ranks, stride " +
+            std::to_string(task.group.stride) + ", " + Number(task.payload_bytes) + " bytes";
+  } else {
+    line += ToString(task.kind);
+    if (task.gradient == Gradient::kInput) line += " by its inputs";
+    if (task.gradient == Gradient::kWeight) line += " by its weight";
+    if (task.work.flop > 0) line += " " + Number(task.work.flop) + " flop";
+  }
+  line += ": " + Describe(block, task.input);
+  for (const ValueId id : {task.input2, task.input3}) {
+    if (id != kNoValue) line += ", " + Describe(block, id);
+  }
+  if (task.gradient == Gradient::kWeight) return line;
+  line += " -> " + Describe(block, task.output);
+  for (const ValueId id : {task.output2, task.output3}) {
+    if (id != kNoValue) line += ", " + Describe(block, id);
+  }
+  return line;
+}
+
 }  // namespace
 
 std::string_view ToString(TaskKind kind) {
@@ -37,6 +60,7 @@ std::string_view ToString(TaskKind kind) {
       "value_project", "select_kv",      "index_select",  "attention", "rescale", "gate_output", "linear_attention",
       "activation",    "route",          "expert_matmul", "add",       "slice"};
   if (kind == TaskKind::kSelectLast) return "select_last";
+  if (kind == TaskKind::kLoss) return "loss";
   if (kind == TaskKind::kCollective) return "collective";
   return Name(kNames, kind);
 }
@@ -90,23 +114,9 @@ std::string ToText(const Program& program) {
     for (const Block& block : phase.blocks) {
       if (block.tasks.empty()) continue;
       text += "  " + std::string(ToString(block.kind)) + "\n";
-      for (const Task& task : block.tasks) {
-        std::string line = "    " + std::string(ToString(task.op)) + ": ";
-        if (task.kind == TaskKind::kCollective) {
-          line += std::string(ToString(task.collective)) + " over " + std::to_string(task.group.size) +
-                  " ranks, stride " + std::to_string(task.group.stride) + ", " + Number(task.payload_bytes) + " bytes";
-        } else {
-          line += ToString(task.kind);
-          if (task.work.flop > 0) line += " " + Number(task.work.flop) + " flop";
-        }
-        line += ": " + Describe(block, task.input);
-        for (ValueId id : {task.input2, task.input3}) {
-          if (id != kNoValue) line += ", " + Describe(block, id);
-        }
-        line += " -> " + Describe(block, task.output);
-        if (task.output2 != kNoValue) line += ", " + Describe(block, task.output2);
-        text += line + "\n";
-      }
+      for (const Task& task : block.tasks) text += "    " + Describe(block, task) + "\n";
+      if (!block.backward.empty()) text += "  " + std::string(ToString(block.kind)) + ", backward\n";
+      for (const Task& task : block.backward) text += "    " + Describe(block, task) + "\n";
     }
   }
   for (std::size_t i = 0; i < program.stages.size(); ++i) {

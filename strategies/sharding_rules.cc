@@ -37,8 +37,10 @@ bool ShardingRules::ResidualIsPossible(const Strategy& s, Layout layout) const {
 }
 
 bool ShardingRules::FfnGroupIsPossible(const Strategy& s, DenseFfnGroup group) const {
+  if (group == DenseFfnGroup::kStage && problem_.workload().IsTraining()) return false;
   const bool stage_differs = model_.HasDense() && s.context_parallel_size * s.data_parallel_size > 1;
   if (group == DenseFfnGroup::kStage) return stage_differs;
+  if (problem_.workload().IsTraining()) return true;
   // Without experts, dp inside an instance does something only where the FFN spans it; else it equals replicas.
   return model_.HasMoe() || s.data_parallel_size == 1;
 }
@@ -152,7 +154,7 @@ bool ShardingRules::IsPossible(const Strategy& s, Operator op, Sharding sharding
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return RequestsSplit(s);
       if (sharding == Sharding::kHeads) return HeadsSplit(tp);
-      return sharding == Sharding::kSequence && a.num_heads % tp == 0 && model_.PositionsSplit();
+      return sharding == Sharding::kSequence && !problem_.workload().IsTraining() && a.num_heads % tp == 0 && model_.PositionsSplit();
     case Operator::kAttnOut:
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return TokensSplit(s);
@@ -190,8 +192,25 @@ bool ShardingRules::ExpertMesh(const Strategy& s) const {
 }
 
 bool ShardingRules::Microbatches(const Strategy& s) const {
-  if (s.num_microbatches > 1 && s.pipeline_parallel_size == 1) return false;
+  if (s.num_microbatches > 1 && s.pipeline_parallel_size == 1 && !problem_.workload().IsTraining()) return false;
   return !framework_ || TakesMicrobatches(*framework_, s);
+}
+
+bool ShardingRules::Training(const Strategy& s, Variable variable, std::int64_t value) const {
+  const std::optional<TrainingSpec>& training = problem_.workload().training;
+  const std::int64_t first = variable == Variable::kVirtualPipelineParallelSize ? 1 : 0;
+  if (!training || value == first) return value == first;
+  switch (variable) {
+    case Variable::kVirtualPipelineParallelSize:
+      return s.pipeline_parallel_size > 1 && model_.num_layers % (s.pipeline_parallel_size * value) == 0 &&
+             s.num_microbatches % s.pipeline_parallel_size == 0;
+    case Variable::kZeroStage:
+      return value <= 3 && s.context_parallel_size * s.data_parallel_size > 1;
+    case Variable::kRecomputation:
+      return static_cast<Recomputation>(value) == Recomputation::kFull || !training->fused_attention;
+    default:
+      return false;
+  }
 }
 
 bool ShardingRules::MicrobatchesFollow() const { return framework_ && FixesMicrobatches(*framework_); }

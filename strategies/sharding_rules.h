@@ -5,6 +5,7 @@
 #include <string>
 
 #include "shardscout/problem.h"
+#include "shardscout/strategy_space.h"
 #include "shardscout/strategy.h"
 
 namespace shardscout::strategies {
@@ -38,6 +39,10 @@ class ShardingRules {
   bool ExpertMesh(const Strategy& s) const;
   /// num_microbatches for a batch and pp.
   bool Microbatches(const Strategy& s) const;
+  /// A value of one of training's own variables. Chunks must be whole layers on every stage, and the micro-batches go
+  /// through the stages by groups of pp (as Megatron's interleaved schedule has it); ZeRO needs data parallel ranks;
+  /// `selective` computes again what a fused attention never keeps.
+  bool Training(const Strategy& s, Variable variable, std::int64_t value) const;
   /// No framework ties cp and dp to the experts' degrees.
   bool SizesAreFree() const { return !framework_ || *framework_ == Framework::kMegatron; }
   /// A batch and pp leave no choice of num_microbatches.

@@ -10,7 +10,7 @@ namespace shardscout {
 
 bool StrategySpace::Impl::LayerValueAllowed(const Strategy& s, int variable, std::int64_t value) const {
   if (!Fixed(variable, value)) return false;
-  if (variable >= kFirstShardingVariable) {
+  if (IsSharding(variable)) {
     return rules.Admits(s, static_cast<Operator>(variable - kFirstShardingVariable), static_cast<Sharding>(value));
   }
   switch (static_cast<Variable>(variable)) {
@@ -32,6 +32,10 @@ bool StrategySpace::Impl::LayerValueAllowed(const Strategy& s, int variable, std
     }
     case Variable::kExpertExchange:
       return rules.Exchange(s, static_cast<ExpertExchange>(value));
+    case Variable::kVirtualPipelineParallelSize:
+    case Variable::kZeroStage:
+    case Variable::kRecomputation:
+      return rules.Training(s, static_cast<Variable>(variable), value);
     default:
       return true;  // overlap: the list of admitted values
   }
@@ -59,7 +63,7 @@ bool StrategySpace::Impl::MicrobatchExists(const Strategy& s) const {
   Strategy with = s;
   const auto& all = values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))];
   for (std::int64_t m : all) {
-    if (m > s.batch_size || (s.pipeline_parallel_size == 1 && m > 1)) return false;
+    if (m > s.batch_size || (s.pipeline_parallel_size == 1 && m > 1 && !problem.workload().IsTraining())) return false;
     with.num_microbatches = m;
     if (!rules.Microbatches(with)) continue;
     if (rules.BatchSplits(with) && LayersComplete(with)) return true;
@@ -101,7 +105,7 @@ bool StrategySpace::Impl::DataExists(const Strategy& s) const {
   const std::int64_t room = MaxStage(s) / (s.tensor_parallel_size * s.context_parallel_size);
   // What no dp can mend: some expert mesh must go with tp and cp if its size were no matter. (With a concurrency the
   // batch depends on dp, so that nothing can be said before.)
-  if (!problem.workload().concurrency) {
+  if (!problem.workload().WholeBatch()) {
     Strategy with = s;
     with.data_parallel_size = 1;
     const auto& batches = values[static_cast<std::size_t>(Index(Variable::kBatchSize))];
@@ -143,7 +147,7 @@ bool StrategySpace::Impl::ContextExists(const Strategy& s) const {
     // A larger cp splits the batch further and helps only an expert mesh or an FFN group that needs more ranks, which
     // dp gives as well; so the smallest decides, unless dp is fixed or the batch depends on the degrees.
     const bool dp_fixed = values[static_cast<std::size_t>(Index(Variable::kDataParallelSize))].size() == 1;
-    if (!dp_fixed && !problem.workload().concurrency && !(Framed() && any_fixed)) return false;
+    if (!dp_fixed && !problem.workload().WholeBatch() && !(Framed() && any_fixed)) return false;
   }
   return false;
 }

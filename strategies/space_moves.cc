@@ -22,7 +22,7 @@ Strategy StrategySpace::Sample(Rng& rng) const {
   Strategy s;
   std::vector<std::uint8_t> mask;
   std::vector<double> weights;
-  for (int v = 0; v < kNumVariables; ++v) {
+  for (int v = 0; v < NumVariables(); ++v) {
     impl_->Mask(s, v, mask);
     const auto prior = PriorWeights(v);
     weights.assign(prior.begin(), prior.end());
@@ -60,7 +60,7 @@ Strategy StrategySpace::Neighbour(const Strategy& strategy, Rng& rng) const {
   constexpr int kAttempts = 64;
   std::vector<std::uint8_t> mask;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const int v = static_cast<int>(rng.Below(static_cast<std::size_t>(kNumVariables)));
+    const int v = static_cast<int>(rng.Below(static_cast<std::size_t>(NumVariables())));
     Strategy prefix;
     for (int i = 0; i < v; ++i) SetVariable(prefix, i, GetVariable(strategy, i));
     impl_->Mask(prefix, v, mask);

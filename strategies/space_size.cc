@@ -51,7 +51,7 @@ SpaceSize StrategySpace::Impl::Count() const {
   };
   const double n = static_cast<double>(problem.cluster().num_devices);
   const double log_n = std::log(n + 1);
-  const bool concurrency = problem.workload().concurrency.has_value();
+  const bool concurrency = problem.workload().WholeBatch().has_value();
   // The number of products of three (with a pipeline: four) factors up to n.
   const double expected = n * log_n * log_n / 2 * (concurrency ? log_n / 3 : 1);
   SpaceSize size;
@@ -68,7 +68,7 @@ SpaceSize StrategySpace::Impl::Count() const {
     for (std::int64_t batch : Batches(degrees)) {
       s.batch_size = batch;
       for (std::int64_t m : of(Variable::kNumMicrobatches)) {
-        if (m > batch || (m > 1 && degrees.pipeline_parallel_size == 1)) break;
+        if (m > batch || (m > 1 && degrees.pipeline_parallel_size == 1 && !problem.workload().IsTraining())) break;
         s.num_microbatches = m;
         if (!rules.BatchSplits(s)) continue;
         bool merged = false;

@@ -35,7 +35,11 @@ std::vector<std::int64_t> BatchValues(const Problem& problem) {
   const WorkloadSpec& w = problem.workload();
   if (w.batch_size) return {*w.batch_size};
   std::set<std::int64_t> sizes;
-  if (w.concurrency) {
+  if (w.training) {
+    for (const std::int64_t dp : Divisors(w.training->global_batch_size)) {
+      if (dp <= problem.cluster().num_devices) sizes.insert(w.training->global_batch_size / dp);
+    }
+  } else if (w.concurrency) {
     for (std::int64_t k = 1; k <= problem.cluster().num_devices; ++k) sizes.insert((*w.concurrency + k - 1) / k);
   } else {
     for (std::int64_t base : {std::int64_t{1}, std::int64_t{3}}) {
@@ -45,9 +49,16 @@ std::vector<std::int64_t> BatchValues(const Problem& problem) {
   return {sizes.begin(), sizes.end()};
 }
 
+/// Whether its values are numbers in a strategy's JSON.
+bool IsSize(int variable) {
+  return variable < Index(Variable::kResidualLayout) || variable == Index(Variable::kVirtualPipelineParallelSize) ||
+         variable == Index(Variable::kZeroStage);
+}
+
 std::int64_t ParseFixed(int variable, const std::string& text) {
   const std::string place = "--fix " + VariableName(variable);
-  if (variable < Index(Variable::kResidualLayout)) {
+  const std::int64_t least = variable == Index(Variable::kZeroStage) ? 0 : 1;
+  if (IsSize(variable)) {
     std::int64_t value = 0;
     for (char c : text) {
       if (c < '0' || c > '9' || value > std::int64_t{1} << 40) {
@@ -55,13 +66,13 @@ std::int64_t ParseFixed(int variable, const std::string& text) {
       }
       value = value * 10 + (c - '0');
     }
-    if (text.empty() || value < 1) throw SpecError(place, "found \"" + text + "\"; a positive whole number is needed");
+    if (text.empty() || value < least) throw SpecError(place, "found \"" + text + "\"; a positive whole number is needed");
     return value;
   }
   std::vector<std::string> names;
   for (std::int64_t ordinal = 0; ordinal < 8; ++ordinal) {
     std::string name;
-    if (variable >= kFirstShardingVariable) {
+    if (IsSharding(variable)) {
       const auto admitted = AdmittedShardings(static_cast<Operator>(variable - kFirstShardingVariable));
       if (ordinal >= static_cast<std::int64_t>(admitted.size())) break;
       name = ToString(admitted[static_cast<std::size_t>(ordinal)]);
@@ -74,6 +85,8 @@ std::int64_t ParseFixed(int variable, const std::string& text) {
       name = ToString(static_cast<ExpertExchange>(ordinal));
     } else if (variable == Index(Variable::kOverlap) && ordinal < 3) {
       name = ToString(static_cast<Overlap>(ordinal));
+    } else if (variable == Index(Variable::kRecomputation) && ordinal < 3) {
+      name = ToString(static_cast<Recomputation>(ordinal));
     } else {
       break;
     }
@@ -88,7 +101,14 @@ std::int64_t ParseFixed(int variable, const std::string& text) {
 /// Layer variables take few values; the order is that of their ordinals.
 std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
   std::vector<std::int64_t> values;
-  if (variable >= kFirstShardingVariable) {
+  if (variable == Index(Variable::kVirtualPipelineParallelSize)) {
+    values = {1};
+    if (problem.workload().IsTraining()) values = Divisors(problem.model().num_layers);
+  } else if (variable >= kNumInferenceVariables) {
+    values = {0};
+    if (problem.workload().IsTraining()) values = {0, 1, 2};
+    if (problem.workload().IsTraining() && variable == Index(Variable::kZeroStage)) values.push_back(3);
+  } else if (IsSharding(variable)) {
     for (Sharding sharding : AdmittedShardings(static_cast<Operator>(variable - kFirstShardingVariable))) {
       values.push_back(static_cast<std::int64_t>(sharding));
     }
@@ -186,7 +206,7 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   std::set<std::int64_t> microbatches;
   for (std::int64_t batch : all(Variable::kBatchSize)) {
     for (std::int64_t d : Divisors(batch)) {
-      if (d <= problem.workload().max_batch_size) microbatches.insert(d);
+      if (problem.workload().IsTraining() || d <= problem.workload().max_batch_size) microbatches.insert(d);
     }
   }
   all(Variable::kNumMicrobatches).assign(microbatches.begin(), microbatches.end());
@@ -206,7 +226,7 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   }
 
   // Without a pipeline there is one micro-batch.
-  if (all(Variable::kNumMicrobatches).front() > 1) {
+  if (all(Variable::kNumMicrobatches).front() > 1 && !problem.workload().IsTraining()) {
     auto& pps = all(Variable::kPipelineParallelSize);
     std::erase(pps, 1);
     if (pps.empty())
@@ -233,7 +253,7 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
                           [&](std::int64_t batch) { return batch % cp == 0; });
     });
   }
-  if (!model.HasMoe()) {
+  if (!model.HasMoe() && !problem.workload().IsTraining()) {
     // A dense model has dp > 1 only where the FFN spans the stage.
     if (!Fixed(Index(Variable::kDenseFfnGroup), static_cast<std::int64_t>(DenseFfnGroup::kStage))) {
       std::erase_if(all(Variable::kDataParallelSize), [](std::int64_t dp) { return dp > 1; });
@@ -250,9 +270,11 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
 
 std::span<const std::int64_t> StrategySpace::Impl::Batches(const Strategy& s) const {
   const auto& all = values[static_cast<std::size_t>(Index(Variable::kBatchSize))];
-  if (!problem.workload().concurrency) return all;
+  const std::optional<std::int64_t> whole = problem.workload().WholeBatch();
+  if (!whole) return all;
   const std::int64_t ranks = s.data_parallel_size * problem.Replicas(s);
-  const std::int64_t batch = (*problem.workload().concurrency + ranks - 1) / ranks;
+  if (problem.workload().IsTraining() && *whole % ranks != 0) return {};
+  const std::int64_t batch = (*whole + ranks - 1) / ranks;
   const auto found = std::lower_bound(all.begin(), all.end(), batch);
   if (found == all.end() || *found != batch) return {};
   return {found, found + 1};
@@ -261,7 +283,7 @@ std::span<const std::int64_t> StrategySpace::Impl::Batches(const Strategy& s) co
 bool StrategySpace::Impl::Allowed(const Strategy& s, int variable, std::int64_t value) const {
   Strategy with = s;
   SetVariable(with, variable, value);
-  switch (static_cast<Variable>(std::min(variable, kFirstShardingVariable))) {
+  switch (static_cast<Variable>(variable)) {
     case Variable::kPipelineParallelSize:
       return value <= problem.cluster().num_devices && TensorExists(with);
     case Variable::kTensorParallelSize:
@@ -293,7 +315,7 @@ bool StrategySpace::Impl::Allowed(const Strategy& s, int variable, std::int64_t 
 }
 
 bool StrategySpace::Impl::SizesAreAlike(const Strategy& s, int variable) const {
-  if (any_fixed || problem.workload().concurrency || !rules.SizesAreFree()) return false;
+  if (any_fixed || problem.workload().WholeBatch() || !rules.SizesAreFree()) return false;
   if (variable == Index(Variable::kContextParallelSize)) return !problem.workload().HasPhase(Phase::kDecode);
   if (variable != Index(Variable::kDataParallelSize)) return false;
   // With ep = etp = 1 the number of ranks does not matter, only whether there are two or more.
@@ -349,6 +371,10 @@ StrategySpace::StrategySpace(const Problem& problem) : problem_(problem), impl_(
 
 StrategySpace::~StrategySpace() = default;
 
+int StrategySpace::NumVariables() const {
+  return problem_.workload().IsTraining() ? kNumVariables : kNumInferenceVariables;
+}
+
 std::span<const std::int64_t> StrategySpace::Values(int variable) const {
   return impl_->values.at(static_cast<std::size_t>(variable));
 }
@@ -370,7 +396,7 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
   Strategy s;  // grows with the variables looked at
   for (int v = 0; v < kNumVariables; ++v) {
     const std::int64_t value = GetVariable(strategy, v);
-    if (value >= 1 || v >= Index(Variable::kResidualLayout)) {
+    if (value >= 1 || !IsSize(v) || v == Index(Variable::kZeroStage)) {
       const auto values = Values(v);
       if (std::binary_search(values.begin(), values.end(), value) && impl_->Allowed(s, v, value)) {
         SetVariable(s, v, value);
@@ -378,7 +404,7 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
       }
     }
     std::string why = VariableName(v) + " = ";
-    if (v >= kFirstShardingVariable) {
+    if (IsSharding(v)) {
       const Operator op = static_cast<Operator>(v - kFirstShardingVariable);
       const Sharding sharding = static_cast<Sharding>(value);
       return why + std::string(ToString(sharding)) + " is not possible here: " + impl_->rules.Why(s, op, sharding);
@@ -388,7 +414,7 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
              std::string(ToString(*problem_.options().framework)) + " (docs/frameworks.md says what it runs)";
     }
     if (v >= Index(Variable::kResidualLayout)) {
-      return why + std::to_string(value) + " (ordinal) is not valid or not canonical after " + ToShortString(s);
+      return why + ValueName(v, value) + " is not valid or not canonical after " + ToShortString(s);
     }
     why += std::to_string(value) + " is not possible after pp " + std::to_string(s.pipeline_parallel_size) + ", tp " +
            std::to_string(s.tensor_parallel_size) + ", cp " + std::to_string(s.context_parallel_size) + ", dp " +

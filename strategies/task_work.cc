@@ -196,6 +196,10 @@ void BlockBuilder::FillAttentionWork(Task& task) const {
                  .rope = static_cast<double>(g.multi_latent ? a.qk_rope_head_dim : 0),
                  .cache = model().kv_dtype,
                  .decode = g.phase == Phase::kDecode};
+  if (const auto& training = problem_.workload().training) {
+    w.attention.fused = training->fused_attention;
+    w.attention.dropout = training->dropout && !training->fused_attention;
+  }
   if (g.phase == Phase::kDecode) {
     double positions = static_cast<double>(g.context + 1);
     w.attention.requests = q.rows;
@@ -236,6 +240,7 @@ void BlockBuilder::FillAttentionWork(Task& task) const {
   const double kv_bytes = task.input2 == kNoValue ? 0 : ValueOf(task.input2).Bytes();
   w.read_bytes = q.Bytes() + kv_bytes;
   w.write_bytes = out.Bytes() + requests * n / parts * cached * kv_element;
+  if (problem_.workload().IsTraining()) w.write_bytes = out.Bytes();  // No cache.
 }
 
 /// Every query against all earlier keys, the scores written and read once by the choice of the best.
@@ -370,6 +375,10 @@ void BlockBuilder::FillWork(Task& task) const {
   }
   w.read_bytes = bytes(task.input) + bytes(task.input2) + bytes(task.input3);
   w.write_bytes = bytes(task.output) + bytes(task.output2);
+  if (task.kind == TaskKind::kLoss) w.write_bytes += 2 * bytes(task.input);  // The softmax, kept in 32 bits.
+  if (task.kind == TaskKind::kAdd && problem_.workload().IsTraining() && problem_.workload().training->dropout) {
+    w.write_bytes += ValueOf(task.output).rows * ValueOf(task.output).width;  // The mask.
+  }
   if (task.kind == TaskKind::kSelectLast) w.read_bytes = w.write_bytes;
 }
 

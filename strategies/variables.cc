@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <array>
 #include <string>
 
@@ -21,17 +20,26 @@ constexpr std::array<const char*, kFirstShardingVariable> kFieldNames = {"pipeli
                                                                          "expert_exchange",
                                                                          "overlap"};
 
+constexpr std::array<const char*, kNumVariables - kNumInferenceVariables> kTrainingNames = {
+    "training.virtual_pipeline_parallel_size", "training.zero_stage", "training.recomputation"};
+
+/// kFirstSharding for all shardings.
+Variable KindOf(int variable) {
+  return IsSharding(variable) ? Variable::kFirstSharding : static_cast<Variable>(variable);
+}
+
 }  // namespace
 
 std::string VariableName(int variable) {
   SHARDSCOUT_CHECK(variable >= 0 && variable < kNumVariables);
   if (variable < kFirstShardingVariable) return kFieldNames[static_cast<std::size_t>(variable)];
+  if (!IsSharding(variable)) return kTrainingNames[static_cast<std::size_t>(variable - kNumInferenceVariables)];
   return "shardings." + std::string(ToString(static_cast<Operator>(variable - kFirstShardingVariable)));
 }
 
 std::string ValueName(int variable, std::int64_t value) {
   SHARDSCOUT_CHECK(variable >= 0 && variable < kNumVariables);
-  switch (static_cast<Variable>(std::min(variable, kFirstShardingVariable))) {
+  switch (KindOf(variable)) {
     case Variable::kResidualLayout:
       return std::string(ToString(static_cast<Layout>(value)));
     case Variable::kDenseFfnGroup:
@@ -42,13 +50,15 @@ std::string ValueName(int variable, std::int64_t value) {
       return std::string(ToString(static_cast<Overlap>(value)));
     case Variable::kFirstSharding:
       return std::string(ToString(static_cast<Sharding>(value)));
+    case Variable::kRecomputation:
+      return std::string(ToString(static_cast<Recomputation>(value)));
     default:
       return std::to_string(value);
   }
 }
 
 std::int64_t GetVariable(const Strategy& s, int variable) {
-  if (variable >= kFirstShardingVariable) {
+  if (IsSharding(variable)) {
     return static_cast<std::int64_t>(s.shardings[static_cast<std::size_t>(variable - kFirstShardingVariable)]);
   }
   switch (static_cast<Variable>(variable)) {
@@ -76,6 +86,12 @@ std::int64_t GetVariable(const Strategy& s, int variable) {
       return static_cast<std::int64_t>(s.expert_exchange);
     case Variable::kOverlap:
       return static_cast<std::int64_t>(s.overlap);
+    case Variable::kVirtualPipelineParallelSize:
+      return s.virtual_pipeline_parallel_size;
+    case Variable::kZeroStage:
+      return s.zero_stage;
+    case Variable::kRecomputation:
+      return static_cast<std::int64_t>(s.recomputation);
     case Variable::kFirstSharding:
       break;
   }
@@ -84,7 +100,7 @@ std::int64_t GetVariable(const Strategy& s, int variable) {
 }
 
 void SetVariable(Strategy& s, int variable, std::int64_t value) {
-  if (variable >= kFirstShardingVariable) {
+  if (IsSharding(variable)) {
     s.shardings[static_cast<std::size_t>(variable - kFirstShardingVariable)] = static_cast<Sharding>(value);
     return;
   }
@@ -124,6 +140,15 @@ void SetVariable(Strategy& s, int variable, std::int64_t value) {
       return;
     case Variable::kOverlap:
       s.overlap = static_cast<Overlap>(value);
+      return;
+    case Variable::kVirtualPipelineParallelSize:
+      s.virtual_pipeline_parallel_size = value;
+      return;
+    case Variable::kZeroStage:
+      s.zero_stage = value;
+      return;
+    case Variable::kRecomputation:
+      s.recomputation = static_cast<Recomputation>(value);
       return;
     case Variable::kFirstSharding:
       break;

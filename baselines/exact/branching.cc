@@ -73,6 +73,7 @@ Strategy Branching::StrategyOf(const Node& node, std::int64_t dp) const {
   s.overlap = overlap_;
   if (node.setting.attention_token) s.SetSharding(Operator::kAttention, Sharding::kToken);
   if (node.setting.head_token) s.SetSharding(Operator::kLmHead, Sharding::kToken);
+  s.recomputation = node.setting.recomputation;
   return s;
 }
 
@@ -194,6 +195,11 @@ Worth Branching::WorthAtMost(double per_device, double ttft_s, double tpot_s) co
   Evaluation evaluation;
   evaluation.metrics.ttft_s = ttft_s;
   evaluation.metrics.tpot_s = tpot_s;
+  // A step is a pass over all of the batch, by all devices at best.
+  if (workload.IsTraining()) {
+    const auto tokens = static_cast<double>(workload.training->global_batch_size * workload.input_tokens);
+    evaluation.metrics.step_time_s = tokens / (per_device * static_cast<double>(problem_.cluster().num_devices));
+  }
   evaluation.metrics.throughput_per_device = per_device;
   evaluation.metrics.cost_usd_per_million_tokens = device.price_usd_per_hour / 3600 * 1e6 / per_device;
   evaluation.metrics.energy_j_per_token = device.power_w / per_device;
@@ -216,6 +222,7 @@ Worth Branching::WorthOfPass(const Shape& shape, std::int64_t prefill_requests, 
   const auto output = static_cast<double>(workload.output_tokens);
   switch (workload.kind) {
     case WorkloadKind::kPrefill:
+    case WorkloadKind::kTrain:
       return WorthAtMost(requests * static_cast<double>(workload.input_tokens) / (devices * prefill_s), prefill_s, 0);
     case WorkloadKind::kDecode:
       return WorthAtMost(requests / (devices * decode_s), 0, decode_s);
@@ -333,6 +340,13 @@ Worth Branching::WorthOfLayers(const Node& node, const env::StrategyCost& cost, 
                      static_cast<double>(all.num_moe) * moe.time_s[phase] + cost.embedding.time_s[phase] +
                      cost.head.time_s[phase];
   }
+  if (problem_.workload().IsTraining()) {
+    seconds[0] += static_cast<double>(all.num_layers - windows - linear) * cost.attention.backward_s +
+                  static_cast<double>(windows) * cost.window_attention.backward_s +
+                  static_cast<double>(linear) * cost.linear_attention.backward_s +
+                  static_cast<double>(all.num_dense) * cost.dense_ffn.backward_s +
+                  static_cast<double>(all.num_moe) * moe.backward_s + cost.embedding.backward_s + cost.head.backward_s;
+  }
   return WorthOfPass(node.shape, PrefillRequests(problem_, StrategyOf(node, 1)), seconds[0], seconds[1]);
 }
 
@@ -350,11 +364,22 @@ void Branching::ExpandMesh(const Node& node, const Staircase& known, Expansion& 
     if (stage * pp > problem_.cluster().num_devices) break;
     child.pp = pp;
     for (std::int64_t m : Values(Variable::kNumMicrobatches)) {
-      if (pp == 1 && m > 1) break;
+      const bool training = problem_.workload().IsTraining();
+      if (pp == 1 && m > 1 && !training) break;
       child.microbatches = m;
       const std::int64_t batch = node.shape.requests * m;
       if (batch > Values(Variable::kBatchSize).back()) break;
       if (!HasValue(Variable::kBatchSize, batch) || !maker_.rules().Microbatches(StrategyOf(child, dp))) continue;
+      if (training) {
+        const std::int64_t ranks = problem_.workload().training->global_batch_size / batch;
+        if (ranks * node.shape.tp * node.shape.cp * pp > problem_.cluster().num_devices) continue;
+        const Strategy s = StrategyOf(child, ranks);
+        if (!maker_.rules().ExpertMesh(s)) continue;
+        env::SpanCache spans(problem_.cluster(), s);
+        child.bound = Tightest(node.bound, MostOfTraining(s, StagesOf(pp), cost, spans));
+        if (!known.Covers(child.bound)) into.children.push_back(child);
+        continue;
+      }
       const Evaluation evaluation =
           env::Assemble(problem_, StrategyOf(child, dp), StagesOf(pp), cost, LeastStorage(*least, batch, pp));
       // Time and memory only grow with the micro-batches.
@@ -374,7 +399,8 @@ void Branching::ExpandPipeline(const Node& node, const Staircase& known, Expansi
     return static_cast<double>(dp * instances);
   };
   const bool by_devices = problem_.workload().objective != Objective::kLatency;
-  const std::optional<std::int64_t>& concurrency = problem_.workload().concurrency;
+  const bool training = problem_.workload().IsTraining();
+  const std::optional<std::int64_t> concurrency = problem_.workload().WholeBatch();
   for (std::int64_t group : Values(Variable::kDenseFfnGroup)) {
     const auto ffn_group = static_cast<DenseFfnGroup>(group);
     // Of what was solved with this group: the degrees, and their spans where they are not the least.
@@ -388,11 +414,12 @@ void Branching::ExpandPipeline(const Node& node, const Staircase& known, Expansi
       if (s.InstanceSize() > devices) break;
       const strategies::ShardingRules& rules = maker_.rules();
       if (!rules.ExpertMesh(s) || !rules.Degrees(s) || !rules.FfnGroup(s, ffn_group)) continue;
-      const std::int64_t replicas = devices / s.InstanceSize();
+      const std::int64_t replicas = problem_.Replicas(s);
       if (concurrency && (*concurrency + dp * replicas - 1) / (dp * replicas) != s.batch_size) continue;
+      if (training && *concurrency % dp != 0) continue;
       // Compared with the node's bound this dp leaves more devices idle.
       Worth bound = node.bound;
-      if (by_devices) bound.score *= kRounding * busy(dp) / busy(least_dp);
+      if (by_devices && !training) bound.score *= kRounding * busy(dp) / busy(least_dp);
       if (known.Covers(bound) || into.found.Covers(bound)) continue;
       if (ffn_group == DenseFfnGroup::kTp) {
         // Under group tp nothing depends on dp but the devices in use and, by their number, where groups lie. Where

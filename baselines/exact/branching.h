@@ -130,6 +130,13 @@ class Branching {
   env::StorageTerms LeastStorage(const LeastCosts& least, std::int64_t requests, std::int64_t pp) const;
   /// Whether a stage-wide dense FFN under these degrees may be worth more: a bound without its menu.
   bool MayStageBe(const Node& node, const Strategy& degrees, const Staircase& known, const Staircase& found) const;
+  /// Calls f with `s` under each of training's variables but the recomputation, which is the setting's.
+  void ForEachTraining(Strategy s, const std::function<void(const Strategy&)>& f) const;
+  /// The most that any of them is worth.
+  Worth MostOfTraining(const Strategy& degrees, const std::vector<env::StageClass>& stages,
+                       const env::StrategyCost& cost, env::SpanCache& spans) const;
+  void SolveTraining(const Strategy& s, const std::vector<env::StageClass>& stages, const env::StrategyCost& cost,
+                     env::SpanCache& spans, const Staircase& known, Staircase& found) const;
   /// Adds the best strategies of these degrees, setting and group that are not known to be covered.
   void SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const;
 

@@ -18,7 +18,7 @@ Shape FfnShape(const Problem& problem, const Shape& shape) {
 Memo<int>::Key KeyOf(const Shape& shape, const Setting& setting, std::initializer_list<std::int64_t> rest = {}) {
   Memo<int>::Key key{shape.tp, shape.cp, shape.requests,
                      static_cast<std::int64_t>(setting.residual) * 4 + (setting.attention_token ? 2 : 0) +
-                         (setting.head_token ? 1 : 0)};
+                         (setting.head_token ? 1 : 0) + static_cast<std::int64_t>(setting.recomputation) * 16};
   std::copy(rest.begin(), rest.end(), key.begin() + 4);
   return key;
 }
@@ -27,7 +27,13 @@ env::BlockCost Sum(const env::BlockCost& a, const env::BlockCost& b) {
   return {.time_s = {a.time_s[0] + b.time_s[0], a.time_s[1] + b.time_s[1]},
           .weight_bytes = a.weight_bytes + b.weight_bytes,
           .peak_activation_bytes = std::max(a.peak_activation_bytes, b.peak_activation_bytes),
-          .max_payload_bytes = std::max(a.max_payload_bytes, b.max_payload_bytes)};
+          .max_payload_bytes = std::max(a.max_payload_bytes, b.max_payload_bytes),
+          .backward_s = a.backward_s + b.backward_s,
+          .kept_bytes = a.kept_bytes + b.kept_bytes,
+          .recomputed_bytes = a.recomputed_bytes + b.recomputed_bytes,
+          .elements = a.elements + b.elements,
+          .expert_elements = a.expert_elements + b.expert_elements,
+          .summed_elements = a.summed_elements + b.summed_elements};
 }
 
 }  // namespace
@@ -174,6 +180,40 @@ bool Branching::MayStageBe(const Node& node, const Strategy& s, const Staircase&
   return !known.Covers(worth) && !found.Covers(worth);
 }
 
+void Branching::ForEachTraining(Strategy s, const std::function<void(const Strategy&)>& f) const {
+  const strategies::ShardingRules& rules = maker_.rules();
+  for (std::int64_t chunks : Values(Variable::kVirtualPipelineParallelSize)) {
+    if (!rules.Training(s, Variable::kVirtualPipelineParallelSize, chunks)) continue;
+    s.virtual_pipeline_parallel_size = chunks;
+    for (std::int64_t zero : Values(Variable::kZeroStage)) {
+      if (!rules.Training(s, Variable::kZeroStage, zero)) continue;
+      s.zero_stage = zero;
+      f(s);
+    }
+  }
+}
+
+Worth Branching::MostOfTraining(const Strategy& degrees, const std::vector<env::StageClass>& stages,
+                                const env::StrategyCost& cost, env::SpanCache& spans) const {
+  Worth most = kNothing;
+  ForEachTraining(degrees, [&](const Strategy& s) {
+    most = Loosest(most, WorthOf(env::AssembleTraining(problem_, s, stages, cost, spans)));
+  });
+  // What is hidden behind more computing is subtracted from it and added again.
+  most.score *= 1 + 1e-12;
+  return most;
+}
+
+void Branching::SolveTraining(const Strategy& strategy, const std::vector<env::StageClass>& stages,
+                              const env::StrategyCost& cost, env::SpanCache& spans, const Staircase& known,
+                              Staircase& found) const {
+  ForEachTraining(strategy, [&](const Strategy& s) {
+    const Evaluation evaluation = env::AssembleTraining(problem_, s, stages, cost, spans);
+    const Worth worth = WorthOf(evaluation);
+    if (!known.Covers(worth) && !found.Covers(worth)) found.Add({s, evaluation, worth});
+  });
+}
+
 void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const {
   const std::int64_t in_use = problem_.Replicas(degrees) * degrees.InstanceSize();
   const std::int64_t devices = SpansAreLeast(degrees, in_use) ? 0 : in_use;
@@ -197,10 +237,12 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
     least.transfer = env::PriceTransfer(problem_.cluster(), &blocks[0], &blocks[1], spans);
   }
   const std::vector<env::StageClass>& stages = StagesOf(node.pp);
+  env::SpanCache strategy_spans(problem_.cluster(), degrees);
   const auto requests = static_cast<double>(degrees.batch_size);
   const env::StorageTerms least_storage = LeastStorage(*LeastOf(node), degrees.batch_size, node.pp);
   const auto covered = [&](const Worth& worth) { return known.Covers(worth) || found.Covers(worth); };
   const auto bound_of = [&](const env::StrategyCost& cost, const env::StorageTerms& storage) {
+    if (problem_.workload().IsTraining()) return MostOfTraining(degrees, stages, cost, strategy_spans);
     return WorthOf(env::Assemble(problem_, degrees, stages, cost, storage));
   };
 
@@ -256,6 +298,10 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
         for (const EndOption& head : menu->head) {
           cost.head = head.cost;
           s.SetSharding(Operator::kLmHead, head.sharding);
+          if (problem_.workload().IsTraining()) {
+            SolveTraining(s, stages, cost, strategy_spans, known, found);
+            continue;
+          }
           const Evaluation evaluation = env::Assemble(problem_, s, stages, cost);
           const Worth worth = WorthOf(evaluation);
           if (!covered(worth)) found.Add({s, evaluation, worth});

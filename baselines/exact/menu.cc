@@ -18,7 +18,9 @@ ModelSpec WithoutSharedExpert(ModelSpec model) {
 
 bool NoWorse(const env::BlockCost& a, const env::BlockCost& b) {
   return a.time_s[0] <= b.time_s[0] && a.time_s[1] <= b.time_s[1] && a.weight_bytes <= b.weight_bytes &&
-         a.peak_activation_bytes <= b.peak_activation_bytes && a.max_payload_bytes <= b.max_payload_bytes;
+         a.peak_activation_bytes <= b.peak_activation_bytes && a.max_payload_bytes <= b.max_payload_bytes &&
+         a.backward_s <= b.backward_s && a.kept_bytes <= b.kept_bytes && a.recomputed_bytes <= b.recomputed_bytes &&
+         a.elements <= b.elements && a.expert_elements <= b.expert_elements && a.summed_elements <= b.summed_elements;
 }
 
 bool NoWorse(const AttentionOption& a, const AttentionOption& b) {
@@ -88,7 +90,13 @@ env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b) {
           .weight_bytes = std::min(a.weight_bytes, b.weight_bytes),
           .table_bytes = std::max(a.table_bytes, b.table_bytes),
           .peak_activation_bytes = std::min(a.peak_activation_bytes, b.peak_activation_bytes),
-          .max_payload_bytes = std::min(a.max_payload_bytes, b.max_payload_bytes)};
+          .max_payload_bytes = std::min(a.max_payload_bytes, b.max_payload_bytes),
+          .backward_s = std::min(a.backward_s, b.backward_s),
+          .kept_bytes = std::min(a.kept_bytes, b.kept_bytes),
+          .recomputed_bytes = std::min(a.recomputed_bytes, b.recomputed_bytes),
+          .elements = std::min(a.elements, b.elements),
+          .expert_elements = std::min(a.expert_elements, b.expert_elements),
+          .summed_elements = std::min(a.summed_elements, b.summed_elements)};
 }
 
 double CellRows(const Problem& problem, const Strategy& s, Phase phase) {
@@ -132,6 +140,7 @@ Strategy MenuMaker::Base(const Shape& shape, const Setting& setting) const {
   s.residual_layout = setting.residual;
   if (setting.attention_token) s.SetSharding(Operator::kAttention, Sharding::kToken);
   if (setting.head_token) s.SetSharding(Operator::kLmHead, Sharding::kToken);
+  s.recomputation = setting.recomputation;
   return s;
 }
 
@@ -225,7 +234,10 @@ std::vector<Setting> MenuMaker::Settings(const Shape& shape) const {
     if (!rules_.Residual(s, layout)) continue;
     for (bool attention : token_values(Operator::kAttention, workload.HasPhase(Phase::kPrefill))) {
       for (bool head : token_values(Operator::kLmHead, workload.kind == WorkloadKind::kServe)) {
-        settings.push_back({layout, attention, head});
+        for (std::int64_t again : space_.Values(static_cast<int>(Variable::kRecomputation))) {
+          if (!rules_.Training(s, Variable::kRecomputation, again)) continue;
+          settings.push_back({layout, attention, head, static_cast<Recomputation>(again)});
+        }
       }
     }
   }

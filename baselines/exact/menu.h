@@ -34,6 +34,7 @@ struct Setting {
   Layout residual = Layout::kReplicated;
   bool attention_token = false;  ///< Prefill and serve.
   bool head_token = false;       ///< Serve.
+  Recomputation recomputation = Recomputation::kNone;  ///< Training.
   auto operator<=>(const Setting&) const = default;
 };
 
@@ -163,7 +164,13 @@ inline constexpr env::BlockCost kNothingYet{
     .weight_bytes = std::numeric_limits<double>::infinity(),
     .table_bytes = 0,
     .peak_activation_bytes = std::numeric_limits<double>::infinity(),
-    .max_payload_bytes = std::numeric_limits<double>::infinity()};
+    .max_payload_bytes = std::numeric_limits<double>::infinity(),
+    .backward_s = std::numeric_limits<double>::infinity(),
+    .kept_bytes = std::numeric_limits<double>::infinity(),
+    .recomputed_bytes = std::numeric_limits<double>::infinity(),
+    .elements = std::numeric_limits<double>::infinity(),
+    .expert_elements = std::numeric_limits<double>::infinity(),
+    .summed_elements = std::numeric_limits<double>::infinity()};
 env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b);
 
 }  // namespace shardscout::baselines::exact

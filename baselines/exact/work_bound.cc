@@ -6,6 +6,13 @@
 namespace shardscout::baselines::exact {
 namespace {
 
+/// Training: of the backward pass the FLOP, since not all of its bytes grow with the rows.
+void AddBackward(const DeviceSpec& device, const Block& block, double rows, std::vector<TaskLine>& lines) {
+  for (const Task& task : block.backward) {
+    if (task.gradient != Gradient::kNone && task.work.flop > 0) lines.push_back(LineOfFlop(device, task, rows));
+  }
+}
+
 /// All tasks of a block whose residual layout is known.
 std::vector<TaskLine> LinesOfAll(const ClusterSpec& cluster, const Block& block, double rows, env::SpanCache& spans) {
   std::vector<TaskLine> lines;
@@ -13,6 +20,7 @@ std::vector<TaskLine> LinesOfAll(const ClusterSpec& cluster, const Block& block,
     lines.push_back(task.kind == TaskKind::kCollective ? LineOfCollective(cluster, task, rows, spans)
                                                        : LineOfKernel(cluster.device, task, rows));
   }
+  AddBackward(cluster.device, block, rows, lines);
   return lines;
 }
 
@@ -24,6 +32,7 @@ std::vector<TaskLine> LinesOfKernels(const DeviceSpec& device, const Block& bloc
     if (task.kind == TaskKind::kCollective || task.kind == TaskKind::kAdd || task.kind == TaskKind::kSlice) continue;
     lines.push_back(LineOfKernel(device, task, rows));
   }
+  AddBackward(device, block, rows, lines);
   return lines;
 }
 
@@ -37,6 +46,8 @@ std::vector<TaskLine> LinesOfProducts(const DeviceSpec& device, const Block& blo
     lines.push_back(LineOfFlop(device, task, rows));
     // Split over all ranks of its group, whichever that is, the dense FFN does a tp-th of this.
     if (dense) lines.back().compute_s_per_row /= static_cast<double>(tp);
+    // By its input and by its weight it is derived with as many.
+    if (!block.backward.empty()) lines.back().compute_s_per_row *= 3;
   }
   return lines;
 }

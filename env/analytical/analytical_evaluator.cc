@@ -46,6 +46,7 @@ std::uint32_t BlockCode(const Problem& problem, const Strategy& s, BlockKind kin
   auto add = [&](auto value) { code = code << 3 | static_cast<std::uint32_t>(value); };
   auto sharding = [&](Operator op) { add(s.ShardingOf(op)); };
   add(s.residual_layout);
+  add(s.recomputation);
   if (problem.workload().HasPhase(Phase::kPrefill)) {
     add((s.ShardingOf(Operator::kAttention) == Sharding::kToken ? 2 : 0) +
         (s.ShardingOf(Operator::kLmHead) == Sharding::kToken ? 1 : 0));
@@ -177,15 +178,16 @@ Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
   if (impl_->problem.model().HasMoe()) cost.moe = impl_->CostOf(table, s, BlockKind::kMoe);
   cost.head = impl_->CostOf(table, s, BlockKind::kHead);
   if (s.pipeline_parallel_size > 1) cost.transfer = impl_->TransferOf(table, s);
-  const Evaluation evaluation = Assemble(impl_->problem, s, table.stages, cost);
+  const Evaluation evaluation = impl_->problem.workload().IsTraining()
+                                    ? AssembleTraining(impl_->problem, s, table.stages, cost, table.spans)
+                                    : Assemble(impl_->problem, s, table.stages, cost);
   impl_->Release(std::move(workspace));
   return evaluation;
 }
 
 namespace {
 
-StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program) {
-  SpanCache spans(cluster, program.strategy);
+StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program, SpanCache& spans) {
   const PhaseProgram* prefill = nullptr;
   const PhaseProgram* decode = nullptr;
   for (const PhaseProgram& phase : program.phases) (phase.phase == Phase::kPrefill ? prefill : decode) = &phase;
@@ -213,8 +215,12 @@ StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program) {
 }  // namespace
 
 Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
-  return Assemble(impl_->problem, program.strategy, ClassifyStages(impl_->problem.model(), program.stages),
-                  PriceProgram(impl_->problem.cluster(), program));
+  const Problem& problem = impl_->problem;
+  SpanCache spans(problem.cluster(), program.strategy);
+  const std::vector<StageClass> stages = ClassifyStages(problem.model(), program.stages);
+  const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
+  return problem.workload().IsTraining() ? AssembleTraining(problem, program.strategy, stages, cost, spans)
+                                         : Assemble(problem, program.strategy, stages, cost);
 }
 
 Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
@@ -293,7 +299,9 @@ namespace shardscout {
 
 std::vector<MemoryUse> MemoryByStage(const Problem& problem, const Strategy& strategy) {
   const Program program = Lower(problem, strategy);
-  return env::StageMemories(problem, strategy, program.stages, env::PriceProgram(problem.cluster(), program));
+  env::SpanCache spans(problem.cluster(), strategy);
+  return env::StageMemories(problem, strategy, program.stages,
+                            env::PriceProgram(problem.cluster(), program, spans));
 }
 
 }  // namespace shardscout

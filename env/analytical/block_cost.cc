@@ -117,6 +117,7 @@ std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector
     const StageClass next{.stage = stages[i],
                           .num_windows = NumWindowLayers(model, stages[i]),
                           .num_linear = NumLinearLayers(model, stages[i]),
+                          .first_index = static_cast<std::int64_t>(i),
                           .first = i == 0,
                           .last = i + 1 == stages.size()};
     const auto alike = std::find_if(classes.begin(), classes.end(), [&](const StageClass& c) {
@@ -157,6 +158,22 @@ double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans) 
   return OperatorTime(cluster.device, task);
 }
 
+namespace {
+
+void AddBackward(const ClusterSpec& cluster, const Block& block, SpanCache& spans, BlockCost& cost) {
+  for (const Task& task : block.backward) cost.backward_s += TaskTime(cluster, task, spans);
+  cost.kept_bytes = block.kept_bytes;
+  cost.recomputed_bytes = block.recomputed_bytes;
+  for (const Weight& weight : block.weights) {
+    const bool expert = weight.kind == WeightKind::kExpertUp || weight.kind == WeightKind::kExpertDown ||
+                        (weight.kind == WeightKind::kNorms && weight.ffn == FfnKind::kExpert);
+    (expert ? cost.expert_elements : cost.elements) += weight.elements;
+    if (weight.gradient_over_tp) cost.summed_elements += weight.elements;
+  }
+}
+
+}  // namespace
+
 BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans) {
   BlockCost cost;
   cost.weight_bytes = UnionBytes(prefill, decode);
@@ -169,6 +186,7 @@ BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Blo
     }
     cost.peak_activation_bytes = std::max(cost.peak_activation_bytes, block->peak_activation_bytes);
     cost.max_payload_bytes = std::max(cost.max_payload_bytes, block->max_payload_bytes);
+    if (!block->backward.empty()) AddBackward(cluster, *block, spans, cost);
   }
   return cost;
 }
@@ -240,6 +258,9 @@ Evaluation EvaluationOf(const Problem& problem, const Strategy& s, PassTimes tim
       m.ttft_s = times.prefill_pass_s + times.decode_s / 2;
       break;
     }
+    case WorkloadKind::kTrain:
+      SHARDSCOUT_CHECK(false && "a step is not made of passes: AssembleTraining");
+      break;
   }
   if (workload.engine && workload.HasPhase(Phase::kPrefill)) m.ttft_s += workload.engine->arrival_s;
   e.memory = memory;

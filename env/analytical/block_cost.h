@@ -19,6 +19,13 @@ struct BlockCost {
   double table_bytes = 0;     ///< Of weight_bytes, the vocabulary's table (embedding or lm_head).
   double peak_activation_bytes = 0;
   double max_payload_bytes = 0;
+  // Training (the forward pass is time_s of kPrefill):
+  double backward_s = 0;        ///< One micro-batch, one layer, with what is computed again.
+  double kept_bytes = 0;        ///< Block::kept_bytes.
+  double recomputed_bytes = 0;  ///< Block::recomputed_bytes.
+  double elements = 0;          ///< Weights of a rank that all its data parallel ranks hold alike,
+  double expert_elements = 0;   ///< of routed experts, which fewer hold,
+  double summed_elements = 0;   ///< and of `elements` those whose gradients are summed over tp too.
 };
 
 /// A stage's time apart from its layers: what it sends on.
@@ -34,6 +41,7 @@ struct StageClass {
   std::int64_t num_windows = 0;  ///< Of its layers, those whose attention is kWindowAttention,
   std::int64_t num_linear = 0;   ///< and kLinearAttention.
   std::int64_t count = 1;
+  std::int64_t first_index = 0;  ///< The place of the first of them in the pipeline.
   bool first = false;  ///< Of the pipeline: holds the embedding.
   bool last = false;   ///< Holds the head.
   /// Of its layers, those whose attention is kAttention.
@@ -123,6 +131,10 @@ Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std:
 /// The memory of each stage, of which Assemble takes the fullest.
 std::vector<MemoryUse> StageMemories(const Problem& problem, const Strategy& strategy, const std::vector<Stage>& stages,
                                      const StrategyCost& cost);
+
+/// The metrics and the memory of a training step (training_cost.cc).
+Evaluation AssembleTraining(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
+                            const StrategyCost& cost, SpanCache& spans);
 
 /// What the shardings decide of a strategy's memory beside its blocks.
 struct StorageTerms {

@@ -9,6 +9,7 @@
 
 #include "experiments/validation/published_report.h"
 #include "experiments/validation/serving_report.h"
+#include "experiments/validation/training_report.h"
 #include "shardscout/plan.h"
 #include "src/embedded_text.h"
 
@@ -39,6 +40,15 @@ int Main(int argc, char** argv) {
   }
   if (HoldsPublishedRecords(path)) {
     ValidatePublished(std::cout, path, only, csv);
+    return EXIT_SUCCESS;
+  }
+  if (HoldsTrainingPoints(path)) {
+    const std::vector<TrainingPoint> points = ReadTrainingPoints(path);
+    std::vector<TrainingPrediction> predictions(points.size());
+#pragma omp parallel for schedule(dynamic, 1)
+    for (std::size_t i = 0; i < points.size(); ++i) predictions[i] = Predict(points[i]);
+    std::cout << TrainingTable(points, predictions);
+    if (!csv.empty()) WriteFileAtomically(csv, TrainingCsv(points, predictions));
     return EXIT_SUCCESS;
   }
   PredictionOptions options;

@@ -13,8 +13,12 @@ namespace shardscout {
 /// count, ep = tp*dp; dense: dp = 1. Micro-batches min(pp, batch). Column/row shardings, vocab-sharded embedding and
 /// lm_head, residual token_sharded for MoE and prefill, else replicated, all_to_all. Where token sharding is not valid
 /// at a batch (it does not divide by tp), the candidate is repaired by StrategySpace::Repair.
+///
+/// Training: dp the largest that fits and divides the global batch; MoE: ep the largest divisor of the experts that
+/// divides tp*dp; micro-batches of one sequence, ZeRO 1, nothing computed again where that fits, else every layer.
 
-/// Candidates in the rule's order, one a tuple of degrees; each lists its batches ascending. Members of the space,
+/// Candidates in the rule's order, one a tuple of degrees; each lists its batches ascending (training: by
+/// memory). Members of the space,
 /// without duplicates.
 struct MegatronCandidate {
   std::vector<Strategy> by_batch;

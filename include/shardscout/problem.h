@@ -40,7 +40,10 @@ class Problem {
 
   /// Bytes of a device that a strategy may use: memory_fraction * hbm_bytes.
   double MemoryLimitBytes() const { return workload_.memory_fraction * cluster_.device.hbm_bytes; }
-  std::int64_t Replicas(const Strategy& strategy) const { return cluster_.num_devices / strategy.InstanceSize(); }
+  /// Copies of the instance. In training there is one: copies of the model that share a step are data parallel ranks.
+  std::int64_t Replicas(const Strategy& strategy) const {
+    return workload_.IsTraining() ? 1 : cluster_.num_devices / strategy.InstanceSize();
+  }
 
   /// 16 hex digits over everything that decides a search's result: specs (without their names) and options. Computed
   /// anew each time: most problems are never written.

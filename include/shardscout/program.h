@@ -175,7 +175,15 @@ enum class TaskKind : std::uint8_t {
   kSlice,         ///< The part of the input that the output's layout keeps; no communication.
   kSelectLast,  ///< prefill, before lm_head: keeps each request's last position that the rank holds (rows may be empty
                 ///< on a rank).
+  kLoss,  ///< Training: kLogits -> kStatistic: the cross entropy of each token; each rank's summand is of its columns.
   kCollective,
+};
+
+/// Of a task in Block::backward, what it is the derivative of (the vector-Jacobian product of Task::gradient_of).
+enum class Gradient : std::uint8_t {
+  kNone,    ///< A forward task, computed again; or a collective, sum or slice of gradients.
+  kInput,   ///< By its inputs: input and input2 are the gradients of its outputs, output, output2 and output3 of inputs.
+  kWeight,  ///< By its weight: input is the gradient of its output; adds to the weight's gradient.
 };
 
 enum class Collective : std::uint8_t {
@@ -231,6 +239,8 @@ struct Weight {
   Operator op = Operator::kResidual;
   double elements = 0;  ///< A rank's, over all its experts and parts.
   double bytes = 0;     ///< With block scales.
+  /// Training: whole on every tp rank, each of which saw its own tokens, so that gradients are summed over tp too.
+  bool gradient_over_tp = false;
   bool operator==(const Weight&) const = default;
 };
 
@@ -259,6 +269,9 @@ struct AttentionWork {
                      ///< `sequence`, an indexer).
   DType cache = DType::kBf16;
   bool decode = false;
+  bool fused = true;      ///< Else the scores of all pairs go through memory, masked ones too.
+  bool dropout = false;   ///< Not fused: of the weights.
+  bool backward = false;  ///< The derivative by q, k and v.
   bool operator==(const AttentionWork&) const = default;
 };
 
@@ -303,6 +316,10 @@ struct Task {
   ValueId input3 = kNoValue;
   ValueId output = kNoValue;
   ValueId output2 = kNoValue;
+  ValueId output3 = kNoValue;  ///< Gradients only.
+
+  Gradient gradient = Gradient::kNone;
+  std::int32_t gradient_of = -1;  ///< The forward task, where `gradient` is not kNone.
 
   /// kEmbed, kMatmul, kExpertMatmul. (kUpProject, kAbsorbKey and kValueProject name theirs by their kind, and split
   /// them by heads as their values are split.)
@@ -345,6 +362,15 @@ struct Block {
   ValueId input = kNoValue;
   ValueId output = kNoValue;
   double peak_activation_bytes = 0;  ///< Most bytes of live values at one time, the residual stream included.
+  /// Training: what the backward pass does, in order: forward tasks that are computed again (Recomputation, and
+  /// gathers whose result is not kept), then gradients. Their values are in `values` too; the gradient of the block's
+  /// output is `output_gradient`, that of its input `input_gradient` (kNoValue for ids). A gradient has its value's
+  /// layout: partial values have whole gradients, and whole ones may have partial gradients on the way.
+  std::vector<Task> backward{};
+  ValueId output_gradient = kNoValue;
+  ValueId input_gradient = kNoValue;
+  double kept_bytes = 0;         ///< Of one micro-batch, from its forward to its backward pass.
+  double recomputed_bytes = 0;   ///< What is kept beside while the block is computed again.
   double max_payload_bytes = 0;      ///< The largest collective's.
 };
 

@@ -14,7 +14,7 @@ struct ObjectiveValue {
   double TimesAsGoodAs(double other) const { return larger_is_better ? value / other : other / value; }
 };
 
-/// kLatency: TTFT for prefill, TPOT for decode and serve.
+/// kLatency: TTFT for prefill, TPOT for decode and serve, the step for training.
 ObjectiveValue ObjectiveOf(const Evaluation& evaluation, Objective objective, WorkloadKind kind);
 
 /// The dual reward (DESIGN.md section 7). Feasible: value / normaliser, inverted where smaller is better; always > 0.

@@ -20,6 +20,11 @@ enum class ExpertExchange : std::uint8_t { kAllToAll, kGatherScatter, kGatherRed
 /// Overlap of compute and communication. The analytical model knows kNone; the problem lists the values it admits.
 enum class Overlap : std::uint8_t { kNone, kTwoBatch, kChunked };
 
+/// Training: what of the forward pass is computed again in the backward pass instead of being kept. kSelective: the
+/// core of an attention that is not fused (its scores; Korthikanti et al., arXiv 2205.05198, section 5). kFull: every
+/// layer, of which only the input is kept.
+enum class Recomputation : std::uint8_t { kNone, kSelective, kFull };
+
 /// The operators of the layer graph. The first kNumShardedOperators carry a sharding, in the order in which a strategy
 /// lists them.
 enum class Operator : std::uint8_t {
@@ -60,6 +65,10 @@ struct Strategy {
   ExpertExchange expert_exchange = ExpertExchange::kAllToAll;
   Overlap overlap = Overlap::kNone;
   std::array<Sharding, kNumShardedOperators> shardings{};
+  // Training's own; inference has the first value of each.
+  std::int64_t virtual_pipeline_parallel_size = 1;  ///< Chunks of layers that a stage holds, interleaved over stages.
+  std::int64_t zero_stage = 0;                      ///< What data parallel ranks share: 1 optimizer, 2 gradients, 3 weights.
+  Recomputation recomputation = Recomputation::kNone;
 
   Sharding ShardingOf(Operator op) const { return shardings[static_cast<std::size_t>(op)]; }
   void SetSharding(Operator op, Sharding sharding) { shardings[static_cast<std::size_t>(op)] = sharding; }
@@ -90,8 +99,10 @@ std::string_view ToString(ExpertExchange exchange);
 std::string_view ToString(Overlap overlap);
 std::string_view ToString(Operator op);
 std::string_view ToString(Sharding sharding);
+std::string_view ToString(Recomputation recomputation);
 
-/// The JSON object of DESIGN.md section 5, keys in emission order. `indent` < 0: one line.
+/// The JSON object of DESIGN.md section 5, keys in emission order, with "training" only where one of its values is not
+/// the first. `indent` < 0: one line.
 std::string ToJson(const Strategy& strategy, int indent = -1);
 
 /// Strict: all keys, no others; a SpecError names `place` and the JSON pointer. Says nothing about validity on a
@@ -99,7 +110,7 @@ std::string ToJson(const Strategy& strategy, int indent = -1);
 Strategy ParseStrategy(std::string_view json, std::string_view place);
 
 /// "pp1 tp8 cp1 dp4 ep32 etp1 b64 m1 T tp all_to_all | vocab heads heads heads token ffn ffn none none vocab", for
-/// tables and logs.
+/// tables and logs; where training's variables are not all at their first value also " v2 zero1 full".
 std::string ToShortString(const Strategy& strategy);
 
 }  // namespace shardscout

@@ -15,7 +15,7 @@
 
 namespace shardscout {
 
-/// Decision variables: the fields of a Strategy in emission order, then one a sharded operator.
+/// Decision variables: the fields of a Strategy in emission order, one a sharded operator, and training's own.
 enum class Variable : std::uint8_t {
   kPipelineParallelSize,
   kTensorParallelSize,
@@ -30,9 +30,17 @@ enum class Variable : std::uint8_t {
   kExpertExchange,
   kOverlap,
   kFirstSharding,  ///< kFirstSharding + i is the sharding of Operator(i).
+  kVirtualPipelineParallelSize = kFirstSharding + kNumShardedOperators,
+  kZeroStage,
+  kRecomputation,
 };
 inline constexpr int kFirstShardingVariable = static_cast<int>(Variable::kFirstSharding);
-inline constexpr int kNumVariables = kFirstShardingVariable + static_cast<int>(kNumShardedOperators);
+/// Those of inference; the others have one value there.
+inline constexpr int kNumInferenceVariables = kFirstShardingVariable + static_cast<int>(kNumShardedOperators);
+inline constexpr int kNumVariables = kNumInferenceVariables + 3;
+constexpr bool IsSharding(int variable) {
+  return variable >= kFirstShardingVariable && variable < kNumInferenceVariables;
+}
 
 /// Spelled as in a strategy's JSON: "tensor_parallel_size", "shardings.qkv".
 std::string VariableName(int variable);
@@ -66,6 +74,9 @@ class StrategySpace {
   StrategySpace& operator=(const StrategySpace&) = delete;
 
   const Problem& problem() const { return problem_; }
+
+  /// The variables that the workload has: the first kNumInferenceVariables, or all.
+  int NumVariables() const;
 
   /// The values that a variable takes somewhere in the space, rising. Sizes may be many (up to the number of devices).
   std::span<const std::int64_t> Values(int variable) const;

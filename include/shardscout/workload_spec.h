@@ -7,18 +7,19 @@
 
 #include "shardscout/engine_model.h"
 #include "shardscout/request_model.h"
+#include "shardscout/training_spec.h"
 
 namespace shardscout {
 
-enum class WorkloadKind : std::uint8_t { kPrefill, kDecode, kServe };
+enum class WorkloadKind : std::uint8_t { kPrefill, kDecode, kServe, kTrain };
 
-/// One forward pass of a strategy: over the prompt, or over one new token a request.
+/// One forward pass of a strategy: over the prompt (in training: the sequence), or over one new token a request.
 enum class Phase : std::uint8_t { kPrefill, kDecode };
 
 enum class Objective : std::uint8_t { kThroughputPerDevice, kLatency, kCostPerMillionTokens, kEnergyPerToken };
 
 /// What is asked of the cluster. Invariants: input_tokens >= 1, output_tokens >= 1, at most one of batch_size and
-/// concurrency is set, 0 < memory_fraction <= 1, max_batch_size >= 1.
+/// concurrency is set, and none in training, 0 < memory_fraction <= 1, max_batch_size >= 1.
 struct WorkloadSpec {
   std::string name;
   WorkloadKind kind = WorkloadKind::kDecode;
@@ -36,6 +37,7 @@ struct WorkloadSpec {
                                          ///< experts tokens go to; unset: as expected of even popularity.
   std::optional<EngineModel> engine;     ///< What the engine's host adds to each step; unset: nothing.
   std::optional<RequestModel> requests;  ///< Serve: its requests one by one; unset: as if all were in step.
+  std::optional<TrainingSpec> training;  ///< Train, and only there.
 
   /// Positions at which a decode step is priced: the mean over the output, input + output/2.
   std::int64_t DecodeContext() const { return input_tokens + output_tokens / 2; }
@@ -43,8 +45,14 @@ struct WorkloadSpec {
   std::int64_t CachePositions() const {
     return kind == WorkloadKind::kPrefill ? input_tokens : input_tokens + output_tokens;
   }
+  /// Training has the forward pass of a prefill, over its sequences (and each block a backward, see Block).
   bool HasPhase(Phase phase) const {
-    return kind == WorkloadKind::kServe || (kind == WorkloadKind::kPrefill) == (phase == Phase::kPrefill);
+    return kind == WorkloadKind::kServe || (kind != WorkloadKind::kDecode) == (phase == Phase::kPrefill);
+  }
+  bool IsTraining() const { return kind == WorkloadKind::kTrain; }
+  /// Requests over the whole cluster from which the batch of a rank follows; unset: it is searched or given.
+  std::optional<std::int64_t> WholeBatch() const {
+    return training ? std::optional(training->global_batch_size) : concurrency;
   }
   bool operator==(const WorkloadSpec&) const = default;
 };

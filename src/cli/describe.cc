@@ -42,7 +42,10 @@ void PrintProblem(std::ostream& out, const Problem& problem) {
   if (model.HasLinearAttention()) {
     out << ", linear attention in " << model.linear_attention_layers.size() << " of " << model.num_layers << " layers";
   }
-  out << "; weights " << ToString(model.weight_dtype) << ", KV cache " << ToString(model.kv_dtype) << "\n";
+  if (!workload.IsTraining()) {
+    out << "; weights " << ToString(model.weight_dtype) << ", KV cache " << ToString(model.kv_dtype);
+  }
+  out << "\n";
   out << "cluster   " << cluster.name << ": " << Grouped(cluster.num_devices) << " x " << cluster.device.name << ", "
       << cluster.devices_per_node << " a node\n";
   out << "workload  " << workload.name << ": " << exporters::WorkloadText(workload) << "; objective "
@@ -69,12 +72,35 @@ void PrintRequests(std::ostream& out, const RequestStatistics& requests) {
       << Grouped(requests.rejected) << " rejected\n";
 }
 
+void PrintTraining(std::ostream& out, const Problem& problem, const Evaluation& evaluation) {
+  const Metrics& metrics = evaluation.metrics;
+  const MemoryUse& memory = evaluation.memory;
+  out << "  step        " << Duration(metrics.step_time_s) << " for " << Grouped(metrics.concurrency) << " sequences\n"
+      << "  throughput  " << Number(metrics.throughput_tokens_per_s) << " tokens/s, "
+      << Number(metrics.throughput_per_device) << " a device; model FLOP utilisation "
+      << Percent(metrics.model_flops_utilisation) << "; " << Grouped(metrics.idle_devices) << " idle devices\n"
+      << "  memory      " << Bytes(memory.TotalBytes()) << " a device (limit " << Bytes(memory.limit_bytes)
+      << "): weights " << Bytes(memory.weight_bytes) << ", gradients " << Bytes(memory.gradient_bytes)
+      << ", optimizer " << Bytes(memory.optimizer_bytes) << ", activations " << Bytes(memory.activation_bytes)
+      << ", communication " << Bytes(memory.communication_bytes) << ", reserve " << Bytes(memory.reserved_bytes)
+      << "\n";
+  if (metrics.cost_usd_per_million_tokens > 0) {
+    out << "  cost        " << Number(metrics.cost_usd_per_million_tokens) << " USD and "
+        << Number(metrics.energy_j_per_token * 1e6 / 3.6e6) << " kWh per million tokens\n";
+  }
+  if (!evaluation.Feasible()) out << "  breaks      " << DescribeViolations(evaluation, problem.workload()) << "\n";
+}
+
 }  // namespace
 
 void PrintEvaluation(std::ostream& out, const Problem& problem, const Evaluation& evaluation) {
   const Metrics& metrics = evaluation.metrics;
   const MemoryUse& memory = evaluation.memory;
   const WorkloadSpec& workload = problem.workload();
+  if (workload.IsTraining()) {
+    PrintTraining(out, problem, evaluation);
+    return;
+  }
   if (workload.HasPhase(Phase::kPrefill)) {
     out << "  TTFT        " << Duration(metrics.ttft_s) << LimitText(workload.ttft_target_s) << "\n";
   }

@@ -25,6 +25,10 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
     workload.batch_size = arguments.batch_size;
     workload.concurrency = arguments.concurrency;
   }
+  if (arguments.global_batch_size) {
+    if (!workload.training) throw SpecError("--global-batch", "is of training; give a workload of kind train");
+    workload.training->global_batch_size = *arguments.global_batch_size;
+  }
   if (!arguments.ttft.empty()) {
     workload.ttft_target_s = ParseTarget(arguments.ttft, "--ttft");
     if (workload.ttft_target_s && workload.kind == WorkloadKind::kDecode) {
@@ -40,6 +44,7 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
   if (!arguments.engine.empty()) workload.engine = LoadEngine(arguments.engine);
   if (!arguments.objective.empty()) workload.objective = ParseObjective(arguments.objective);
   if (arguments.memory_fraction) workload.memory_fraction = *arguments.memory_fraction;
+  internal::CheckWorkload(workload, "--workload " + arguments.workload);
   return workload;
 }
 
@@ -47,7 +52,7 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
 
 bool ProblemArguments::AnyGiven() const {
   return !model.empty() || !cluster.empty() || !workload.empty() || devices || input_tokens || output_tokens ||
-         batch_size || concurrency || !ttft.empty() || !tpot.empty() || !objective.empty() || !engine.empty() ||
+         batch_size || concurrency || global_batch_size || !ttft.empty() || !tpot.empty() || !objective.empty() || !engine.empty() ||
          memory_fraction || !fixed.empty() || !overlaps.empty() || !framework.empty() ||
          !overrides.weight_dtype.empty() || !overrides.activation_dtype.empty() || !overrides.kv_dtype.empty() ||
          overrides.weight_quant_block >= 0;
@@ -71,13 +76,15 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")
       ->check(CLI::Range(std::int64_t{1}, kMaxDevices));
   add("--workload,-w", arguments.workload, "A workload file, or a preset (shardscout list workloads)");
-  add("--isl", arguments.input_tokens, "Input tokens a request")->check(tokens);
+  add("--isl", arguments.input_tokens, "Input tokens a request; training: of a sequence")->check(tokens);
   add("--osl", arguments.output_tokens, "Output tokens a request")->check(tokens);
   auto* batch = add("--batch", arguments.batch_size, "Concurrent requests a data parallel rank [searched]");
   batch->check(tokens);
   add("--concurrency", arguments.concurrency, "Requests in flight over the whole cluster [searched]")
       ->check(tokens)
       ->excludes(batch);
+  add("--global-batch", arguments.global_batch_size, "Training: sequences of a step over the whole cluster")
+      ->check(tokens);
   add("--ttft", arguments.ttft, "Limit of the time to first token: 2s, 500ms, none");
   add("--tpot", arguments.tpot, "Limit of the time per output token: 50ms, none");
   add("--objective", arguments.objective,

@@ -16,7 +16,7 @@ namespace shardscout::cli {
 struct ProblemArguments {
   std::string model, cluster, workload;
   std::optional<std::int64_t> devices;
-  std::optional<std::int64_t> input_tokens, output_tokens, batch_size, concurrency;
+  std::optional<std::int64_t> input_tokens, output_tokens, batch_size, concurrency, global_batch_size;
   std::string ttft, tpot;  ///< "2", "2s", "50ms", "none"; "" is unset.
   std::string objective;
   std::string engine;

@@ -13,7 +13,7 @@ namespace {
 
 std::string Reason(Framework framework, const Problem& problem, const Strategy& lowered, int variable) {
   const std::string name(DisplayName(framework));
-  if (variable >= kFirstShardingVariable) {
+  if (IsSharding(variable)) {
     if (lowered.tensor_parallel_size == 1) return "tp is 1 there: nothing to shard over";
     return name + "'s shardings are fixed: column, then row, over tp";
   }

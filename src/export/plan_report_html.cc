@@ -198,7 +198,7 @@ std::string AlternativesElement(const PlanReport& report) {
   std::vector<std::vector<std::string>> sizes, shardings;
   std::string impossible;
   for (const Alternative& other : report.alternatives) {
-    std::vector<std::vector<std::string>>& rows = other.variable < kFirstShardingVariable ? sizes : shardings;
+    std::vector<std::vector<std::string>>& rows = IsSharding(other.variable) ? shardings : sizes;
     if (!other.nearest) {
       impossible += (impossible.empty() ? "" : ", ") +
                     Code(VariableName(other.variable) + " " + ValueName(other.variable, other.value));

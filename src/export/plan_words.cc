@@ -17,6 +17,7 @@ std::string ObjectiveText(const Problem& problem, const Evaluation& evaluation) 
     case Objective::kThroughputPerDevice:
       return Number(value) + " tokens/s/device";
     case Objective::kLatency:
+      if (workload.IsTraining()) return Duration(value) + " a step";
       return Duration(value) + (workload.kind == WorkloadKind::kPrefill ? " to first token" : " per token");
     case Objective::kCostPerMillionTokens:
       return Number(value) + " USD per million tokens";
@@ -39,6 +40,11 @@ std::string ComparedWith(const Problem& problem, const Evaluation& evaluation, c
 }
 
 std::string WorkloadText(const WorkloadSpec& workload) {
+  if (const std::optional<TrainingSpec>& training = workload.training) {
+    return "train, sequences of " + Grouped(workload.input_tokens) + ", global batch " +
+           Grouped(training->global_batch_size) + ", " + std::string(ToString(training->precision)) + ", " +
+           std::string(ToString(training->optimizer));
+  }
   std::string words = std::string(ToString(workload.kind)) + ", input " + Grouped(workload.input_tokens) + ", output " +
                       Grouped(workload.output_tokens);
   if (workload.batch_size) words += ", batch " + Grouped(*workload.batch_size);

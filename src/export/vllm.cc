@@ -15,7 +15,7 @@ using frameworks::VllmArguments;
 namespace {
 
 std::string_view Reason(int variable, const Strategy& lowered) {
-  if (variable >= kFirstShardingVariable) {
+  if (IsSharding(variable)) {
     if (lowered.tensor_parallel_size == 1) return "tp is 1 there: nothing to shard over";
     return "vLLM's shardings are fixed: column, then row, over tp";
   }

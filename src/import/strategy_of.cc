@@ -132,7 +132,7 @@ bool Follows(const Problem& problem, const Strategy& wanted, int variable) {
     return true;
   }
   // A group of one rank has nothing to shard and to exchange.
-  if (variable >= kFirstShardingVariable) {
+  if (IsSharding(variable)) {
     const auto op = static_cast<Operator>(variable - kFirstShardingVariable);
     const bool expert = op == Operator::kExpertUp || op == Operator::kExpertDown;
     if (expert) return !problem.model().HasMoe() || wanted.expert_tensor_parallel_size == 1;

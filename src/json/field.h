@@ -13,6 +13,7 @@ struct Field {
   double min = -std::numeric_limits<double>::infinity();    ///< Inclusive lower bound.
   double max = std::numeric_limits<double>::infinity();     ///< Inclusive upper bound.
   bool required = false;                                    ///< ReadJson refuses an object without this key.
+  bool omitted = false;                                     ///< WriteJson leaves this key out: it has its default.
 };
 
 /// A field that must be there.

@@ -165,8 +165,8 @@ struct ObjectWriter {
   nlohmann::ordered_json& object;
 
   template <class T>
-  void operator()(std::string_view name, T& value, const Field&) {
-    WriteValue(value, AddMember(object, name));
+  void operator()(std::string_view name, T& value, const Field& field) {
+    if (!field.omitted) WriteValue(value, AddMember(object, name));
   }
 };
 

@@ -55,7 +55,7 @@ TEST_F(ProposalsTest, MovesAreMadeOnce) {
   std::set<std::string> reachable;
   const Strategy two = Member(2), four = Member(4);
   for (const Strategy& from : {two, four}) {
-    for (int group = 0; group < NumMoveGroups(); ++group) {
+    for (int group = 0; group < NumMoveGroups(space_); ++group) {
       for (const Strategy& move : Moves(space_, from, group)) reachable.insert(ToShortString(move));
     }
   }

@@ -99,7 +99,7 @@ TEST(LocalSearchTest, PairsOfSizesMoveTogether) {
   const StrategySpace space(problem);
   const Strategy from = WithLayers(space, Sizes(2, 2, 4, 8), ShardingTemplates()[1]);
   std::set<Strategy> reached;
-  for (int group = kNumVariables; group < NumMoveGroups() - 1; ++group) {
+  for (int group = space.NumVariables(); group < NumMoveGroups(space) - 1; ++group) {
     for (const Strategy& move : Moves(space, from, group)) {
       EXPECT_TRUE(space.Contains(move));
       reached.insert(move);
@@ -152,7 +152,7 @@ TEST(LocalSearchTest, WhatItFindsNoMoveImproves) {
   RegisterBuiltinSearchers(registry);
   registry.Make("local-search")->Search(environment, 1);
   const Scored best = *environment.best();
-  for (int group = 0; group < NumMoveGroups(); ++group) {
+  for (int group = 0; group < NumMoveGroups(space); ++group) {
     for (const Strategy& move : Moves(space, best.strategy, group)) {
       EXPECT_LE(RewardOf(landscape(move)), best.reward) << ToShortString(move);
     }

@@ -281,6 +281,7 @@ void RankProgram::RunTask(PhaseState& phase, const Block& block, const Task& tas
     case TaskKind::kCollective:
     case TaskKind::kIndexSelect:
     case TaskKind::kLinearAttention:
+    case TaskKind::kLoss:
       SHARDSCOUT_CHECK(false && "not a compute task that live runs know");
   }
   at_value(task.output) = std::move(out);

@@ -1,0 +1,251 @@
+// A training step from the costs of its blocks.
+//
+// A micro-batch takes f_i forward and b_i backward on stage i, transfers included. With pp stages, m micro-batches and
+// v chunks a stage (Narayanan et al., arXiv 2104.04473, sections 2.2.1 and 2.2.2; stages may differ):
+//
+//   pipeline_s = m max_i(f_i + b_i) + (sum_i (f_i + b_i) - max_i(f_i + b_i)) / v
+//
+// With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v transfers a stage.
+//
+// Gradients of a stage are all-reduced (ZeRO 0) or reduce-scattered (1 up) over its data parallel ranks: cp * dp for
+// what is not of experts, edp for experts; where overlapped, beside the backward of the last micro-batch's last chunk,
+// but for the last layer's. Parameters are gathered then (ZeRO 1, 2), where overlapped beside the next forward. From ZeRO 2 on
+// gradients are exchanged for each micro-batch, and with ZeRO 3 weights are gathered before each forward and backward
+// of a layer, both beside the computing. The optimizer reads and writes its states once.
+//
+// Memory of stage i: weights (2 bytes), gradients (4 or 2), the optimizer's states, each over the ranks that share it;
+// what is kept of the micro-batches in flight, min(m, pp - i + (v > 1: (pp - 1) / v)) of them (arXiv 2205.05198,
+// section 4.2.3); and the largest block's passing values, forward and gradients.
+
+#include <algorithm>
+
+#include "env/analytical/training_cost.h"
+
+namespace shardscout::env {
+namespace {
+
+constexpr std::size_t kForward = static_cast<std::size_t>(Phase::kPrefill);
+/// Of a weight as products read it, and as it is gathered.
+constexpr double kWeightBytes = 2;
+
+/// Sums over what a stage holds.
+struct StageTotals {
+  double forward_s = 0, backward_s = 0;
+  double elements = 0, expert_elements = 0, summed_elements = 0;
+  double kept_bytes = 0;
+  double largest_layer_elements = 0, largest_layer_expert_elements = 0;
+  double layers = 0;
+};
+
+StageTotals TotalsOf(const StageClass& c, const StrategyCost& cost) {
+  StageTotals t;
+  const auto add = [&](const BlockCost& block, std::int64_t count) {
+    const auto n = static_cast<double>(count);
+    t.forward_s += n * block.time_s[kForward];
+    t.backward_s += n * block.backward_s;
+    t.elements += n * block.elements;
+    t.expert_elements += n * block.expert_elements;
+    t.summed_elements += n * block.summed_elements;
+    t.kept_bytes += n * block.kept_bytes;
+    if (count == 0) return;
+    t.largest_layer_elements = std::max(t.largest_layer_elements, block.elements);
+    t.largest_layer_expert_elements = std::max(t.largest_layer_expert_elements, block.expert_elements);
+  };
+  add(cost.attention, c.NumFull());
+  add(cost.window_attention, c.num_windows);
+  add(cost.linear_attention, c.num_linear);
+  add(cost.dense_ffn, c.stage.num_dense);
+  add(cost.moe, c.stage.num_moe);
+  if (c.first) add(cost.embedding, 1);
+  if (c.last) add(cost.head, 1);
+  t.layers = static_cast<double>(c.stage.num_layers);
+  return t;
+}
+
+/// Data parallel exchanges of a strategy.
+class Exchanges {
+ public:
+  Exchanges(const Problem& problem, const Strategy& s, SpanCache& spans)
+      : cluster_(problem.cluster()),
+        training_(*problem.workload().training),
+        shared_{s.context_parallel_size * s.data_parallel_size, s.tensor_parallel_size},
+        experts_{s.ExpertDataParallelSize(), s.BlockSize()},
+        tensor_{s.tensor_parallel_size, 1},
+        spans_(spans) {}
+
+  double SharedRanks() const { return static_cast<double>(shared_.size); }
+  double ExpertRanks() const { return static_cast<double>(experts_.size); }
+
+  double GradientsTime(Collective collective, const StageTotals& t) const {
+    const double element = training_.GradientBytes();
+    return Time(collective, shared_, t.elements * element) + Time(collective, experts_, t.expert_elements * element) +
+           Time(Collective::kAllReduce, tensor_, t.summed_elements * element);
+  }
+  double GatherTime(double elements, double expert_elements) const {
+    return Time(Collective::kAllGather, shared_, elements * kWeightBytes) +
+           Time(Collective::kAllGather, experts_, expert_elements * kWeightBytes);
+  }
+
+ private:
+  double Time(Collective collective, const Group& group, double bytes) const {
+    if (group.size == 1 || bytes <= 0) return 0;
+    return CollectiveTime(cluster_, collective, bytes, spans_.Of(group));
+  }
+
+  const ClusterSpec& cluster_;
+  const TrainingSpec& training_;
+  const Group shared_, experts_, tensor_;
+  SpanCache& spans_;
+};
+
+TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
+                      const StrategyCost& cost, const Exchanges& exchanges) {
+  const TrainingSpec& training = *problem.workload().training;
+  TrainingStage stage{.forward_s = t.forward_s, .backward_s = t.backward_s, .layers = std::max(t.layers, 1.0)};
+  stage.send_s = cost.transfer.send_s[kForward];
+  stage.neighbours = (c.last ? 0 : 1) + (c.first ? 0 : 1);
+  const Collective sum = s.zero_stage == 0 ? Collective::kAllReduce : Collective::kReduceScatter;
+  const double gradients_s = exchanges.GradientsTime(sum, t);
+  const double gather_s = s.zero_stage == 0 ? 0 : exchanges.GatherTime(t.elements, t.expert_elements);
+  const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
+  if (s.zero_stage >= 2) {
+    const double again_s = s.zero_stage == 3 ? gather_s : 0;
+    stage.forward_s += ExposedExchange(again_s, t.forward_s, stage.layers, training.overlap_parameters);
+    stage.backward_s +=
+        ExposedExchange(again_s + gradients_s, t.backward_s, stage.layers, training.overlap_gradients);
+  } else {
+    stage.gradients_s = gradients_s;
+  }
+  if (s.zero_stage == 1 || s.zero_stage == 2) {
+    stage.parameters_s = ExposedExchange(gather_s, t.forward_s / v, stage.layers, training.overlap_parameters);
+  }
+  // The gradient and each state are read, each state and the 16-bit weight written; the gradients' norm before that
+  // reads them once more.
+  const double states = s.zero_stage == 0 ? t.elements + t.expert_elements
+                                          : t.elements / exchanges.SharedRanks() +
+                                                t.expert_elements / exchanges.ExpertRanks();
+  const double bytes = 2 * training.GradientBytes() + 2 * training.OptimizerBytes() + kWeightBytes;
+  const DeviceSpec& device = problem.cluster().device;
+  stage.optimizer_s = states * bytes / (device.curves.add.hbm_fraction * device.hbm_bytes_per_s);
+  return stage;
+}
+
+/// Micro-batches whose activations stage `index` holds at most.
+double InFlight(const Strategy& s, std::int64_t index) {
+  const auto pp = static_cast<double>(s.pipeline_parallel_size);
+  const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
+  const double most = pp - static_cast<double>(index) + (v > 1 ? (pp - 1) / v : 0);
+  return std::min(static_cast<double>(s.num_microbatches), most);
+}
+
+MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
+                   const StrategyCost& cost, const Exchanges& exchanges) {
+  const TrainingSpec& training = *problem.workload().training;
+  MemoryUse memory;
+  memory.limit_bytes = problem.MemoryLimitBytes();
+  memory.reserved_bytes = problem.cluster().device.reserved_bytes;
+  const auto share = [&](std::int64_t from_stage, double bytes) {
+    const bool shared = s.zero_stage >= from_stage;
+    return bytes * (t.elements / (shared ? exchanges.SharedRanks() : 1) +
+                    t.expert_elements / (shared ? exchanges.ExpertRanks() : 1));
+  };
+  const double fp8 = training.precision == TrainingPrecision::kFp8 ? 1 : 0;
+  memory.weight_bytes = share(3, kWeightBytes + fp8);
+  memory.gradient_bytes = share(2, training.GradientBytes());
+  memory.optimizer_bytes = share(1, training.OptimizerBytes());
+  double passing = 0, recomputed = 0, payload = cost.transfer.max_payload_bytes;
+  for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.window_attention, &cost.linear_attention,
+                                 &cost.dense_ffn, &cost.moe, &cost.head}) {
+    passing = std::max(passing, 2 * block->peak_activation_bytes);
+    payload = std::max(payload, block->max_payload_bytes);
+  }
+  // The head's values are of one micro-batch only: its backward follows at once.
+  const double head = c.last ? cost.head.kept_bytes : 0;
+  if (c.stage.num_layers > 0) {
+    recomputed = std::max({cost.attention.recomputed_bytes, cost.window_attention.recomputed_bytes,
+                           cost.linear_attention.recomputed_bytes});
+    if (s.recomputation == Recomputation::kFull) {
+      recomputed += std::max(cost.dense_ffn.recomputed_bytes, cost.moe.recomputed_bytes);
+    }
+  }
+  memory.activation_bytes = InFlight(s, c.first_index) * (t.kept_bytes - head) + head + recomputed + passing;
+  memory.communication_bytes = payload;
+  if (s.zero_stage == 3) {
+    // The layer at hand and the next one.
+    memory.communication_bytes +=
+        2 * kWeightBytes * (t.largest_layer_elements + t.largest_layer_expert_elements);
+  }
+  return memory;
+}
+
+/// FLOP of the model's products for one token, forward and backward, nothing twice: 6 a weight that the token meets
+/// (the embedding is looked up), and attention's 6 (qk_dim + v_dim) a head and position, all positions counted
+/// (Chowdhery et al., arXiv 2204.02311, appendix B).
+double ModelFlopPerToken(const ModelSpec& model, double sequence) {
+  const auto tables = static_cast<double>(model.vocab_size * model.hidden_size);
+  const double weights = static_cast<double>(CountParameters(model).active) - (model.tie_word_embeddings ? 0 : tables);
+  const AttentionSpec& a = model.attention;
+  const auto layers = static_cast<double>(model.num_layers) - static_cast<double>(model.linear_attention_layers.size());
+  return 6 * weights + 6 * layers * static_cast<double>(a.num_heads * (a.QkHeadDim() + a.VHeadDim())) * sequence;
+}
+
+}  // namespace
+
+double ExposedExchange(double exchange_s, double computing_s, double parts, bool overlapped) {
+  return overlapped ? std::max(exchange_s - computing_s, exchange_s / parts) : exchange_s;
+}
+
+std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy& s,
+                                          const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                          SpanCache& spans) {
+  const Exchanges exchanges(problem, s, spans);
+  std::vector<TrainingStage> of_stages;
+  of_stages.reserve(stages.size());
+  for (const StageClass& c : stages) of_stages.push_back(StageOf(problem, s, c, TotalsOf(c, cost), cost, exchanges));
+  return of_stages;
+}
+
+Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double step_s, const MemoryUse& memory) {
+  const WorkloadSpec& workload = problem.workload();
+  Evaluation e;
+  e.memory = memory;
+  Metrics& metrics = e.metrics;
+  metrics.step_time_s = step_s;
+  metrics.replicas = 1;
+  metrics.idle_devices = problem.cluster().num_devices - s.InstanceSize();
+  metrics.concurrency = s.batch_size * s.data_parallel_size;
+  const auto sequence = static_cast<double>(workload.input_tokens);
+  metrics.throughput_tokens_per_s = static_cast<double>(metrics.concurrency) * sequence / step_s;
+  DeriveMetrics(problem, e);
+  const bool fp8 = workload.training->precision == TrainingPrecision::kFp8;
+  const double peak = problem.cluster().device.PeakFlopPerS(fp8 ? DType::kFp8 : DType::kBf16);
+  metrics.model_flops_utilisation =
+      ModelFlopPerToken(problem.model(), sequence) * metrics.throughput_per_device / peak;
+  return e;
+}
+
+Evaluation AssembleTraining(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
+                            const StrategyCost& cost, SpanCache& spans) {
+  const TrainingSpec& training = *problem.workload().training;
+  const Exchanges exchanges(problem, s, spans);
+  const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
+  double sum_s = 0, slowest_s = 0, rest_s = 0;
+  MemoryUse fullest;
+  for (const StageClass& c : stages) {
+    const StageTotals totals = TotalsOf(c, cost);
+    const TrainingStage stage = StageOf(problem, s, c, totals, cost, exchanges);
+    const double microbatch_s =
+        stage.forward_s + stage.backward_s + static_cast<double>(stage.neighbours) * v * stage.send_s;
+    sum_s += static_cast<double>(c.count) * microbatch_s;
+    slowest_s = std::max(slowest_s, microbatch_s);
+    const double gradients_s =
+        ExposedExchange(stage.gradients_s, stage.backward_s / v, stage.layers, training.overlap_gradients);
+    rest_s = std::max(rest_s, gradients_s + stage.parameters_s + stage.optimizer_s);
+    const MemoryUse memory = MemoryOf(problem, s, c, totals, cost, exchanges);
+    if (memory.TotalBytes() > fullest.TotalBytes()) fullest = memory;
+  }
+  const auto m = static_cast<double>(s.num_microbatches);
+  return TrainingEvaluation(problem, s, m * slowest_s + (sum_s - slowest_s) / v + rest_s, fullest);
+}
+
+}  // namespace shardscout::env

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shardscout/problem.h"
+
+namespace shardscout::validation {
+
+/// A measured step of training.
+struct TrainingPoint {
+  std::string set;    ///< "selene", "multi_node", "single_node", ...
+  std::string group;  ///< What points share that differ in nothing but how they are split.
+  ModelSpec model;
+  ClusterSpec cluster;
+  WorkloadSpec workload;
+  std::int64_t tensor_parallel = 1, data_parallel = 1, pipeline_parallel = 1, virtual_pipeline_parallel = 1;
+  std::int64_t micro_batch = 1;  ///< Sequences.
+  bool sequence_parallel = false;
+  Recomputation recomputation = Recomputation::kNone;
+  double step_s = 0;
+};
+
+/// Whether the file is a table of training points: vTrain's (data/training), or ours (selene_steps.csv).
+bool HoldsTrainingPoints(const std::string& path);
+
+/// vTrain's tables: Megatron-DeepSpeed on A100s with 800 Gb/s of InfiniBand a node, every layer computed again, no
+/// fused attention, dropout, ZeRO 0, gradients not overlapped (no buckets); GPT models with a vocabulary of 51,200.
+/// selene_steps.csv: Megatron-LM on Selene, whose nodes have 200 Gb/s a device. SpecErrors name the file and the row.
+std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path);
+
+}  // namespace shardscout::validation

@@ -1,0 +1,86 @@
+#include "experiments/validation/training_report.h"
+
+#include <cstdio>
+#include <map>
+#include <vector>
+
+#include "experiments/validation/prediction_error.h"
+#include "src/export/csv.h"
+
+namespace shardscout::validation {
+namespace {
+
+struct Figures {
+  std::vector<double> measured, predicted;
+};
+
+std::string Line(const std::string& name, const Figures& figures) {
+  const ErrorSummary errors = SummariseErrors(figures.measured, figures.predicted);
+  char text[160];
+  std::snprintf(text, sizeof text, "%-44s%8zu%9.1f %%%9.1f %%%+9.1f %%\n", name.c_str(), errors.count,
+                100 * errors.mean, 100 * errors.median, 100 * errors.median_signed);
+  return text;
+}
+
+}  // namespace
+
+std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const TrainingPrediction> predictions) {
+  std::map<std::string, Figures> sets, groups;
+  std::map<std::string, int> missing;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const TrainingPoint& point = points[i];
+    if (!predictions[i].why_not.empty()) {
+      ++missing[predictions[i].why_not];
+      continue;
+    }
+    const auto add = [&](Figures& figures) {
+      figures.measured.push_back(point.step_s);
+      figures.predicted.push_back(predictions[i].evaluation.metrics.step_time_s);
+    };
+    add(sets[point.set]);
+    add(sets[point.set + ", tp " + std::to_string(point.tensor_parallel)]);
+    add(sets[point.set + ", pp " + std::to_string(point.pipeline_parallel)]);
+    if (point.recomputation == Recomputation::kSelective) add(sets[point.set + ", selective recomputation"]);
+    add(groups[point.group]);
+  }
+  std::string text = "                                              points     mean    median    signed\n";
+  for (const auto& [name, figures] : sets) text += Line(name, figures);
+  std::size_t count = 0;
+  double regret = 0, tau = 0, worst = 0;
+  for (const auto& [name, figures] : groups) {
+    if (figures.measured.size() < 2) continue;
+    ++count;
+    const double lost = Regret(figures.measured, figures.predicted);
+    regret += lost;
+    worst = std::max(worst, lost);
+    tau += KendallTau(figures.measured, figures.predicted);
+  }
+  if (count > 0) {
+    const auto n = static_cast<double>(count);
+    char line[200];
+    std::snprintf(line, sizeof line,
+                  "\nchoice of the split, %zu groups: mean regret %.1f %%, largest %.1f %%, mean tau %.2f\n", count,
+                  100 * regret / n, 100 * worst, tau / n);
+    text += line;
+  }
+  for (const auto& [why, times] : missing) text += "not predicted: " + std::to_string(times) + "  " + why + "\n";
+  return text;
+}
+
+std::string TrainingCsv(std::span<const TrainingPoint> points, std::span<const TrainingPrediction> predictions) {
+  std::string csv = "set,group,tp,pp,dp,micro_batch,strategy,measured_s,predicted_s,memory_bytes,why_not\n";
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const TrainingPoint& p = points[i];
+    const TrainingPrediction& prediction = predictions[i];
+    char numbers[160];
+    std::snprintf(numbers, sizeof numbers, "%.6g,%.6g,%.6g", p.step_s, prediction.evaluation.metrics.step_time_s,
+                  prediction.evaluation.memory.TotalBytes());
+    csv += p.set + ",\"" + p.group + "\"," + std::to_string(p.tensor_parallel) + "," +
+           std::to_string(p.pipeline_parallel) + "," + std::to_string(p.data_parallel) + "," +
+           std::to_string(p.micro_batch) + "," + ToShortString(prediction.strategy) + "," + numbers + ",\"" +
+           prediction.why_not + "\"\n";
+  }
+  return csv;
+}
+
+}  // namespace shardscout::validation

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace shardscout {
+
+/// What products are computed in; weights are kept in 16 bits beside the optimizer's 32 either way.
+enum class TrainingPrecision : std::uint8_t { kBf16, kFp8 };
+
+/// Adam: a 32-bit master copy and two moments of every weight. Sgd: the master copy and one momentum.
+enum class Optimizer : std::uint8_t { kAdam, kSgd };
+
+/// How one step of training goes, beside the strategy. The sequence length is WorkloadSpec::input_tokens; a request is
+/// a sequence.
+struct TrainingSpec {
+  std::int64_t global_batch_size = 1;  ///< Sequences of a step over the whole cluster.
+  TrainingPrecision precision = TrainingPrecision::kBf16;
+  Optimizer optimizer = Optimizer::kAdam;
+  bool fp32_gradients = true;      ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
+  bool fused_attention = true;     ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
+  bool dropout = false;            ///< Of attention's weights (not fused) and of what is added to the residual stream.
+  bool overlap_gradients = true;   ///< Gradients are exchanged beside the last micro-batch's backward.
+  bool overlap_parameters = true;  ///< Parameters are gathered beside the next step's first forward (ZeRO 1, 2).
+  bool operator==(const TrainingSpec&) const = default;
+
+  double GradientBytes() const { return fp32_gradients ? 4 : 2; }
+  /// Of one weight, fp32.
+  double OptimizerBytes() const { return optimizer == Optimizer::kAdam ? 12 : 8; }
+};
+
+std::string_view ToString(TrainingPrecision precision);
+std::string_view ToString(Optimizer optimizer);
+
+}  // namespace shardscout
