@@ -17,6 +17,16 @@ std::string TaskName(const Strategy& strategy, const Block& block, std::size_t i
   return what;
 }
 
+std::string BackwardTaskName(const Strategy& strategy, const Task& task) {
+  const bool collective = task.kind == TaskKind::kCollective;
+  std::string what(collective ? ToString(task.collective) : ToString(task.kind));
+  if (collective) what += " over " + GroupName(strategy, task.op, task.group);
+  if (task.ffn == FfnKind::kShared) what += " (shared expert)";
+  if (task.gradient == Gradient::kInput) return what + " by its inputs";
+  if (task.gradient == Gradient::kWeight) return what + " by its weight";
+  return what + (task.of_gradients ? " of gradients" : ", again");
+}
+
 bool HasRoutedBytes(const Block& block, const Task& task) {
   for (const ValueId id : {task.input, task.output}) {
     const Value& value = block.values[static_cast<std::size_t>(id)];

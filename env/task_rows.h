@@ -11,6 +11,10 @@ namespace shardscout::env {
 /// one operator.
 std::string TaskName(const Strategy& strategy, const Block& block, std::size_t task);
 
+/// The same of a task of Block::backward: "matmul by its weight", "all_gather over tp (2 ranks), again",
+/// "reduce_scatter over tp (2 ranks) of gradients".
+std::string BackwardTaskName(const Strategy& strategy, const Task& task);
+
 /// Whether a collective's bytes depend on which experts the tokens choose: its payload is then a mean.
 bool HasRoutedBytes(const Block& block, const Task& task);
 

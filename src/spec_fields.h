@@ -250,6 +250,10 @@ void VisitFields(V& visit, TrainingSpec& training) {
   visit("fused_attention", training.fused_attention,
         {.doc = "Whether attention is one kernel (FlashAttention); false: scores go through memory."});
   visit("dropout", training.dropout, {.doc = "Whether attention's weights and the residual stream's summands drop out."});
+  visit("host_task_s", training.host_task_s,
+        {.doc = "Host's time to launch one task of the program, seconds; 0: as under CUDA graphs.", .min = 0, .max = 1});
+  visit("overlap_tensor", training.overlap_tensor,
+        {.doc = "Whether the backward's collectives of tensor parallelism run beside products that do not need them."});
   visit("overlap_gradients", training.overlap_gradients,
         {.doc = "Whether gradients are exchanged beside the last micro-batch's backward."});
   visit("overlap_parameters", training.overlap_parameters,

@@ -158,6 +158,7 @@ class BackwardMaker {
     bool sliced = false;  ///< `pending` is the rank's own slice of the value alone.
   };
 
+  bool Overlaps() const { return b_.problem_.workload().training->overlap_tensor; }
   const Value& ValueOf(ValueId id) const { return b_.ValueOf(id); }
   const Task& Forward(std::int32_t t) const { return forward_[static_cast<std::size_t>(t)]; }
 
@@ -186,14 +187,19 @@ class BackwardMaker {
     return b_.AddValue(gradient);
   }
 
-  void Push(Task task) { b_.block_.backward.push_back(task); }
+  void Push(Task task) {
+    task.of_gradients = true;
+    b_.block_.backward.push_back(task);
+  }
+  void Again(const Task& task) { b_.block_.backward.push_back(task); }
 
   ValueId Collect(Operator op, FfnKind ffn, Collective collective, Group group, double payload_bytes, ValueId from,
-                  ValueId of, Group pending) {
+                  ValueId of, Group pending, bool beside = false) {
     Task task{.kind = TaskKind::kCollective, .op = op, .ffn = ffn, .input = from, .output = NewGradient(of, pending)};
     task.collective = collective;
     task.group = group;
     task.payload_bytes = payload_bytes;
+    task.beside_product = beside && Overlaps();
     b_.block_.max_payload_bytes = std::max(b_.block_.max_payload_bytes, payload_bytes);
     Push(task);
     return task.output;
@@ -246,7 +252,7 @@ class BackwardMaker {
     const Value& value = ValueOf(of);
     const double bytes = value.rows * value.width * BytesPerElement(ValueOf(sum.pending).dtype);
     const Collective collective = sum.sliced ? Collective::kAllGather : Collective::kAllReduce;
-    return Collect(op, value.ffn, collective, sum.group, bytes, sum.pending, of, kAlone);
+    return Collect(op, value.ffn, collective, sum.group, bytes, sum.pending, of, kAlone, true);
   }
 
   ValueId Whole(ValueId of, Operator op) {
@@ -313,7 +319,7 @@ class BackwardMaker {
         sum.whole = Whole(to, task.op);
       } else {
         const ValueId summed =
-            Collect(task.op, task.ffn, collective, task.group, payload_bytes, sum.pending, from, *rest);
+            Collect(task.op, task.ffn, collective, task.group, payload_bytes, sum.pending, from, *rest, true);
         Accumulate(from, summed, *rest, false);
       }
     }
@@ -355,10 +361,11 @@ class BackwardMaker {
     back.input2 = gradients.size() > 1 ? gradients[1] : kNoValue;
     back.input3 = kNoValue;
     back.output = back.output2 = back.output3 = kNoValue;
-    const Group kept = b_.CopiesOf(ValueOf(task.output));
     const auto differentiate = [&](ValueId input, ValueId& output) {
-      const bool statistic = task.kind == TaskKind::kAttention && input == task.input3;  // Only for the cache.
-      if (input == kNoValue || statistic || ValueOf(input).kind == TensorKind::kIds) return;
+      if (input == kNoValue || ValueOf(input).kind == TensorKind::kIds) return;
+      // A rotation makes each output of its own input; of all others every output depends on every input.
+      const bool apart = task.kind == TaskKind::kRotary && input == task.input2;
+      const Group kept = b_.CopiesOf(ValueOf(apart ? task.output2 : task.output));
       const Group copies = b_.CopiesOf(ValueOf(input));
       Group pending = kept.size == 1 ? copies : Without(copies, kept).value_or(copies);
       if (copies.size == 1) pending = kAlone;
@@ -398,7 +405,9 @@ class BackwardMaker {
   void GatherAgain(ValueId id) {
     const std::int32_t gather = TokenGatherOf(id);
     if (gather < 0 || !gathered_again_.insert(gather).second) return;
-    Push(Forward(gather));
+    Task again = Forward(gather);
+    again.beside_product = Overlaps();
+    Again(again);
   }
 
   std::int32_t TokenGatherOf(ValueId id) const {
@@ -468,7 +477,7 @@ class BackwardMaker {
                        b_.block_.kind != BlockKind::kTransfer;
     if (!layer || recomputation() == Recomputation::kNone) return;
     for (const Task& task : forward_) {
-      if (recomputation() == Recomputation::kFull || task.kind == TaskKind::kAttention) Push(task);
+      if (recomputation() == Recomputation::kFull || task.kind == TaskKind::kAttention) Again(task);
     }
   }
 

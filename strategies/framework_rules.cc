@@ -35,6 +35,8 @@ bool AsManyAsStages(const Strategy& s) {
 bool TakesDegrees(Framework framework, const Problem& problem, const Strategy& s) {
   const ModelSpec& model = problem.model();
   const std::int64_t tp = s.tensor_parallel_size, cp = s.context_parallel_size, dp = s.data_parallel_size;
+  // Of those that train, Megatron-LM is known.
+  if (problem.workload().IsTraining()) return framework == Framework::kMegatron;
   if (dp > 1 && !model.HasMoe()) return false;
   switch (framework) {
     case Framework::kVllm:
@@ -88,6 +90,12 @@ bool TakesMicrobatches(Framework framework, const Strategy& s) {
       break;
   }
   return true;
+}
+
+bool TakesTraining(Framework framework, Variable variable, std::int64_t value) {
+  if (framework != Framework::kMegatron) return false;
+  // Its distributed optimizer shares the optimizer's states; gradients and weights only its FSDP would.
+  return variable != Variable::kZeroStage || value <= 1;
 }
 
 bool TakesResidual(Framework framework, const ModelSpec& model, const Strategy& s, Layout layout) {

@@ -16,7 +16,8 @@
 //   SGLang        me = td, c = 1; an instance fills whole nodes or lies in one. With d > 1 and t > 1, dense FFNs span
 //                 the stage.
 //   TensorRT-LLM  me = td, c = 1, and t = 1 or d = 1 (attention DP is all or nothing). The batch divides by pp.
-//   Megatron      any m, e, d; c > 1 in prefill. MoE with t > 1 needs sequence parallelism (residual T).
+//   Megatron      any m, e, d; c > 1 in prefill. MoE with t > 1 needs sequence parallelism (residual T). Training: any
+//                 degrees, dense models' d too, ZeRO 0 and 1; no other framework's training is known here.
 //   DeepSpeed     p = c = d = e = 1, m = t (AutoTP); the down projection also by columns or whole, lm_head whole.
 //
 // Tokens reach experts by gather_reduce (an all-reduce of results) where a block of experts is the tp group, and else
@@ -27,7 +28,7 @@
 
 #include "shardscout/framework.h"
 #include "shardscout/problem.h"
-#include "shardscout/strategy.h"
+#include "shardscout/strategy_space.h"
 
 namespace shardscout::strategies {
 
@@ -39,6 +40,8 @@ bool TakesExpertMesh(Framework framework, const Strategy& s);
 bool TakesMicrobatches(Framework framework, const Strategy& s);
 /// Whether it takes one number only.
 bool FixesMicrobatches(Framework framework);
+/// Of one of training's variables a value other than its first.
+bool TakesTraining(Framework framework, Variable variable, std::int64_t value);
 bool TakesResidual(Framework framework, const ModelSpec& model, const Strategy& s, Layout layout);
 /// For a group that means something (ShardingRules::FfnGroup).
 bool TakesFfnGroup(Framework framework, const ModelSpec& model, const Strategy& s, DenseFfnGroup group);

@@ -99,6 +99,14 @@ Block LowerTransfer(const Problem& problem, const Strategy& strategy, Phase phas
   BlockBuilder b(problem, strategy, phase, BlockKind::kTransfer);
   const std::int64_t stage = strategy.StageSize();
   const ValueId residual = b.AddResidualInput();
+  const bool copied = b.LayoutOf(residual) == Layout::kReplicated && strategy.tensor_parallel_size > 1;
+  if (problem.workload().IsTraining() && copied) {
+    // Every rank sends its share of what all of them hold (Narayanan et al., arXiv 2104.04473, section 4.1).
+    const ValueId share = b.Reshard(Operator::kPipeline, residual, Layout::kTokenSharded);
+    const ValueId arrived =
+        b.AddCollective(Operator::kPipeline, Collective::kSendRecv, {2, stage}, share, b.ValueOf(share));
+    return b.Take(residual, b.Reshard(Operator::kPipeline, arrived, Layout::kReplicated));
+  }
   const ValueId sent =
       b.AddCollective(Operator::kPipeline, Collective::kSendRecv, {2, stage}, residual, b.ValueOf(residual));
   if (phase == Phase::kDecode) {

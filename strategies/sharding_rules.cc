@@ -200,6 +200,7 @@ bool ShardingRules::Training(const Strategy& s, Variable variable, std::int64_t 
   const std::optional<TrainingSpec>& training = problem_.workload().training;
   const std::int64_t first = variable == Variable::kVirtualPipelineParallelSize ? 1 : 0;
   if (!training || value == first) return value == first;
+  if (framework_ && !TakesTraining(*framework_, variable, value)) return false;
   switch (variable) {
     case Variable::kVirtualPipelineParallelSize:
       return s.pipeline_parallel_size > 1 && model_.num_layers % (s.pipeline_parallel_size * value) == 0 &&

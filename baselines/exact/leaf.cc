@@ -29,6 +29,8 @@ env::BlockCost Sum(const env::BlockCost& a, const env::BlockCost& b) {
           .peak_activation_bytes = std::max(a.peak_activation_bytes, b.peak_activation_bytes),
           .max_payload_bytes = std::max(a.max_payload_bytes, b.max_payload_bytes),
           .backward_s = a.backward_s + b.backward_s,
+          .forward_tasks = a.forward_tasks + b.forward_tasks,
+          .backward_tasks = a.backward_tasks + b.backward_tasks,
           .kept_bytes = a.kept_bytes + b.kept_bytes,
           .recomputed_bytes = a.recomputed_bytes + b.recomputed_bytes,
           .elements = a.elements + b.elements,

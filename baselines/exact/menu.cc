@@ -19,7 +19,8 @@ ModelSpec WithoutSharedExpert(ModelSpec model) {
 bool NoWorse(const env::BlockCost& a, const env::BlockCost& b) {
   return a.time_s[0] <= b.time_s[0] && a.time_s[1] <= b.time_s[1] && a.weight_bytes <= b.weight_bytes &&
          a.peak_activation_bytes <= b.peak_activation_bytes && a.max_payload_bytes <= b.max_payload_bytes &&
-         a.backward_s <= b.backward_s && a.kept_bytes <= b.kept_bytes && a.recomputed_bytes <= b.recomputed_bytes &&
+         a.backward_s <= b.backward_s && a.forward_tasks <= b.forward_tasks && a.backward_tasks <= b.backward_tasks &&
+         a.kept_bytes <= b.kept_bytes && a.recomputed_bytes <= b.recomputed_bytes &&
          a.elements <= b.elements && a.expert_elements <= b.expert_elements && a.summed_elements <= b.summed_elements;
 }
 
@@ -92,6 +93,8 @@ env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b) {
           .peak_activation_bytes = std::min(a.peak_activation_bytes, b.peak_activation_bytes),
           .max_payload_bytes = std::min(a.max_payload_bytes, b.max_payload_bytes),
           .backward_s = std::min(a.backward_s, b.backward_s),
+          .forward_tasks = std::min(a.forward_tasks, b.forward_tasks),
+          .backward_tasks = std::min(a.backward_tasks, b.backward_tasks),
           .kept_bytes = std::min(a.kept_bytes, b.kept_bytes),
           .recomputed_bytes = std::min(a.recomputed_bytes, b.recomputed_bytes),
           .elements = std::min(a.elements, b.elements),

@@ -166,6 +166,8 @@ inline constexpr env::BlockCost kNothingYet{
     .peak_activation_bytes = std::numeric_limits<double>::infinity(),
     .max_payload_bytes = std::numeric_limits<double>::infinity(),
     .backward_s = std::numeric_limits<double>::infinity(),
+    .forward_tasks = std::numeric_limits<double>::infinity(),
+    .backward_tasks = std::numeric_limits<double>::infinity(),
     .kept_bytes = std::numeric_limits<double>::infinity(),
     .recomputed_bytes = std::numeric_limits<double>::infinity(),
     .elements = std::numeric_limits<double>::infinity(),

@@ -233,33 +233,36 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
   const auto pp = static_cast<double>(program.stages.size());
   for (const PhaseProgram& phase : program.phases) {
     std::map<std::tuple<Operator, bool, std::string>, BreakdownRow> rows;
+    const auto add = [&](const Task& task, const std::string& what, std::int64_t calls) {
+      const bool collective = task.kind == TaskKind::kCollective;
+      BreakdownRow& row = rows[{task.op, collective, what}];
+      row.phase = phase.phase;
+      row.op = task.op;
+      row.what = what;
+      row.collective = collective;
+      row.calls += calls;
+      const auto n = static_cast<double>(calls);
+      row.time_s += n * TaskTime(cluster, task, spans);
+      row.flop += n * task.work.flop;
+      if (!collective) {
+        row.bytes += n * (task.work.read_bytes + task.work.weight_bytes + task.work.write_bytes);
+        return;
+      }
+      row.bytes += n * task.payload_bytes;
+      const std::vector<GroupSpan>& group = SpansOfTask(task, spans);
+      for (const GroupSpan& span : group) row.tier = std::max(row.tier, span.outermost_tier);
+      const std::vector<double> wire = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, group);
+      // Calls are spread over the stages; a device has its own stage's share.
+      for (std::size_t tier = 0; tier < wire.size(); ++tier) {
+        breakdown.bytes_by_tier[tier] += wire[tier] * n / pp * static_cast<double>(phase.num_microbatches);
+      }
+    };
     for (const Block& block : phase.blocks) {
       for (std::size_t t = 0; t < block.tasks.size(); ++t) {
-        const Task& task = block.tasks[t];
-        const std::int64_t calls = CallsOf(problem.model(), program, block.kind, t);
-        const bool collective = task.kind == TaskKind::kCollective;
-        const std::string what = TaskName(program.strategy, block, t);
-        BreakdownRow& row = rows[{task.op, collective, what}];
-        row.phase = phase.phase;
-        row.op = task.op;
-        row.what = what;
-        row.collective = collective;
-        row.calls += calls;
-        const auto n = static_cast<double>(calls);
-        row.time_s += n * TaskTime(cluster, task, spans);
-        row.flop += n * task.work.flop;
-        if (!collective) {
-          row.bytes += n * (task.work.read_bytes + task.work.weight_bytes + task.work.write_bytes);
-          continue;
-        }
-        row.bytes += n * task.payload_bytes;
-        const std::vector<GroupSpan>& group = SpansOfTask(task, spans);
-        for (const GroupSpan& span : group) row.tier = std::max(row.tier, span.outermost_tier);
-        const std::vector<double> wire = CollectiveWireBytes(cluster, task.collective, task.payload_bytes, group);
-        // Calls are spread over the stages; a device has its own stage's share.
-        for (std::size_t tier = 0; tier < wire.size(); ++tier) {
-          breakdown.bytes_by_tier[tier] += wire[tier] * n / pp * static_cast<double>(phase.num_microbatches);
-        }
+        add(block.tasks[t], TaskName(program.strategy, block, t), CallsOf(problem.model(), program, block.kind, t));
+      }
+      for (const Task& task : block.backward) {
+        add(task, BackwardTaskName(program.strategy, task), CallsOf(problem.model(), program, block.kind, 0));
       }
     }
     for (auto& [key, row] : rows) breakdown.rows.push_back(std::move(row));
@@ -267,6 +270,7 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
     auto block_time = [&](BlockKind kind) {
       double time_s = 0;
       for (const Task& task : phase.BlockOf(kind).tasks) time_s += TaskTime(cluster, task, spans);
+      for (const Task& task : phase.BlockOf(kind).backward) time_s += TaskTime(cluster, task, spans);
       return time_s;
     };
     const double attention_s = block_time(BlockKind::kAttention);

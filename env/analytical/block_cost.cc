@@ -161,7 +161,23 @@ double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans) 
 namespace {
 
 void AddBackward(const ClusterSpec& cluster, const Block& block, SpanCache& spans, BlockCost& cost) {
-  for (const Task& task : block.backward) cost.backward_s += TaskTime(cluster, task, spans);
+  const auto launches = [](const std::vector<Task>& tasks) {
+    return static_cast<double>(
+        std::count_if(tasks.begin(), tasks.end(), [](const Task& task) { return task.kind != TaskKind::kSlice; }));
+  };
+  cost.forward_tasks = launches(block.tasks);
+  cost.backward_tasks = launches(block.backward);
+  double product_s = 0;  // Of the last product, beside which nothing runs yet.
+  for (const Task& task : block.backward) {
+    const double task_s = TaskTime(cluster, task, spans);
+    if (task.kind == TaskKind::kMatmul && task.gradient != Gradient::kNone) product_s = task_s;
+    if (!task.beside_product) {
+      cost.backward_s += task_s;
+      continue;
+    }
+    cost.backward_s += std::max(0.0, task_s - product_s);
+    product_s = 0;
+  }
   cost.kept_bytes = block.kept_bytes;
   cost.recomputed_bytes = block.recomputed_bytes;
   for (const Weight& weight : block.weights) {
@@ -195,8 +211,11 @@ TransferCost PriceTransfer(const ClusterSpec& cluster, const Block* prefill, con
   TransferCost cost;
   for (const auto& [block, phase] : {std::pair(prefill, kPrefill), std::pair(decode, kDecode)}) {
     if (block == nullptr || block->tasks.empty()) continue;
+    const bool training = !block->backward.empty();
     cost.send_s[phase] = TaskTime(cluster, block->tasks.front(), spans);
-    if (block->tasks.size() > 1) cost.return_s = TaskTime(cluster, block->tasks[1], spans);
+    for (std::size_t t = 1; t < block->tasks.size(); ++t) {
+      (training ? cost.send_s[phase] : cost.return_s) += TaskTime(cluster, block->tasks[t], spans);
+    }
     cost.max_payload_bytes = std::max(cost.max_payload_bytes, block->max_payload_bytes);
   }
   return cost;

@@ -21,6 +21,8 @@ struct BlockCost {
   double max_payload_bytes = 0;
   // Training (the forward pass is time_s of kPrefill):
   double backward_s = 0;        ///< One micro-batch, one layer, with what is computed again.
+  double forward_tasks = 0;     ///< That the host launches.
+  double backward_tasks = 0;
   double kept_bytes = 0;        ///< Block::kept_bytes.
   double recomputed_bytes = 0;  ///< Block::recomputed_bytes.
   double elements = 0;          ///< Weights of a rank that all its data parallel ranks hold alike,

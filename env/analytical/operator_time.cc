@@ -159,8 +159,13 @@ double DecodeTimeOf(const DeviceSpec& device, const Work& work) {
   return 0;
 }
 
-/// Attention as matrix products of whole score matrices, masked entries included, with softmax (and dropout) kernels
-/// between them that read and write the scores in 16 bits: as Megatron's fused scale, mask and softmax does it.
+/// Share of a device's bandwidth that a kernel over the scores reaches: PyTorch's softmax on an A100 (LLMCompass's table;
+/// fit_training prints the fit).
+constexpr double kScoresHbmFraction = 0.55;
+
+/// Attention as matrix products of whole score matrices, masked entries included, with kernels between them that read
+/// and write the scores in 16 bits: Megatron's scale, mask and softmax, which reads only what the causal mask leaves
+/// and writes all, and PyTorch's dropout.
 double UnfusedAttentionTime(const DeviceSpec& device, const Work& work) {
   const AttentionWork& a = work.attention;
   constexpr double kElement = 2;
@@ -180,17 +185,16 @@ double UnfusedAttentionTime(const DeviceSpec& device, const Work& work) {
     product.write_bytes = matrices * m * n * kElement;
     return GemmTimeOf(device, product);
   };
-  const StreamCurve& stream = device.curves.norm;
   const auto stream_s = [&](double bytes_a_score) {
-    return stream.launch_s + scores * bytes_a_score / (stream.hbm_fraction * device.hbm_bytes_per_s);
+    return device.curves.norm.launch_s + scores * bytes_a_score / (kScoresHbmFraction * device.hbm_bytes_per_s);
   };
-  // A softmax reads and writes; a dropout does, and writes or reads its mask of a byte.
+  // A dropout reads and writes, and writes or reads its mask of a byte.
   const double dropout_s = a.dropout ? stream_s(2 * kElement + 1) : 0;
   if (!a.backward) {
-    return product_s(queries, keys, a.qk_dim) + stream_s(2 * kElement) + dropout_s +
+    return product_s(queries, keys, a.qk_dim) + stream_s(1.5 * kElement) + dropout_s +
            product_s(queries, a.v_dim, keys);
   }
-  return product_s(keys, a.v_dim, queries) + product_s(queries, keys, a.v_dim) + dropout_s + stream_s(3 * kElement) +
+  return product_s(keys, a.v_dim, queries) + product_s(queries, keys, a.v_dim) + dropout_s + stream_s(2 * kElement) +
          product_s(queries, a.qk_dim, keys) + product_s(keys, a.qk_dim, queries);
 }
 

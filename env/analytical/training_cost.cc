@@ -5,7 +5,8 @@
 //
 //   pipeline_s = m max_i(f_i + b_i) + (sum_i (f_i + b_i) - max_i(f_i + b_i)) / v
 //
-// With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v transfers a stage.
+// Kernels are launched by a host that runs ahead of the device: a pass takes the longer of what the device and what the
+// host needs. With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v transfers a stage.
 //
 // Gradients of a stage are all-reduced (ZeRO 0) or reduce-scattered (1 up) over its data parallel ranks: cp * dp for
 // what is not of experts, edp for experts; where overlapped, beside the backward of the last micro-batch's last chunk,
@@ -31,6 +32,7 @@ constexpr double kWeightBytes = 2;
 /// Sums over what a stage holds.
 struct StageTotals {
   double forward_s = 0, backward_s = 0;
+  double forward_tasks = 0, backward_tasks = 0;
   double elements = 0, expert_elements = 0, summed_elements = 0;
   double kept_bytes = 0;
   double largest_layer_elements = 0, largest_layer_expert_elements = 0;
@@ -43,6 +45,8 @@ StageTotals TotalsOf(const StageClass& c, const StrategyCost& cost) {
     const auto n = static_cast<double>(count);
     t.forward_s += n * block.time_s[kForward];
     t.backward_s += n * block.backward_s;
+    t.forward_tasks += n * block.forward_tasks;
+    t.backward_tasks += n * block.backward_tasks;
     t.elements += n * block.elements;
     t.expert_elements += n * block.expert_elements;
     t.summed_elements += n * block.summed_elements;
@@ -101,7 +105,9 @@ class Exchanges {
 TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
                       const StrategyCost& cost, const Exchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
-  TrainingStage stage{.forward_s = t.forward_s, .backward_s = t.backward_s, .layers = std::max(t.layers, 1.0)};
+  TrainingStage stage{.forward_s = std::max(t.forward_s, t.forward_tasks * training.host_task_s),
+                      .backward_s = std::max(t.backward_s, t.backward_tasks * training.host_task_s),
+                      .layers = std::max(t.layers, 1.0)};
   stage.send_s = cost.transfer.send_s[kForward];
   stage.neighbours = (c.last ? 0 : 1) + (c.first ? 0 : 1);
   const Collective sum = s.zero_stage == 0 ? Collective::kAllReduce : Collective::kReduceScatter;
@@ -110,14 +116,14 @@ TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClas
   const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
   if (s.zero_stage >= 2) {
     const double again_s = s.zero_stage == 3 ? gather_s : 0;
-    stage.forward_s += ExposedExchange(again_s, t.forward_s, stage.layers, training.overlap_parameters);
+    stage.forward_s += ExposedExchange(again_s, stage.forward_s, stage.layers, training.overlap_parameters);
     stage.backward_s +=
-        ExposedExchange(again_s + gradients_s, t.backward_s, stage.layers, training.overlap_gradients);
+        ExposedExchange(again_s + gradients_s, stage.backward_s, stage.layers, training.overlap_gradients);
   } else {
     stage.gradients_s = gradients_s;
   }
   if (s.zero_stage == 1 || s.zero_stage == 2) {
-    stage.parameters_s = ExposedExchange(gather_s, t.forward_s / v, stage.layers, training.overlap_parameters);
+    stage.parameters_s = ExposedExchange(gather_s, stage.forward_s / v, stage.layers, training.overlap_parameters);
   }
   // The gradient and each state are read, each state and the 16-bit weight written; the gradients' norm before that
   // reads them once more.

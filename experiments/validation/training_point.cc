@@ -66,6 +66,7 @@ std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path) {
     point.model = Gpt(size(hidden), size(heads), size(layers), size(sequence));
     point.workload = Training(size(sequence), size(batch));
     point.cluster = LoadCluster("a100-80-sxm", size(gpus));
+    point.workload.training->overlap_tensor = selene;
     if (!selene) SetNodeBandwidth(point.cluster, 100e9);
     point.tensor_parallel = size(tp);
     point.pipeline_parallel = size(pp);

@@ -26,7 +26,7 @@ struct TrainingPoint {
 bool HoldsTrainingPoints(const std::string& path);
 
 /// vTrain's tables: Megatron-DeepSpeed on A100s with 800 Gb/s of InfiniBand a node, every layer computed again, no
-/// fused attention, dropout, ZeRO 0, gradients not overlapped (no buckets); GPT models with a vocabulary of 51,200.
+/// fused attention, dropout, ZeRO 0, nothing overlapped; GPT models with a vocabulary of 51,200.
 /// selene_steps.csv: Megatron-LM on Selene, whose nodes have 200 Gb/s a device. SpecErrors name the file and the row.
 std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path);
 

@@ -319,6 +319,8 @@ struct Task {
   ValueId output3 = kNoValue;  ///< Gradients only.
 
   Gradient gradient = Gradient::kNone;
+  bool beside_product = false;     ///< A collective that runs beside the product before it (TrainingSpec::overlap_tensor).
+  bool of_gradients = false;       ///< In a backward pass: not a forward task that is computed again.
   std::int32_t gradient_of = -1;  ///< The forward task, where `gradient` is not kNone.
 
   /// kEmbed, kMatmul, kExpertMatmul. (kUpProject, kAbsorbKey and kValueProject name theirs by their kind, and split

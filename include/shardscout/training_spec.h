@@ -11,6 +11,10 @@ enum class TrainingPrecision : std::uint8_t { kBf16, kFp8 };
 /// Adam: a 32-bit master copy and two moments of every weight. Sgd: the master copy and one momentum.
 enum class Optimizer : std::uint8_t { kAdam, kSgd };
 
+/// What PyTorch's eager mode takes on the host for a task of the program (several small kernels each, and autograd's
+/// bookkeeping), on the machines of data/training: fitted by fit_training (experiments/validation/README.md).
+inline constexpr double kHostTaskSeconds = 9e-5;
+
 /// How one step of training goes, beside the strategy. The sequence length is WorkloadSpec::input_tokens; a request is
 /// a sequence.
 struct TrainingSpec {
@@ -20,6 +24,11 @@ struct TrainingSpec {
   bool fp32_gradients = true;      ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
   bool fused_attention = true;     ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
   bool dropout = false;            ///< Of attention's weights (not fused) and of what is added to the residual stream.
+  double host_task_s = kHostTaskSeconds;  ///< The host's time to launch one task of the program; 0: CUDA graphs.
+  /// Collectives of tensor parallelism run beside products by weights where nothing waits for one of the two: the sum
+  /// of a column-parallel product's input gradient beside its product by the weight, what is gathered again beside its
+  /// product by the input (Megatron-LM's asynchronous linear layers; arXiv 2205.05198, section 4.2.2).
+  bool overlap_tensor = true;
   bool overlap_gradients = true;   ///< Gradients are exchanged beside the last micro-batch's backward.
   bool overlap_parameters = true;  ///< Parameters are gathered beside the next step's first forward (ZeRO 1, 2).
   bool operator==(const TrainingSpec&) const = default;

@@ -38,6 +38,20 @@ void WriteModel(std::ostream& out, const ModelSpec& model) {
   }
 }
 
+void WriteTraining(std::ostream& out, const Problem& problem, const MegatronArguments& a) {
+  const TrainingSpec& training = *problem.workload().training;
+  if (a.virtual_stages > 1) out << "--num-virtual-stages-per-pipeline-rank " << a.virtual_stages << "\n";
+  if (a.distributed_optimizer) out << "--use-distributed-optimizer\n";
+  if (training.overlap_gradients) out << "--overlap-grad-reduce\n";
+  if (training.overlap_parameters && a.distributed_optimizer) out << "--overlap-param-gather\n";
+  if (!a.recompute_granularity.empty()) out << "--recompute-granularity " << a.recompute_granularity << "\n";
+  if (a.recompute_granularity == "full") out << "--recompute-method uniform\n--recompute-num-layers 1\n";
+  out << "--bf16\n";
+  if (training.precision == TrainingPrecision::kFp8) out << "--fp8-format hybrid\n";
+  if (training.fused_attention) out << "--use-flash-attn\n";
+  out << "--optimizer " << ToString(training.optimizer) << "\n";
+}
+
 std::string WriteArguments(const Problem& problem, const MegatronArguments& a) {
   std::ostringstream out;
   WriteModel(out, problem.model());
@@ -50,6 +64,7 @@ std::string WriteArguments(const Problem& problem, const MegatronArguments& a) {
         << a.expert_tensor_parallel_size << "\n--moe-token-dispatcher-type " << a.moe_token_dispatcher_type << "\n";
   }
   if (!a.pipeline_layout.empty()) out << "--pipeline-model-parallel-layout " << a.pipeline_layout << "\n";
+  if (problem.workload().IsTraining()) WriteTraining(out, problem, a);
   out << "--micro-batch-size " << a.micro_batch_size << "\n--global-batch-size " << a.global_batch_size << "\n";
   return out.str();
 }
@@ -69,6 +84,14 @@ MegatronArguments MegatronArgumentsOf(const Problem& problem, const Strategy& s)
   a.global_batch_size = s.batch_size * s.data_parallel_size;
   // The positions are padded to what cp and tp cut.
   const std::int64_t parts = (s.context_parallel_size > 1 ? 2 * s.context_parallel_size : 1) * s.tensor_parallel_size;
+  if (problem.workload().IsTraining()) {
+    a.world_size = s.InstanceSize();
+    a.virtual_stages = s.virtual_pipeline_parallel_size;
+    a.distributed_optimizer = s.zero_stage == 1;
+    if (s.recomputation != Recomputation::kNone) a.recompute_granularity = ToString(s.recomputation);
+    a.seq_length = problem.workload().input_tokens;
+    return a;
+  }
   a.seq_length = (MaxPositions(problem.workload()) + parts - 1) / parts * parts;
   return a;
 }
@@ -87,7 +110,8 @@ ExportResult MegatronExporter::Export(const Plan& plan, const Reevaluate& reeval
   const std::int64_t nodes = a.world_size / per_node;
   result.command = "torchrun --nproc-per-node " + std::to_string(per_node) + " --nnodes " + std::to_string(nodes) +
                    (nodes > 1 ? " --node-rank 0 --master-addr $HEAD_ADDRESS" : "") +
-                   " tools/run_text_generation_server.py $(cat megatron.args)";
+                   (problem.workload().IsTraining() ? " pretrain_gpt.py" : " tools/run_text_generation_server.py") +
+                   " $(cat megatron.args)";
   if (nodes > 1) {
     result.notes.push_back("on node k of 1 to " + std::to_string(nodes - 1) + " the same command with --node-rank k");
   }

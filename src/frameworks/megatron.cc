@@ -92,6 +92,28 @@ std::string BatchDivides(const MegatronArguments& a, const ModelSpec&) {
          Text(pass);
 }
 
+std::string VirtualStagesDivide(const MegatronArguments& a, const ModelSpec& model) {
+  if (a.virtual_stages == 1) return "";
+  const std::int64_t pp = a.pipeline_model_parallel_size;
+  if (pp == 1) return "virtual stages need pipeline-model-parallel-size above 1";
+  if (!a.pipeline_layout.empty()) return "num-virtual-stages-per-pipeline-rank beside a layout, which says it itself";
+  if (model.num_layers % (pp * a.virtual_stages) == 0) return "";
+  return Text(model.num_layers) + " layers do not divide over " + Text(pp * a.virtual_stages) + " virtual stages";
+}
+
+std::string VirtualStagesFill(const MegatronArguments& a, const ModelSpec&) {
+  if (a.virtual_stages == 1 || a.global_batch_size == 0) return "";
+  const std::int64_t pass = a.micro_batch_size * std::max<std::int64_t>(1, a.DataParallelSize());
+  if (a.global_batch_size / pass % a.pipeline_model_parallel_size == 0) return "";
+  return Text(a.global_batch_size / pass) + " micro-batches must be divisible by pp with virtual stages";
+}
+
+std::string KnownRecomputation(const MegatronArguments& a, const ModelSpec&) {
+  const std::string& granularity = a.recompute_granularity;
+  if (granularity.empty() || granularity == "full" || granularity == "selective") return "";
+  return "unknown recompute-granularity \"" + granularity + "\"";
+}
+
 std::string KnownDispatcher(const MegatronArguments& a, const ModelSpec&) {
   for (const std::string_view known : {"allgather", "alltoall", "flex"}) {
     if (a.moe_token_dispatcher_type == known) return "";
@@ -103,7 +125,7 @@ constexpr const char* kValidate = "megatron/training/arguments.py validate_args"
 constexpr const char* kState = "megatron/core/parallel_state.py";
 constexpr const char* kConfig = "megatron/core/transformer/transformer_config.py __post_init__";
 
-constexpr std::array<MegatronRule, 10> kRules = {{
+constexpr std::array<MegatronRule, 13> kRules = {{
     {"megatron.world_divides", "world % (tp * pp * cp) == 0", kValidate, WorldDivides},
     {"megatron.expert_grid", "world % (etp * ep * pp) == 0", kState, ExpertGridDivides},
     {"megatron.heads_divide", "heads % tp == 0; query groups and tp divide one another", kConfig, HeadsSplit},
@@ -115,6 +137,11 @@ constexpr std::array<MegatronRule, 10> kRules = {{
     {"megatron.layout", "layers % pp == 0, or a layout: E first, L last, t as many as layers, stages % pp == 0",
      "megatron/core/transformer/pipeline_parallel_layer_layout.py", LayoutFits},
     {"megatron.batch_divides", "global-batch-size % (micro-batch-size * dp) == 0", kValidate, BatchDivides},
+    {"megatron.virtual_stages", "layers % (pp * virtual stages) == 0, pp > 1, no layout beside", kValidate,
+     VirtualStagesDivide},
+    {"megatron.virtual_batches", "micro-batches % pp == 0 with virtual stages",
+     "megatron/core/pipeline_parallel/schedules.py", VirtualStagesFill},
+    {"megatron.recompute", "recompute-granularity is full or selective", kConfig, KnownRecomputation},
     {"megatron.dispatcher", "moe-token-dispatcher-type is allgather, alltoall or flex", kConfig, KnownDispatcher},
 }};
 

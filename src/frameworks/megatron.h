@@ -30,6 +30,10 @@ struct MegatronArguments {
   std::int64_t micro_batch_size = 1;
   std::int64_t global_batch_size = 0;  ///< 0: not written.
   std::int64_t seq_length = 0;
+  // Training's.
+  std::int64_t virtual_stages = 1;         ///< num-virtual-stages-per-pipeline-rank.
+  bool distributed_optimizer = false;      ///< use-distributed-optimizer
+  std::string recompute_granularity = {};  ///< "": not written; "full" with uniform method, one layer; "selective".
   bool operator==(const MegatronArguments&) const = default;
 
   std::int64_t ExpertTensorSize() const {

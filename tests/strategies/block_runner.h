@@ -100,6 +100,8 @@ class BlockRunner {
   double SentBytes(const Value& value, const Held& held) const;
 
  private:
+  friend class GradientRunner;
+
   [[noreturn]] void Fail(const std::string& message) const;
   const Value& ValueOf(ValueId id) const;
   const Held& HeldOf(ValueId id) const;
@@ -128,6 +130,7 @@ class BlockRunner {
   std::pair<Local, Local> Compute(const Task& task, std::int64_t rank);
   Local Embed(const Task& task, const Local& ids, std::int64_t rank);
   Local NormStatistic(const Local& x) const;
+  Local Loss(const Local& logits) const;
   Local Norm(const Task& task, const Local& x, const Local* statistic) const;
   Local Matmul(const Task& task, const Local& x, std::int64_t rank);
   /// `statistic`: kQkStatistic, null without.

@@ -68,6 +68,7 @@ std::pair<std::uint8_t, std::uint8_t> BlockRunner::FlagsAfter(const Task& task) 
     case TaskKind::kEmbed:
       return {task.weight_split == WeightSplit::kRow ? std::uint8_t{kPartialTensor} : std::uint8_t{0}, kPartialNone};
     case TaskKind::kNormStatistic:
+    case TaskKind::kLoss:
       return {BitsOf(value.features), kPartialNone};
     case TaskKind::kMatmul:
       return {task.weight_split == WeightSplit::kRow ? BitsOf(value.features) : std::uint8_t{0}, kPartialNone};
@@ -218,6 +219,8 @@ std::pair<Local, Local> BlockRunner::Compute(const Task& task, std::int64_t rank
       }
       return {Cut(in, std::make_shared<const Tags>(std::move(rows)), in.columns), {}};
     }
+    case TaskKind::kLoss:
+      return {Loss(in), {}};
     case TaskKind::kCollective:
       break;
   }
@@ -298,6 +301,11 @@ Local BlockRunner::Embed(const Task& task, const Local& ids, std::int64_t rank) 
   }
   Use(task.weight, task.ffn, static_cast<double>((end - first) * Size(columns)));
   return Like(ids, columns, std::move(data));
+}
+
+Local BlockRunner::Loss(const Local& logits) const {
+  // Any function of each token's logits that adds up over the columns: what is tested is where gradients go.
+  return Like(logits, Iota(1), logits.data.array().cube().matrix().rowwise().sum());
 }
 
 Local BlockRunner::NormStatistic(const Local& x) const {

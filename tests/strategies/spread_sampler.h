@@ -45,8 +45,12 @@ class SpreadSampler {
     chosen_.clear();
     std::vector<std::uint8_t> mask;
     for (int variable = 0; variable < kNumVariables; ++variable) {
-      space.AllowedChoices(choices, mask);
       const auto values = space.Values(variable);
+      if (variable >= space.NumVariables()) {
+        choices.push_back(0);
+        continue;
+      }
+      space.AllowedChoices(choices, mask);
       std::vector<double> weights(values.size(), 0);
       for (std::size_t i = 0; i < values.size(); ++i) {
         if (mask[i] == 0) continue;
