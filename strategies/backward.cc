@@ -16,6 +16,10 @@
 //   all_to_all      all_to_all back;  send_recv: send_recv back
 //   slice           pending (the rank's own part, zero elsewhere)
 //
+// KV heads that several ranks hold (tp above kv_heads) have their whole gradient on each of them: what each one's query
+// heads gave is summed over them at once. So of such columns a product's derivative by its input counts on each rank
+// the 1/holders-th part.
+//
 // Tasks that treat rows one by one without weights to speak of (norms, activations, sums) take pending gradients as
 // they are: derivatives are linear in them. All others are given whole ones.
 //
@@ -286,6 +290,13 @@ class BackwardMaker {
     }
     if (task.kind == TaskKind::kAdd) {
       const Sum sum = sums_[task.output];
+      if (b_.problem_.workload().training->dropout && task.output == b_.block_.output) {
+        // What dropped out of the block's own output has no gradient: another pass over it, with the mask.
+        const ValueId whole = Whole(task.output, task.op);
+        Accumulate(task.input, whole, kAlone, false);
+        Accumulate(task.input2, Masked(t, whole), kAlone, false);
+        return;
+      }
       for (const ValueId input : {task.input, task.input2}) {
         if (sum.whole != kNoValue) Accumulate(input, sum.whole, kAlone, false);
         if (sum.pending != kNoValue) Accumulate(input, sum.pending, sum.group, sum.sliced);
@@ -300,6 +311,38 @@ class BackwardMaker {
       return;
     }
     DeriveCompute(t, task);
+  }
+
+  /// Where several ranks hold a KV head, each has the part of its gradient that its own query heads gave.
+  void SumKeyValueCopies(const Task& attention) {
+    const AttentionSpec& a = b_.model().attention;
+    const std::int64_t copies = b_.strategy().tensor_parallel_size / a.num_kv_heads;
+    const bool grouped = a.kind == AttentionKind::kGrouped;
+    const ValueId holder = attention.input2 != kNoValue ? attention.input2 : attention.input;
+    if (!grouped || copies < 2 || ValueOf(holder).features != FeatureSplit::kTensor) return;
+    for (Added& added : added_) {
+      if (added.of != holder) continue;
+      const Value& value = ValueOf(added.gradient);
+      const double bytes = value.rows * static_cast<double>(2 * a.head_dim) * BytesPerElement(value.dtype);
+      added.gradient = Collect(attention.op, FfnKind::kNotFfn, Collective::kAllReduce, {copies, 1}, bytes,
+                               added.gradient, holder, added.pending);
+      b_.block_.backward.back().sums_copies = true;
+    }
+  }
+
+  ValueId Masked(std::int32_t t, ValueId gradient) {
+    Task mask = Forward(t);
+    mask.gradient = Gradient::kInput;
+    mask.gradient_of = t;
+    mask.input = gradient;
+    mask.input2 = kNoValue;
+    mask.output = b_.AddValue(ValueOf(gradient));
+    const Value& value = ValueOf(gradient);
+    mask.work.kernels = 1;
+    mask.work.read_bytes = value.Bytes() + value.rows * value.width;
+    mask.work.write_bytes = value.Bytes();
+    Push(mask);
+    return mask.output;
   }
 
   void DeriveCollective(const Task& task, ValueId from, ValueId to) {
@@ -397,6 +440,7 @@ class BackwardMaker {
         }
       }
     }
+    if (task.kind == TaskKind::kAttention) SumKeyValueCopies(task);
     for (const Added& added : added_) Accumulate(added.of, added.gradient, added.pending, false);
     added_.clear();
   }

@@ -375,8 +375,9 @@ void Branching::ExpandMesh(const Node& node, const Staircase& known, Expansion& 
         if (ranks * node.shape.tp * node.shape.cp * pp > problem_.cluster().num_devices) continue;
         const Strategy s = StrategyOf(child, ranks);
         if (!maker_.rules().ExpertMesh(s)) continue;
-        env::SpanCache spans(problem_.cluster(), s);
-        child.bound = Tightest(node.bound, MostOfTraining(s, StagesOf(pp), cost, spans));
+        env::SpanCache spans(problem_, s);
+        env::TrainingExchanges exchanges(problem_, s, spans);
+        child.bound = Tightest(node.bound, MostOfTraining(s, StagesOf(pp), cost, exchanges));
         if (!known.Covers(child.bound)) into.children.push_back(child);
         continue;
       }

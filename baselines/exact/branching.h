@@ -16,6 +16,7 @@
 #include "baselines/exact/moe_bound.h"
 #include "baselines/exact/solver.h"
 #include "baselines/exact/work_bound.h"
+#include "env/analytical/training_cost.h"
 
 namespace shardscout::baselines::exact {
 
@@ -134,9 +135,9 @@ class Branching {
   void ForEachTraining(Strategy s, const std::function<void(const Strategy&)>& f) const;
   /// The most that any of them is worth.
   Worth MostOfTraining(const Strategy& degrees, const std::vector<env::StageClass>& stages,
-                       const env::StrategyCost& cost, env::SpanCache& spans) const;
+                       const env::StrategyCost& cost, env::TrainingExchanges& exchanges) const;
   void SolveTraining(const Strategy& s, const std::vector<env::StageClass>& stages, const env::StrategyCost& cost,
-                     env::SpanCache& spans, const Staircase& known, Staircase& found) const;
+                     env::TrainingExchanges& exchanges, const Staircase& known, Staircase& found) const;
   /// Adds the best strategies of these degrees, setting and group that are not known to be covered.
   void SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <optional>
 #include <utility>
 
 #include "baselines/exact/branching.h"
@@ -41,8 +42,7 @@ env::BlockCost Sum(const env::BlockCost& a, const env::BlockCost& b) {
 }  // namespace
 
 env::SpanCache Branching::Spans(std::int64_t devices) const {
-  const ClusterSpec& cluster = problem_.cluster();
-  return devices > 0 ? env::SpanCache(cluster, devices) : LeastSpans(cluster);
+  return devices > 0 ? env::SpanCache(problem_.cluster(), devices) : LeastSpans(problem_);
 }
 
 bool Branching::SpansAreLeast(const Strategy& s, std::int64_t devices) const {
@@ -196,10 +196,10 @@ void Branching::ForEachTraining(Strategy s, const std::function<void(const Strat
 }
 
 Worth Branching::MostOfTraining(const Strategy& degrees, const std::vector<env::StageClass>& stages,
-                                const env::StrategyCost& cost, env::SpanCache& spans) const {
+                                const env::StrategyCost& cost, env::TrainingExchanges& exchanges) const {
   Worth most = kNothing;
   ForEachTraining(degrees, [&](const Strategy& s) {
-    most = Loosest(most, WorthOf(env::AssembleTraining(problem_, s, stages, cost, spans)));
+    most = Loosest(most, WorthOf(env::AssembleTraining(problem_, s, stages, cost, exchanges)));
   });
   // What is hidden behind more computing is subtracted from it and added again.
   most.score *= 1 + 1e-12;
@@ -207,10 +207,10 @@ Worth Branching::MostOfTraining(const Strategy& degrees, const std::vector<env::
 }
 
 void Branching::SolveTraining(const Strategy& strategy, const std::vector<env::StageClass>& stages,
-                              const env::StrategyCost& cost, env::SpanCache& spans, const Staircase& known,
-                              Staircase& found) const {
+                              const env::StrategyCost& cost, env::TrainingExchanges& exchanges,
+                              const Staircase& known, Staircase& found) const {
   ForEachTraining(strategy, [&](const Strategy& s) {
-    const Evaluation evaluation = env::AssembleTraining(problem_, s, stages, cost, spans);
+    const Evaluation evaluation = env::AssembleTraining(problem_, s, stages, cost, exchanges);
     const Worth worth = WorthOf(evaluation);
     if (!known.Covers(worth) && !found.Covers(worth)) found.Add({s, evaluation, worth});
   });
@@ -229,7 +229,7 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
 
   env::StrategyCost least = LeastOf(node)->cost;
   if (node.pp > 1) {
-    env::SpanCache spans(problem_.cluster(), degrees);
+    env::SpanCache spans(problem_, degrees);
     std::array<Block, 2> blocks;
     for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
       if (problem_.workload().HasPhase(phase)) {
@@ -239,12 +239,14 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
     least.transfer = env::PriceTransfer(problem_.cluster(), &blocks[0], &blocks[1], spans);
   }
   const std::vector<env::StageClass>& stages = StagesOf(node.pp);
-  env::SpanCache strategy_spans(problem_.cluster(), degrees);
+  env::SpanCache strategy_spans(problem_, degrees);
+  std::optional<env::TrainingExchanges> exchanges;
+  if (problem_.workload().IsTraining()) exchanges.emplace(problem_, degrees, strategy_spans);
   const auto requests = static_cast<double>(degrees.batch_size);
   const env::StorageTerms least_storage = LeastStorage(*LeastOf(node), degrees.batch_size, node.pp);
   const auto covered = [&](const Worth& worth) { return known.Covers(worth) || found.Covers(worth); };
   const auto bound_of = [&](const env::StrategyCost& cost, const env::StorageTerms& storage) {
-    if (problem_.workload().IsTraining()) return MostOfTraining(degrees, stages, cost, strategy_spans);
+    if (exchanges) return MostOfTraining(degrees, stages, cost, *exchanges);
     return WorthOf(env::Assemble(problem_, degrees, stages, cost, storage));
   };
 
@@ -300,8 +302,8 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
         for (const EndOption& head : menu->head) {
           cost.head = head.cost;
           s.SetSharding(Operator::kLmHead, head.sharding);
-          if (problem_.workload().IsTraining()) {
-            SolveTraining(s, stages, cost, strategy_spans, known, found);
+          if (exchanges) {
+            SolveTraining(s, stages, cost, *exchanges, known, found);
             continue;
           }
           const Evaluation evaluation = env::Assemble(problem_, s, stages, cost);

@@ -108,7 +108,10 @@ double CellRows(const Problem& problem, const Strategy& s, Phase phase) {
   return static_cast<double>(tokens) / static_cast<double>(s.context_parallel_size);
 }
 
-env::SpanCache LeastSpans(const ClusterSpec& cluster) { return {cluster, cluster.num_devices / 2 + 1}; }
+env::SpanCache LeastSpans(const Problem& problem) {
+  const ClusterSpec& cluster = problem.cluster();
+  return {cluster, problem.workload().IsTraining() ? 1 : cluster.num_devices / 2 + 1};
+}
 
 MenuMaker::MenuMaker(const StrategySpace& space)
     : space_(space),

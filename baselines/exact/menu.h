@@ -78,8 +78,8 @@ struct AttentionMenu {
 double CellRows(const Problem& problem, const Strategy& strategy, Phase phase);
 
 /// Bounds for any number of devices in use: a strategy has as many instances as fit, and so uses more than half of
-/// them.
-env::SpanCache LeastSpans(const ClusterSpec& cluster);
+/// them; in training it has one, of any size.
+env::SpanCache LeastSpans(const Problem& problem);
 
 /// Operators that are sharded together, for MenuMaker::ForEachSharding.
 inline constexpr Operator kAttentionOperators[] = {Operator::kQkv, Operator::kAttention, Operator::kAttnOut};

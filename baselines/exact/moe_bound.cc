@@ -10,7 +10,7 @@ bool MoeBound::Option::NoWorse(const Option& other) const {
 }
 
 MoeBound::MoeBound(const MenuMaker& maker, std::int64_t tp, Phase phase, const std::vector<ExpertMesh>& meshes) {
-  env::SpanCache spans = LeastSpans(maker.problem().cluster());
+  env::SpanCache spans = LeastSpans(maker.problem());
   Strategy s;
   s.tensor_parallel_size = tp;
   s.batch_size = maker.SplittingRequests(tp, 1);

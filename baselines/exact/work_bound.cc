@@ -113,7 +113,7 @@ WorkBound::WorkBound(const MenuMaker& maker, std::int64_t tp, std::int64_t cp) {
   s.tensor_parallel_size = tp;
   s.context_parallel_size = cp;
   s.batch_size = maker.SplittingRequests(tp, cp);
-  env::SpanCache spans = LeastSpans(maker.problem().cluster());
+  env::SpanCache spans = LeastSpans(maker.problem());
   AddLayers(maker, s, &spans);
 }
 

@@ -3,10 +3,11 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <unordered_map>
 
-#include "env/analytical/block_cost.h"
+#include "env/analytical/training_cost.h"
 #include "env/task_rows.h"
 #include "shardscout/error.h"
 #include "shardscout/stage_memory.h"
@@ -90,9 +91,12 @@ struct AnalyticalEvaluator::Impl {
   /// The blocks priced so far for one tuple of degrees and batch.
   struct Table {
     Table(const Problem& problem, const Strategy& s)
-        : spans(problem.cluster(), s),
-          stages(ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size))) {}
+        : spans(problem, s),
+          stages(ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size))) {
+      if (problem.workload().IsTraining()) exchanges.emplace(problem, s, spans);
+    }
     SpanCache spans;
+    std::optional<TrainingExchanges> exchanges;
     std::vector<StageClass> stages;
     std::unordered_map<std::uint32_t, BlockCost> blocks;
     std::unordered_map<std::uint32_t, TransferCost> transfers;
@@ -179,7 +183,7 @@ Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
   cost.head = impl_->CostOf(table, s, BlockKind::kHead);
   if (s.pipeline_parallel_size > 1) cost.transfer = impl_->TransferOf(table, s);
   const Evaluation evaluation = impl_->problem.workload().IsTraining()
-                                    ? AssembleTraining(impl_->problem, s, table.stages, cost, table.spans)
+                                    ? AssembleTraining(impl_->problem, s, table.stages, cost, *table.exchanges)
                                     : Assemble(impl_->problem, s, table.stages, cost);
   impl_->Release(std::move(workspace));
   return evaluation;
@@ -214,20 +218,35 @@ StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program, Sp
 
 }  // namespace
 
+std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strategy& strategy) {
+  const Program program = Lower(problem, strategy);
+  SpanCache spans(problem, strategy);
+  const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
+  std::vector<StageClass> stages;
+  for (std::size_t i = 0; i < program.stages.size(); ++i) {
+    stages.push_back(ClassifyStages(problem.model(), {program.stages[i]}).front());
+    stages.back().first = i == 0;
+    stages.back().last = i + 1 == program.stages.size();
+  }
+  TrainingExchanges exchanges(problem, strategy, spans);
+  return TrainingStages(problem, strategy, stages, cost, exchanges);
+}
+
 Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   const Problem& problem = impl_->problem;
-  SpanCache spans(problem.cluster(), program.strategy);
+  SpanCache spans(problem, program.strategy);
   const std::vector<StageClass> stages = ClassifyStages(problem.model(), program.stages);
   const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
-  return problem.workload().IsTraining() ? AssembleTraining(problem, program.strategy, stages, cost, spans)
-                                         : Assemble(problem, program.strategy, stages, cost);
+  if (!problem.workload().IsTraining()) return Assemble(problem, program.strategy, stages, cost);
+  TrainingExchanges exchanges(problem, program.strategy, spans);
+  return AssembleTraining(problem, program.strategy, stages, cost, exchanges);
 }
 
 Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
   const Problem& problem = impl_->problem;
   const ClusterSpec& cluster = problem.cluster();
   const Program program = Lower(problem, s);
-  SpanCache spans(cluster, s);
+  SpanCache spans(problem, s);
   Breakdown breakdown;
   breakdown.bytes_by_tier.assign(cluster.tiers.size(), 0.0);
   const auto pp = static_cast<double>(program.stages.size());
@@ -303,7 +322,7 @@ namespace shardscout {
 
 std::vector<MemoryUse> MemoryByStage(const Problem& problem, const Strategy& strategy) {
   const Program program = Lower(problem, strategy);
-  env::SpanCache spans(problem.cluster(), strategy);
+  env::SpanCache spans(problem, strategy);
   return env::StageMemories(problem, strategy, program.stages,
                             env::PriceProgram(problem.cluster(), program, spans));
 }

@@ -59,11 +59,11 @@ class SpanCache {
   /// use only, and grow with it. Knows no pipelines.
   SpanCache(const ClusterSpec& cluster, std::int64_t least_devices)
       : cluster_(cluster), stage_size_(0), stages_(1), replicas_(least_devices) {}
-  SpanCache(const ClusterSpec& cluster, const Strategy& degrees)
-      : cluster_(cluster),
+  SpanCache(const Problem& problem, const Strategy& degrees)
+      : cluster_(problem.cluster()),
         stage_size_(degrees.StageSize()),
         stages_(degrees.pipeline_parallel_size),
-        replicas_(cluster.num_devices / degrees.InstanceSize()) {}
+        replicas_(problem.Replicas(degrees)) {}
   const std::vector<GroupSpan>& Of(const Group& group);
   /// Of a cache that knows no pipelines: the devices that it was made for.
   std::int64_t least_devices() const { return replicas_; }
@@ -133,10 +133,6 @@ Evaluation Assemble(const Problem& problem, const Strategy& strategy, const std:
 /// The memory of each stage, of which Assemble takes the fullest.
 std::vector<MemoryUse> StageMemories(const Problem& problem, const Strategy& strategy, const std::vector<Stage>& stages,
                                      const StrategyCost& cost);
-
-/// The metrics and the memory of a training step (training_cost.cc).
-Evaluation AssembleTraining(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
-                            const StrategyCost& cost, SpanCache& spans);
 
 /// What the shardings decide of a strategy's memory beside its blocks.
 struct StorageTerms {

@@ -161,7 +161,7 @@ double DecodeTimeOf(const DeviceSpec& device, const Work& work) {
 
 /// Share of a device's bandwidth that a kernel over the scores reaches: PyTorch's softmax on an A100 (LLMCompass's table;
 /// fit_training prints the fit).
-constexpr double kScoresHbmFraction = 0.55;
+constexpr double kScoresHbmFraction = 0.49;
 
 /// Attention as matrix products of whole score matrices, masked entries included, with kernels between them that read
 /// and write the scores in 16 bits: Megatron's scale, mask and softmax, which reads only what the causal mask leaves

@@ -28,6 +28,7 @@ namespace {
 constexpr std::size_t kForward = static_cast<std::size_t>(Phase::kPrefill);
 /// Of a weight as products read it, and as it is gathered.
 constexpr double kWeightBytes = 2;
+constexpr double kMasterBytes = 4;
 
 /// Sums over what a stage holds.
 struct StageTotals {
@@ -66,44 +67,8 @@ StageTotals TotalsOf(const StageClass& c, const StrategyCost& cost) {
   return t;
 }
 
-/// Data parallel exchanges of a strategy.
-class Exchanges {
- public:
-  Exchanges(const Problem& problem, const Strategy& s, SpanCache& spans)
-      : cluster_(problem.cluster()),
-        training_(*problem.workload().training),
-        shared_{s.context_parallel_size * s.data_parallel_size, s.tensor_parallel_size},
-        experts_{s.ExpertDataParallelSize(), s.BlockSize()},
-        tensor_{s.tensor_parallel_size, 1},
-        spans_(spans) {}
-
-  double SharedRanks() const { return static_cast<double>(shared_.size); }
-  double ExpertRanks() const { return static_cast<double>(experts_.size); }
-
-  double GradientsTime(Collective collective, const StageTotals& t) const {
-    const double element = training_.GradientBytes();
-    return Time(collective, shared_, t.elements * element) + Time(collective, experts_, t.expert_elements * element) +
-           Time(Collective::kAllReduce, tensor_, t.summed_elements * element);
-  }
-  double GatherTime(double elements, double expert_elements) const {
-    return Time(Collective::kAllGather, shared_, elements * kWeightBytes) +
-           Time(Collective::kAllGather, experts_, expert_elements * kWeightBytes);
-  }
-
- private:
-  double Time(Collective collective, const Group& group, double bytes) const {
-    if (group.size == 1 || bytes <= 0) return 0;
-    return CollectiveTime(cluster_, collective, bytes, spans_.Of(group));
-  }
-
-  const ClusterSpec& cluster_;
-  const TrainingSpec& training_;
-  const Group shared_, experts_, tensor_;
-  SpanCache& spans_;
-};
-
 TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
-                      const StrategyCost& cost, const Exchanges& exchanges) {
+                      const StrategyCost& cost, TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
   TrainingStage stage{.forward_s = std::max(t.forward_s, t.forward_tasks * training.host_task_s),
                       .backward_s = std::max(t.backward_s, t.backward_tasks * training.host_task_s),
@@ -111,7 +76,8 @@ TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClas
   stage.send_s = cost.transfer.send_s[kForward];
   stage.neighbours = (c.last ? 0 : 1) + (c.first ? 0 : 1);
   const Collective sum = s.zero_stage == 0 ? Collective::kAllReduce : Collective::kReduceScatter;
-  const double gradients_s = exchanges.GradientsTime(sum, t);
+  const double gradients_s =
+      exchanges.GradientsTime(sum, t.elements, t.expert_elements, t.summed_elements);
   const double gather_s = s.zero_stage == 0 ? 0 : exchanges.GatherTime(t.elements, t.expert_elements);
   const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
   if (s.zero_stage >= 2) {
@@ -125,12 +91,12 @@ TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClas
   if (s.zero_stage == 1 || s.zero_stage == 2) {
     stage.parameters_s = ExposedExchange(gather_s, stage.forward_s / v, stage.layers, training.overlap_parameters);
   }
-  // The gradient and each state are read, each state and the 16-bit weight written; the gradients' norm before that
-  // reads them once more.
+  // Gradients are set to zero, read for their norm and read for the update, which reads and writes each state; the
+  // master copy is read again for the 16-bit weight.
   const double states = s.zero_stage == 0 ? t.elements + t.expert_elements
                                           : t.elements / exchanges.SharedRanks() +
                                                 t.expert_elements / exchanges.ExpertRanks();
-  const double bytes = 2 * training.GradientBytes() + 2 * training.OptimizerBytes() + kWeightBytes;
+  const double bytes = 3 * training.GradientBytes() + 2 * training.OptimizerBytes() + kMasterBytes + kWeightBytes;
   const DeviceSpec& device = problem.cluster().device;
   stage.optimizer_s = states * bytes / (device.curves.add.hbm_fraction * device.hbm_bytes_per_s);
   return stage;
@@ -145,7 +111,7 @@ double InFlight(const Strategy& s, std::int64_t index) {
 }
 
 MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
-                   const StrategyCost& cost, const Exchanges& exchanges) {
+                   const StrategyCost& cost, TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
   MemoryUse memory;
   memory.limit_bytes = problem.MemoryLimitBytes();
@@ -197,14 +163,44 @@ double ModelFlopPerToken(const ModelSpec& model, double sequence) {
 
 }  // namespace
 
+TrainingExchanges::TrainingExchanges(const Problem& problem, const Strategy& s, SpanCache& spans)
+    : cluster_(problem.cluster()),
+      gradient_bytes_(problem.workload().training->GradientBytes()),
+      groups_{{{s.context_parallel_size * s.data_parallel_size, s.tensor_parallel_size},
+               {s.ExpertDataParallelSize(), s.BlockSize()},
+               {s.tensor_parallel_size, 1}}},
+      spans_(spans) {}
+
+double TrainingExchanges::GradientsTime(Collective collective, double elements, double expert_elements,
+                                        double summed_elements) {
+  return Time(collective, kShared, elements * gradient_bytes_) +
+         Time(collective, kExperts, expert_elements * gradient_bytes_) +
+         Time(Collective::kAllReduce, kTensor, summed_elements * gradient_bytes_);
+}
+
+double TrainingExchanges::GatherTime(double elements, double expert_elements) {
+  return Time(Collective::kAllGather, kShared, elements * kWeightBytes) +
+         Time(Collective::kAllGather, kExperts, expert_elements * kWeightBytes);
+}
+
+double TrainingExchanges::Time(Collective collective, Where where, double bytes) {
+  if (groups_[where].size == 1 || bytes <= 0) return 0;
+  for (const Known& known : known_) {
+    if (known.collective == collective && known.where == where && known.bytes == bytes) return known.seconds;
+  }
+  const double seconds = CollectiveTime(cluster_, collective, bytes, spans_.Of(groups_[where]));
+  constexpr std::size_t kMost = 64;  // Beyond, looking up takes as long.
+  if (known_.size() < kMost) known_.push_back({collective, where, bytes, seconds});
+  return seconds;
+}
+
 double ExposedExchange(double exchange_s, double computing_s, double parts, bool overlapped) {
   return overlapped ? std::max(exchange_s - computing_s, exchange_s / parts) : exchange_s;
 }
 
 std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy& s,
                                           const std::vector<StageClass>& stages, const StrategyCost& cost,
-                                          SpanCache& spans) {
-  const Exchanges exchanges(problem, s, spans);
+                                          TrainingExchanges& exchanges) {
   std::vector<TrainingStage> of_stages;
   of_stages.reserve(stages.size());
   for (const StageClass& c : stages) of_stages.push_back(StageOf(problem, s, c, TotalsOf(c, cost), cost, exchanges));
@@ -231,9 +227,8 @@ Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double 
 }
 
 Evaluation AssembleTraining(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
-                            const StrategyCost& cost, SpanCache& spans) {
+                            const StrategyCost& cost, TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
-  const Exchanges exchanges(problem, s, spans);
   const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
   double sum_s = 0, slowest_s = 0, rest_s = 0;
   MemoryUse fullest;

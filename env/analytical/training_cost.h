@@ -1,10 +1,40 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <vector>
 
 #include "env/analytical/block_cost.h"
 
 namespace shardscout::env {
+
+/// Data parallel exchanges under one tuple of degrees; each time is found once.
+class TrainingExchanges {
+ public:
+  TrainingExchanges(const Problem& problem, const Strategy& degrees, SpanCache& spans);
+
+  double SharedRanks() const { return static_cast<double>(groups_[kShared].size); }
+  double ExpertRanks() const { return static_cast<double>(groups_[kExperts].size); }
+
+  /// Of the gradients of so many weights: those that cp * dp ranks share, experts', and those summed over tp as well.
+  double GradientsTime(Collective collective, double elements, double expert_elements, double summed_elements);
+  double GatherTime(double elements, double expert_elements);
+
+ private:
+  enum Where : std::uint8_t { kShared, kExperts, kTensor };
+  struct Known {
+    Collective collective;
+    Where where;
+    double bytes, seconds;
+  };
+  double Time(Collective collective, Where where, double bytes);
+
+  const ClusterSpec& cluster_;
+  const double gradient_bytes_;
+  std::array<Group, 3> groups_;
+  SpanCache& spans_;
+  std::vector<Known> known_;
+};
 
 /// What one stage does in a training step (training_cost.cc has the formulas).
 struct TrainingStage {
@@ -20,11 +50,18 @@ struct TrainingStage {
 /// Of each class of stages.
 std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy& strategy,
                                           const std::vector<StageClass>& stages, const StrategyCost& cost,
-                                          SpanCache& spans);
+                                          TrainingExchanges& exchanges);
+
+/// The same of each stage, in order, priced from the strategy's own blocks.
+std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strategy& strategy);
 
 /// What is left of `exchange_s` when it goes on beside `computing_s`, in `parts` equal parts the last of which comes
 /// after the computing.
 double ExposedExchange(double exchange_s, double computing_s, double parts, bool overlapped);
+
+/// The metrics and the memory of a step.
+Evaluation AssembleTraining(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
+                            const StrategyCost& cost, TrainingExchanges& exchanges);
 
 /// The metrics that follow from a step's time, and the memory of the fullest stage.
 Evaluation TrainingEvaluation(const Problem& problem, const Strategy& strategy, double step_s, const MemoryUse& memory);

@@ -38,7 +38,7 @@ LiveReport MakeReport(const Problem& problem, const Strategy& strategy, const li
     report.phases.push_back({phase.phase, PredictedPhase(problem, predicted, phase.phase), TimingOf(phase.seconds)});
   }
   const Program program = Lower(problem, strategy);
-  env::SpanCache spans(problem.cluster(), strategy);
+  env::SpanCache spans(problem, strategy);
   struct Row {
     LiveRow row;
     std::vector<double> seconds;

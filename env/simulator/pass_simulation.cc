@@ -75,7 +75,7 @@ PassMaker::PassMaker(const Problem& problem, const Strategy& strategy, Phase pha
       phase_(phase),
       options_(options),
       stages_(SplitLayers(problem.model(), strategy.pipeline_parallel_size)) {
-  SpanCache spans(problem.cluster(), strategy);
+  SpanCache spans(problem, strategy);
   whole_ = Price(strategy, spans);
   if (options.reference) return;
   if (const std::optional<Strategy> half = HalfOf(problem, strategy, phase)) half_ = Price(*half, spans);

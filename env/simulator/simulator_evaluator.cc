@@ -5,8 +5,9 @@
 #include <limits>
 #include <vector>
 
-#include "env/analytical/block_cost.h"
+#include "env/analytical/training_cost.h"
 #include "env/simulator/serving_simulation.h"
+#include "env/simulator/training_simulation.h"
 
 namespace shardscout::env {
 namespace {
@@ -38,6 +39,10 @@ std::vector<StageUse> UseOf(const PassMaker& maker) {
 }  // namespace
 
 Evaluation SimulatorEvaluator::Evaluate(const Strategy& strategy) const {
+  if (problem_.workload().IsTraining()) {
+    const Schedule schedule = Simulate(MakeTrainingPass(problem_, strategy, options_.reference).graph);
+    return TrainingEvaluation(problem_, strategy, ToSeconds(schedule.makespan), analytical_.Evaluate(strategy).memory);
+  }
   Evaluation evaluation = EvaluationOf(problem_, strategy, SimulatePasses(problem_, strategy, options_),
                                        analytical_.Evaluate(strategy).memory);
   if (problem_.workload().requests && !options_.reference) {
@@ -48,6 +53,7 @@ Evaluation SimulatorEvaluator::Evaluate(const Strategy& strategy) const {
 
 Breakdown SimulatorEvaluator::Explain(const Strategy& strategy) const {
   Breakdown breakdown = analytical_.Explain(strategy);
+  if (problem_.workload().IsTraining()) return breakdown;
   for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (!problem_.workload().HasPhase(phase)) continue;
     const std::vector<StageUse> stages = UseOf(PassMaker(problem_, strategy, phase, options_));

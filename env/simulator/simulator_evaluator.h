@@ -10,8 +10,9 @@
 namespace shardscout::env {
 
 /// The evaluator `simulator`: passes simulated (pass_simulation.h), memory and metrics as the analytical one has them;
-/// where a `serve` workload describes its requests, those simulated one by one (serving_simulation.h). In reference
-/// mode it agrees with the analytical evaluator.
+/// where a `serve` workload describes its requests, those simulated one by one (serving_simulation.h); training's
+/// pipeline by its schedule (training_simulation.h). In reference mode it agrees with the analytical evaluator (in
+/// training where all stages take as long).
 class SimulatorEvaluator final : public Evaluator {
  public:
   explicit SimulatorEvaluator(const Problem& problem, SimulatorOptions options = {})

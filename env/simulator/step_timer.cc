@@ -52,7 +52,7 @@ Strategy StepTimer::WithRequests(const Problem& problem, Strategy s, std::int64_
 }
 
 AttentionTimes StepTimer::AttentionIn(const Problem& problem, const Strategy& s, Phase phase) {
-  SpanCache spans(problem.cluster(), s);
+  SpanCache spans(problem, s);
   const auto time_of = [&](BlockKind kind) {
     double time_s = 0;
     for (const Task& task : LowerBlock(problem, s, phase, kind).tasks) {

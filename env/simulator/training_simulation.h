@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "env/simulator/simulation.h"
+#include "shardscout/problem.h"
+#include "shardscout/strategy.h"
 
 /// A training step's pipeline, simulated: every stage runs the forward and backward passes of its chunks of layers for
 /// all micro-batches in the order of a schedule, each as soon as what it needs is there.
@@ -25,28 +27,39 @@ struct ChunkTimes {
   double backward_s = 0;
   double weights_s = 0;  ///< Of backward_s, the gradients by weights.
   double send_s = 0;     ///< Its output to the next chunk, and a gradient back to the one before.
+  double exchange_s = 0;  ///< Of its gradients over data parallel ranks, after its last backward.
+  double update_s = 0;    ///< Of its weights, after all gradients of all stages (their norm is one).
+  std::int64_t parts = 1;  ///< Its layers: the last backward gives that many equal parts of the gradients, in turn.
 };
 
 struct PipelineShape {
   std::int64_t microbatches = 1;
   std::int64_t chunks = 1;  ///< v. More than one: microbatches is a multiple of the number of stages.
   PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward;
-  bool sends_wait = false;  ///< A stage waits until what it sends has arrived; else it goes on.
+  bool sends_wait = false;        ///< A stage waits until what it sends has arrived; else it goes on.
+  bool exchanges_overlap = true;  ///< Gradients are exchanged as soon as they are there; else after the last backward.
 };
 
 /// One pass of the schedule, for the timeline.
 struct PipelineTask {
   std::int32_t stage = 0, chunk = 0, microbatch = 0;
-  enum class Kind : std::uint8_t { kForward, kBackward, kWeights, kSend } kind = Kind::kForward;
+  enum class Kind : std::uint8_t { kForward, kBackward, kWeights, kSend, kExchange, kUpdate } kind = Kind::kForward;
 };
 
 struct PipelinePass {
   SimulationGraph graph;
-  std::vector<PipelineTask> tasks;              ///< By SimTaskId.
-  std::vector<SimTaskId> last_backward;         ///< By stage and chunk (stage * v + chunk): of the last micro-batch.
+  std::vector<PipelineTask> tasks;  ///< By SimTaskId.
 };
 
-/// `times`: by stage and chunk (stage * v + chunk). Streams: two a stage, kernels and sends.
+/// Streams of a stage: kernels, sends, exchanges.
+inline constexpr StreamId kStreamsOfATrainingStage = 3;
+
+/// `times`: by stage and chunk (stage * v + chunk).
 PipelinePass MakePipeline(const std::vector<ChunkTimes>& times, const PipelineShape& shape);
+
+/// The schedule of a strategy, 1F1B or interleaved, with the analytical evaluator's times for its stages. In reference
+/// mode a stage waits for its sends, as the closed form has it.
+PipelinePass MakeTrainingPass(const Problem& problem, const Strategy& strategy, bool reference,
+                              PipelineSchedule schedule = PipelineSchedule::kOneForwardOneBackward);
 
 }  // namespace shardscout::env

@@ -320,6 +320,7 @@ struct Task {
 
   Gradient gradient = Gradient::kNone;
   bool beside_product = false;     ///< A collective that runs beside the product before it (TrainingSpec::overlap_tensor).
+  bool sums_copies = false;        ///< An all_reduce of those columns alone that its ranks hold copies of (KV heads).
   bool of_gradients = false;       ///< In a backward pass: not a forward task that is computed again.
   std::int32_t gradient_of = -1;  ///< The forward task, where `gradient` is not kNone.
 

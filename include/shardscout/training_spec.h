@@ -13,7 +13,7 @@ enum class Optimizer : std::uint8_t { kAdam, kSgd };
 
 /// What PyTorch's eager mode takes on the host for a task of the program (several small kernels each, and autograd's
 /// bookkeeping), on the machines of data/training: fitted by fit_training (experiments/validation/README.md).
-inline constexpr double kHostTaskSeconds = 9e-5;
+inline constexpr double kHostTaskSeconds = 8.2e-5;
 
 /// How one step of training goes, beside the strategy. The sequence length is WorkloadSpec::input_tokens; a request is
 /// a sequence.

@@ -88,7 +88,7 @@ LayerTime TimeOf(const Problem& problem, const Strategy& s, Phase phase) {
   const Stage all = SplitLayers(model, 1).front();
   const std::int64_t windows = NumWindowLayers(model, all);
   const std::int64_t linear = NumLinearLayers(model, all);
-  env::SpanCache spans(problem.cluster(), s);
+  env::SpanCache spans(problem, s);
   const auto seconds = [&](BlockKind kind, std::int64_t layers) {
     if (layers == 0) return 0.0;
     const Block block = LowerBlock(problem, s, phase, kind);

@@ -96,21 +96,10 @@ std::optional<Problem> Narrowed(Rng& rng, const Problem& wide) {
       if (IsSmall(space)) return problem;
       const Strategy member = space.Sample(rng);
       // Degrees rarely: they are what the tree branches over.
-      int variable = static_cast<int>(rng.Below(static_cast<std::uint64_t>(kNumVariables)));
+      const int variable = static_cast<int>(rng.Below(static_cast<std::uint64_t>(space.NumVariables())));
       if (variable < static_cast<int>(Variable::kResidualLayout) && rng.Below(3) != 0) continue;
-      std::string value = std::to_string(GetVariable(member, variable));
-      if (variable >= kFirstShardingVariable) {
-        value = ToString(member.shardings[static_cast<std::size_t>(variable - kFirstShardingVariable)]);
-      } else if (variable == static_cast<int>(Variable::kResidualLayout)) {
-        value = ToString(member.residual_layout);
-      } else if (variable == static_cast<int>(Variable::kDenseFfnGroup)) {
-        value = ToString(member.dense_ffn_group);
-      } else if (variable == static_cast<int>(Variable::kExpertExchange)) {
-        value = ToString(member.expert_exchange);
-      } else if (variable == static_cast<int>(Variable::kOverlap)) {
-        continue;
-      }
-      options.fixed[VariableName(variable)] = value;
+      if (variable == static_cast<int>(Variable::kOverlap)) continue;
+      options.fixed[VariableName(variable)] = ValueName(variable, GetVariable(member, variable));
     } catch (const SpecError&) {
       return std::nullopt;  // What was fixed, or the batch, leaves nothing.
     }
@@ -127,6 +116,7 @@ Problem Limited(Rng& rng, const Problem& problem) {
   if (rng.Below(2) == 0) {
     cluster.device.hbm_bytes = sample().memory.TotalBytes() / workload.memory_fraction * (rng.Below(2) == 0 ? 1 : 0.5);
   }
+  if (workload.IsTraining()) return Problem(problem.model(), cluster, workload, problem.options());
   if (rng.Below(3) == 0 && workload.HasPhase(Phase::kPrefill)) workload.ttft_target_s = sample().metrics.ttft_s;
   if (rng.Below(3) == 0 && workload.HasPhase(Phase::kDecode)) workload.tpot_target_s = sample().metrics.tpot_s;
   return Problem(problem.model(), cluster, workload, problem.options());
@@ -143,37 +133,72 @@ std::string Describe(const Problem& problem) {
 
 class ExactAgainstBruteForceTest : public ::testing::TestWithParam<int> {};
 
+/// What kinds of problems were compared.
+struct Tally {
+  int solved = 0, infeasible = 0, limited = 0;
+};
+
 /// The solver's value is the brute force's, to the last bit, and it says infeasible exactly where nothing is feasible.
+void Compare(Rng& rng, const Problem& problem, const std::string& name, Tally& tally) {
+  const StrategySpace space(problem);
+  const BruteForce all = EvaluateAll(space);
+  const Answer answer = SolveAll(space, 1, 1 + static_cast<int>(rng.Below(64)));
+  SCOPED_TRACE(name + ": " + Describe(problem) + ", " + std::to_string(all.members) + " strategies");
+  ++tally.solved;
+  tally.infeasible += all.best ? 0 : 1;
+  tally.limited += all.feasible > 0 && all.feasible < all.members ? 1 : 0;
+  ASSERT_TRUE(answer.proved);
+  ASSERT_EQ(answer.best.has_value(), all.best.has_value());
+  if (!answer.best) return;
+  EXPECT_EQ(space.WhyNot(answer.best->strategy), "") << ToShortString(answer.best->strategy);
+  EXPECT_EQ(Analytical(problem)->Evaluate(answer.best->strategy), answer.best->evaluation);
+  EXPECT_EQ(answer.best->worth.score, all.best->worth.score)
+      << "found " << ToShortString(answer.best->strategy) << "\nbest  " << ToShortString(all.best->strategy);
+  EXPECT_EQ(answer.bound_score, answer.best->worth.score);
+}
+
 TEST_P(ExactAgainstBruteForceTest, Equal) {
   constexpr int kProblems = 75;
-  int solved = 0;
-  int infeasible = 0;
-  int limited = 0;
-  for (std::uint64_t seed = 1; solved < kProblems; ++seed) {
+  Tally tally;
+  for (std::uint64_t seed = 1; tally.solved < kProblems; ++seed) {
     Rng rng = Rng::Stream(seed, "part " + std::to_string(GetParam()));
     const std::optional<Problem> narrowed = Narrowed(rng, testing::RandomProblem(rng));
-    if (!narrowed) continue;
-    const Problem problem = Limited(rng, *narrowed);
-    const StrategySpace space(problem);
-    const BruteForce all = EvaluateAll(space);
-    const Answer answer = SolveAll(space, 1, 1 + static_cast<int>(rng.Below(64)));
-    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + Describe(problem) + ", " + std::to_string(all.members) +
-                 " strategies");
-    ++solved;
-    infeasible += all.best ? 0 : 1;
-    limited += all.feasible > 0 && all.feasible < all.members ? 1 : 0;
-    ASSERT_TRUE(answer.proved);
-    ASSERT_EQ(answer.best.has_value(), all.best.has_value());
-    if (!answer.best) continue;
-    EXPECT_EQ(space.WhyNot(answer.best->strategy), "") << ToShortString(answer.best->strategy);
-    EXPECT_EQ(Analytical(problem)->Evaluate(answer.best->strategy), answer.best->evaluation);
-    EXPECT_EQ(answer.best->worth.score, all.best->worth.score)
-        << "found " << ToShortString(answer.best->strategy) << "\nbest  " << ToShortString(all.best->strategy);
-    EXPECT_EQ(answer.bound_score, answer.best->worth.score);
+    if (narrowed) Compare(rng, Limited(rng, *narrowed), "seed " + std::to_string(seed), tally);
   }
   // The problems are of all kinds.
-  EXPECT_GE(infeasible, 1);
-  EXPECT_GE(limited, 15);
+  EXPECT_GE(tally.infeasible, 1);
+  EXPECT_GE(tally.limited, 15);
+}
+
+/// The same model and cluster, trained.
+Problem InTraining(Rng& rng, const Problem& problem) {
+  WorkloadSpec workload;
+  workload.name = "train";
+  workload.kind = WorkloadKind::kTrain;
+  workload.input_tokens = 16 << rng.Below(6);
+  workload.objective = problem.workload().objective;
+  const auto coin = [&] { return rng.Below(2) == 0; };
+  workload.training = {.global_batch_size = 1 + static_cast<std::int64_t>(rng.Below(12)),
+                       .optimizer = coin() ? Optimizer::kAdam : Optimizer::kSgd,
+                       .fp32_gradients = coin(),
+                       .fused_attention = coin(),
+                       .dropout = coin(),
+                       .host_task_s = coin() ? 0 : 1e-5,
+                       .overlap_tensor = coin(),
+                       .overlap_gradients = coin(),
+                       .overlap_parameters = coin()};
+  return Problem(problem.model(), problem.cluster(), workload);
+}
+
+TEST_P(ExactAgainstBruteForceTest, EqualInTraining) {
+  constexpr int kProblems = 50;
+  Tally tally;
+  for (std::uint64_t seed = 1; tally.solved < kProblems; ++seed) {
+    Rng rng = Rng::Stream(seed, "training, part " + std::to_string(GetParam()));
+    const std::optional<Problem> narrowed = Narrowed(rng, InTraining(rng, testing::RandomProblem(rng)));
+    if (narrowed) Compare(rng, Limited(rng, *narrowed), "seed " + std::to_string(seed), tally);
+  }
+  EXPECT_GE(tally.limited, 10);
 }
 
 /// So is its front: every point of it and none else, to the last bit.

@@ -32,6 +32,9 @@ class GradientRunner {
 
  private:
   void Differentiate(const Task& task);
+  /// Ranks of its tp group that hold a column of the product's output.
+  double Holders(const Task& product, Tag column, std::size_t rank);
+  void SumCopies(const Task& task);
   void PadSlice(const Task& task);
   LocalPtr ByInput(const Task& forward, const Task& back, ValueId input, std::size_t rank);
   /// <gradients, outputs of the forward task on the rank as it stands>.

@@ -23,7 +23,8 @@ class LinkLoadsTest : public ::testing::Test {
     Strategy strategy;
     strategy.tensor_parallel_size = collective == Collective::kSendRecv ? group.stride : group.size * group.stride;
     strategy.pipeline_parallel_size = collective == Collective::kSendRecv ? group.size : 1;
-    SpanCache spans(cluster, strategy);
+    const Problem problem(LoadModel("llama-3.1-8b"), cluster, LoadWorkload("decode-chat"));
+    SpanCache spans(problem, strategy);
     const std::vector<GroupSpan>& where = SpansOfTask(task, spans);
     const double duration_s = CollectiveTime(cluster, collective, task.payload_bytes, where);
     return LinkShares(cluster, task, where, duration_s, way);

@@ -1,0 +1,168 @@
+#include "env/analytical/training_cost.h"
+
+#include <gtest/gtest.h>
+
+#include "env/analytical/analytical_evaluator.h"
+#include "shardscout/program.h"
+#include "shardscout/random.h"
+#include "shardscout/strategy_space.h"
+
+namespace shardscout::env {
+namespace {
+
+Problem Gpt(std::int64_t devices, bool fused = false) {
+  WorkloadSpec workload = LoadWorkload("train-2k");
+  workload.training->global_batch_size = 64;
+  workload.training->fused_attention = fused;
+  workload.training->dropout = true;
+  return Problem(LoadModel("megatron-22b"), LoadCluster("a100-80-sxm", devices), workload);
+}
+
+/// Megatron's shardings.
+Strategy Megatron(std::int64_t tp, Layout residual) {
+  Strategy s;
+  s.tensor_parallel_size = tp;
+  s.batch_size = s.num_microbatches = 64;
+  s.residual_layout = residual;
+  for (const Operator op : {Operator::kQkv, Operator::kAttention, Operator::kAttnOut}) {
+    s.SetSharding(op, Sharding::kHeads);
+  }
+  for (const Operator op : {Operator::kFfnUp, Operator::kFfnDown}) s.SetSharding(op, Sharding::kFfn);
+  s.SetSharding(Operator::kEmbedding, Sharding::kVocab);
+  s.SetSharding(Operator::kLmHead, Sharding::kVocab);
+  return s;
+}
+
+/// arXiv 2205.05198, equations 1 to 4: a layer keeps s b h (10 + 24 / t + 5 a s / (h t)) bytes, with sequence
+/// parallelism s b h (34 + 5 a s / h) / t; selective recomputation leaves the 5 a s out.
+TEST(TrainingCost, KeepsWhatThePaperCounts) {
+  const Problem problem = Gpt(8);
+  const double s = 2048, h = 6144, a = 64, t = 8;
+  const auto kept = [&](Strategy strategy, Recomputation again) {
+    strategy.recomputation = again;
+    return LowerBlock(problem, strategy, Phase::kPrefill, BlockKind::kAttention).kept_bytes +
+           LowerBlock(problem, strategy, Phase::kPrefill, BlockKind::kDenseFfn).kept_bytes;
+  };
+  const Strategy tensor = Megatron(8, Layout::kReplicated), sequence = Megatron(8, Layout::kTokenSharded);
+  EXPECT_DOUBLE_EQ(kept(tensor, Recomputation::kNone), s * h * (10 + 24 / t + 5 * a * s / (h * t)));
+  EXPECT_DOUBLE_EQ(kept(sequence, Recomputation::kNone), s * h * (34 + 5 * a * s / h) / t);
+  EXPECT_DOUBLE_EQ(kept(sequence, Recomputation::kSelective), s * h * 34 / t);
+  EXPECT_DOUBLE_EQ(kept(tensor, Recomputation::kFull), s * h * 2);
+  EXPECT_DOUBLE_EQ(kept(sequence, Recomputation::kFull), s * h * 2 / t);
+}
+
+/// Each product is derived by its input and by its weight, with as many FLOP each.
+TEST(TrainingCost, BackwardHasTwiceTheProducts) {
+  const Problem problem = Gpt(64, true);
+  const StrategySpace space(problem);
+  Rng rng(5);
+  for (int i = 0; i < 50; ++i) {
+    Strategy s = space.Sample(rng);
+    s.recomputation = Recomputation::kNone;
+    for (const BlockKind kind : {BlockKind::kAttention, BlockKind::kDenseFfn, BlockKind::kHead}) {
+      const Block block = LowerBlock(problem, s, Phase::kPrefill, kind);
+      double forward = 0, backward = 0;
+      for (const Task& task : block.tasks) forward += task.kind == TaskKind::kMatmul ? task.work.flop : 0;
+      for (const Task& task : block.backward) backward += task.kind == TaskKind::kMatmul ? task.work.flop : 0;
+      EXPECT_DOUBLE_EQ(backward, 2 * forward) << ToShortString(s) << " " << ToString(kind);
+    }
+  }
+}
+
+/// With Megatron's tensor parallelism two all-reduces a layer forward and two backward; with sequence parallelism four
+/// gathers and four scatters, two of the former of what is gathered again (arXiv 2205.05198, section 4.2.2).
+TEST(TrainingCost, CollectivesAreMegatrons) {
+  const Problem problem = Gpt(8);
+  const auto count = [&](const Strategy& s, Collective collective) {
+    int forward = 0, backward = 0;
+    for (const BlockKind kind : {BlockKind::kAttention, BlockKind::kDenseFfn}) {
+      const Block block = LowerBlock(problem, s, Phase::kPrefill, kind);
+      for (const Task& task : block.tasks) forward += task.collective == collective ? 1 : 0;
+      for (const Task& task : block.backward) backward += task.collective == collective ? 1 : 0;
+    }
+    return std::pair(forward, backward);
+  };
+  const Strategy tensor = Megatron(8, Layout::kReplicated), sequence = Megatron(8, Layout::kTokenSharded);
+  EXPECT_EQ(count(tensor, Collective::kAllReduce), std::pair(2, 2));
+  EXPECT_EQ(count(tensor, Collective::kAllGather), std::pair(0, 0));
+  EXPECT_EQ(count(sequence, Collective::kReduceScatter), std::pair(2, 2));
+  EXPECT_EQ(count(sequence, Collective::kAllGather), std::pair(2, 4));
+}
+
+/// 22 billion weights over 8 ranks of tp, 8 of dp: 2 bytes of weights, 4 of gradients, 12 of states, each shared from
+/// its stage on.
+TEST(TrainingCost, ZeroSharesMemory) {
+  const Problem problem = Gpt(64);
+  const AnalyticalEvaluator evaluator(problem);
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.data_parallel_size = 8;
+  s.batch_size = s.num_microbatches = 8;
+  const MemoryUse whole = evaluator.Evaluate(s).memory;
+  EXPECT_DOUBLE_EQ(whole.gradient_bytes, 2 * whole.weight_bytes);
+  EXPECT_DOUBLE_EQ(whole.optimizer_bytes, 6 * whole.weight_bytes);
+  for (const std::int64_t stage : {1, 2, 3}) {
+    s.zero_stage = stage;
+    const MemoryUse shared = evaluator.Evaluate(s).memory;
+    EXPECT_DOUBLE_EQ(shared.optimizer_bytes, whole.optimizer_bytes / 8);
+    EXPECT_DOUBLE_EQ(shared.gradient_bytes, whole.gradient_bytes / (stage >= 2 ? 8 : 1));
+    EXPECT_DOUBLE_EQ(shared.weight_bytes, whole.weight_bytes / (stage >= 3 ? 8 : 1));
+  }
+}
+
+/// The first of pp stages keeps pp micro-batches (arXiv 2205.05198, section 4.2.3), m where that is fewer; interleaved
+/// (pp - 1) / v more.
+TEST(TrainingCost, MicroBatchesInFlight) {
+  const Problem problem = Gpt(64);
+  const AnalyticalEvaluator evaluator(problem);
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.pipeline_parallel_size = 8;
+  const auto activations = [&](std::int64_t microbatches, std::int64_t chunks) {
+    s.num_microbatches = microbatches;
+    s.batch_size = microbatches;
+    s.virtual_pipeline_parallel_size = chunks;
+    return evaluator.Evaluate(s).memory.activation_bytes;
+  };
+  const double one = activations(2, 1) - activations(1, 1);
+  EXPECT_GT(one, 0);
+  EXPECT_NEAR(activations(8, 1) - activations(1, 1), 7 * one, 1);
+  EXPECT_NEAR(activations(64, 1), activations(8, 1), 1);
+  EXPECT_NEAR(activations(64, 2) - activations(64, 1), 3.5 * one, 1);
+}
+
+/// Nothing gets slower by a faster network or memory, or by fewer bytes of gradients.
+TEST(TrainingCost, MoreIsNeverSlower) {
+  const Problem problem = Gpt(64, true);
+  const StrategySpace space(problem);
+  ClusterSpec network = problem.cluster(), memory = problem.cluster();
+  for (NetworkTier& tier : network.tiers) tier.bytes_per_s *= 2;
+  memory.device.hbm_bytes_per_s *= 2;
+  WorkloadSpec workload = problem.workload();
+  workload.training->fp32_gradients = false;
+  const Problem others[] = {{problem.model(), network, problem.workload()},
+                            {problem.model(), memory, problem.workload()},
+                            {problem.model(), problem.cluster(), workload}};
+  const AnalyticalEvaluator evaluator(problem);
+  Rng rng(9);
+  for (int i = 0; i < 100; ++i) {
+    const Strategy s = space.Sample(rng);
+    const double step_s = evaluator.Evaluate(s).metrics.step_time_s;
+    for (const Problem& other : others) {
+      EXPECT_LE(AnalyticalEvaluator(other).Evaluate(s).metrics.step_time_s, step_s * (1 + 1e-12)) << ToShortString(s);
+    }
+  }
+}
+
+/// Tables and whole programs give the same.
+TEST(TrainingCost, ProgramsArePricedAlike) {
+  const Problem problem(LoadModel("mixtral-8x7b"), LoadCluster("h100-sxm", 64), LoadWorkload("train-4k"));
+  const AnalyticalEvaluator evaluator(problem);
+  const StrategySpace space(problem);
+  Rng rng(2);
+  for (int i = 0; i < 60; ++i) {
+    const Strategy s = space.Sample(rng);
+    EXPECT_EQ(evaluator.Evaluate(s), evaluator.EvaluateProgram(Lower(problem, s))) << ToShortString(s);
+  }
+}
+
+}  // namespace
+}  // namespace shardscout::env
