@@ -28,9 +28,9 @@
 // the shard and gathered again (Korthikanti et al., arXiv 2205.05198, section 4.2.2).
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "shardscout/error.h"
 #include "strategies/block_builder.h"
@@ -39,6 +39,9 @@ namespace shardscout::strategies {
 namespace {
 
 constexpr Group kAlone{1, 1};
+constexpr std::int32_t kNoTask = -1;
+
+std::size_t Index(ValueId id) { return static_cast<std::size_t>(id); }
 
 /// The ranks of `group` without those of `part`, an inner or outer factor of it; none where it is neither.
 std::optional<Group> Without(Group group, Group part) {
@@ -135,9 +138,13 @@ class BackwardMaker {
 
   void Run() {
     Block& block = b_.block_;
+    block.values.reserve(4 * block.values.size());
+    block.backward.reserve(3 * forward_.size());
+    maker_.assign(block.values.size(), kNoTask);
+    sums_.resize(block.values.size());
     for (std::size_t t = 0; t < forward_.size(); ++t) {
       for (const ValueId id : {forward_[t].output, forward_[t].output2}) {
-        if (id != kNoValue) maker_[id] = static_cast<std::int32_t>(t);
+        if (id != kNoValue) maker_[Index(id)] = static_cast<std::int32_t>(t);
       }
     }
     const bool head = block.kind == BlockKind::kHead;
@@ -219,7 +226,7 @@ class BackwardMaker {
   }
 
   void Accumulate(ValueId of, ValueId gradient, Group pending, bool sliced) {
-    Sum& sum = sums_[of];
+    Sum& sum = sums_[Index(of)];
     if (pending.size == 1) {
       sum.whole = Add(sum.whole, gradient);
       return;
@@ -260,9 +267,7 @@ class BackwardMaker {
   }
 
   ValueId Whole(ValueId of, Operator op) {
-    const auto found = sums_.find(of);
-    if (found == sums_.end()) return kNoValue;
-    Sum& sum = found->second;
+    Sum& sum = sums_[Index(of)];
     if (sum.pending != kNoValue) {
       const ValueId summed = Summed(of, sum, op);
       sum.whole = Add(sum.whole, summed);
@@ -272,7 +277,8 @@ class BackwardMaker {
   }
 
   bool Reached(ValueId of) const {
-    return of != kNoValue && sums_.count(of) != 0 && ValueOf(of).kind != TensorKind::kIds;
+    if (of == kNoValue || ValueOf(of).kind == TensorKind::kIds) return false;
+    return sums_[Index(of)].whole != kNoValue || sums_[Index(of)].pending != kNoValue;
   }
 
   void Derive(std::int32_t t) {
@@ -289,7 +295,7 @@ class BackwardMaker {
       return;
     }
     if (task.kind == TaskKind::kAdd) {
-      const Sum sum = sums_[task.output];
+      const Sum sum = sums_[Index(task.output)];
       if (b_.problem_.workload().training->dropout && task.output == b_.block_.output) {
         // What dropped out of the block's own output has no gradient: another pass over it, with the mask.
         const ValueId whole = Whole(task.output, task.op);
@@ -355,7 +361,7 @@ class BackwardMaker {
                  false);
       return;
     }
-    Sum sum = sums_[to];
+    Sum sum = sums_[Index(to)];
     if (sum.pending != kNoValue) {
       const std::optional<Group> rest = Without(sum.group, task.group);
       if (!rest || sum.sliced) {
@@ -383,7 +389,7 @@ class BackwardMaker {
   }
 
   void DeriveCompute(std::int32_t t, const Task& task) {
-    const Sum sum = sums_[task.output];
+    const Sum sum = sums_[Index(task.output)];
     const bool both = sum.whole != kNoValue && sum.pending != kNoValue;
     if (IsLinearInRows(task) && !both && sum.pending != kNoValue && !sum.sliced && !Reached(task.output2)) {
       DeriveTask(t, {sum.pending}, sum.group);
@@ -455,16 +461,13 @@ class BackwardMaker {
   }
 
   std::int32_t TokenGatherOf(ValueId id) const {
-    auto made = maker_.find(id);
-    if (made == maker_.end()) return -1;
-    if (Forward(made->second).kind == TaskKind::kNorm) {
-      made = maker_.find(Forward(made->second).input);
-      if (made == maker_.end()) return -1;
-    }
-    const Task& task = Forward(made->second);
+    std::int32_t made = maker_[Index(id)];
+    if (made != kNoTask && Forward(made).kind == TaskKind::kNorm) made = maker_[Index(Forward(made).input)];
+    if (made == kNoTask) return kNoTask;
+    const Task& task = Forward(made);
     const bool gather = task.kind == TaskKind::kCollective && task.collective == Collective::kAllGather &&
                         task.group == b_.TensorGroup() && task.input2 == kNoValue;
-    return gather && ValueOf(task.input).tokens == TokenSplit::kTensor ? made->second : -1;
+    return gather && ValueOf(task.input).tokens == TokenSplit::kTensor ? made : kNoTask;
   }
 
   void FillGradientWork(const Task& task, Task& back) {
@@ -530,7 +533,7 @@ class BackwardMaker {
     const std::int32_t gather = TokenGatherOf(id);
     if (gather < 0) return ValueOf(id).Bytes();
     // Its shard; of what the gather itself made, the shard is the gather's input, which is kept as such.
-    return maker_.at(id) == gather ? 0 : ValueOf(id).Bytes() / b_.geometry().tp;
+    return maker_[Index(id)] == gather ? 0 : ValueOf(id).Bytes() / b_.geometry().tp;
   }
 
   void Keep() {
@@ -598,8 +601,8 @@ class BackwardMaker {
 
   BlockBuilder& b_;
   const std::vector<Task> forward_;
-  std::map<ValueId, std::int32_t> maker_;
-  std::map<ValueId, Sum> sums_;
+  std::vector<std::int32_t> maker_;  ///< By value of the forward pass: the task that makes it.
+  std::vector<Sum> sums_;            ///< By value of the forward pass.
   std::vector<Added> added_;
   std::set<std::int32_t> gathered_again_;
 };

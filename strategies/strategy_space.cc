@@ -114,6 +114,7 @@ std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
     }
   } else if (variable == Index(Variable::kDenseFfnGroup)) {
     values = {0, 1};
+    if (problem.workload().IsTraining()) values = {0};
   } else if (variable == Index(Variable::kOverlap)) {
     for (Overlap overlap : problem.options().admitted_overlaps) values.push_back(static_cast<std::int64_t>(overlap));
     std::sort(values.begin(), values.end());

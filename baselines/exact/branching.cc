@@ -48,6 +48,7 @@ Branching::Branching(const StrategySpace& space, Goal goal)
     stages_[static_cast<std::size_t>(pp)] = env::ClassifyStages(model, SplitLayers(model, pp));
   }
   overlap_ = static_cast<Overlap>(Values(Variable::kOverlap).front());
+  if (problem_.workload().IsTraining()) flop_per_token_ = env::ModelFlopPerToken(problem_);
 }
 
 bool Branching::HasValue(Variable variable, std::int64_t value) const {
@@ -234,6 +235,19 @@ Worth Branching::WorthOfPass(const Shape& shape, std::int64_t prefill_requests, 
   return kNothing;
 }
 
+double Branching::LeastActivationBytes(const Shape& shape) const {
+  const ModelSpec& model = problem_.model();
+  const double up = BytesPerElement(model.residual_dtype) * (model.gated_ffn ? 2 : 1);
+  const double element_bytes = up + BytesPerElement(model.activation_dtype);
+  double width = std::numeric_limits<double>::infinity();
+  if (model.HasDense()) width = static_cast<double>(model.ffn_size);
+  if (model.HasMoe()) {
+    width = std::min(width, static_cast<double>(model.moe.num_experts_per_token * model.moe.expert_ffn_size));
+  }
+  const double rows = RowsOf(shape, Phase::kPrefill, shape.requests) / static_cast<double>(shape.tp);
+  return rows * width * element_bytes;
+}
+
 template <class F>
 void Branching::ForEachRequests(const Node& node, const WorkBound& work, F f) const {
   const std::int64_t tp = node.shape.tp;
@@ -249,6 +263,7 @@ void Branching::ForEachRequests(const Node& node, const WorkBound& work, F f) co
     const Strategy s = StrategyOf(with, 1);
     if (!maker_.rules().BatchSplits(s)) continue;
     if (moe && !reduces && !maker_.rules().TokensSplit(s)) continue;
+    if (workload.IsTraining() && LeastActivationBytes(shape) > problem_.MemoryLimitBytes()) continue;
     const auto seconds = [&](Phase phase, std::int64_t pass_requests) {
       if (!workload.HasPhase(phase)) return 0.0;
       const double others = work.SecondsWithoutMoe(phase, RowsOf(shape, phase, pass_requests));
@@ -301,6 +316,7 @@ void Branching::ExpandShape(const Node& node, const Staircase& known, Expansion&
   child.level = Level::kMesh;
   for (const Setting& setting : maker_.Settings(node.shape)) {
     child.setting = setting;
+    if (problem_.workload().IsTraining() && known.Covers(WorthOfFfn(child))) continue;
     const std::shared_ptr<const LeastCosts> least = LeastOf(child);
     if (!least->possible) continue;
     const std::int64_t prefill_requests = PrefillRequests(problem_, StrategyOf(child, 1));
@@ -325,6 +341,17 @@ void Branching::ExpandShape(const Node& node, const Staircase& known, Expansion&
       if (!known.Covers(child.bound)) into.children.push_back(child);
     }
   }
+}
+
+Worth Branching::WorthOfFfn(const Node& node) const {
+  const Stage all = SplitLayers(problem_.model(), 1).front();
+  const env::BlockCost dense = *LeastDenseOf(node);
+  const double attention_s = WorkOf(node.shape.tp)->AttentionSeconds(
+      Phase::kPrefill, RowsOf(node.shape, Phase::kPrefill, node.shape.requests));
+  const double seconds =
+      attention_s + static_cast<double>(all.num_dense) *
+                        (dense.time_s[static_cast<std::size_t>(Phase::kPrefill)] + dense.backward_s);
+  return WorthOfPass(node.shape, node.shape.requests, seconds, 0);
 }
 
 Worth Branching::WorthOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const {
@@ -376,7 +403,7 @@ void Branching::ExpandMesh(const Node& node, const Staircase& known, Expansion& 
         const Strategy s = StrategyOf(child, ranks);
         if (!maker_.rules().ExpertMesh(s)) continue;
         env::SpanCache spans(problem_, s);
-        env::TrainingExchanges exchanges(problem_, s, spans);
+        env::TrainingExchanges exchanges(problem_, s, spans, flop_per_token_);
         child.bound = Tightest(node.bound, MostOfTraining(s, StagesOf(pp), cost, exchanges));
         if (!known.Covers(child.bound)) into.children.push_back(child);
         continue;

@@ -100,6 +100,9 @@ class Branching {
   std::shared_ptr<const MoeBound> MoeBoundOf(std::int64_t tp, Phase phase) const;
   /// Tokens of a cell in a pass over so many requests.
   double RowsOf(const Shape& shape, Phase phase, std::int64_t pass_requests) const;
+  /// Training: what one layer's FFN keeps of a micro-batch, or makes again, before and after its activation, however it
+  /// is sharded.
+  double LeastActivationBytes(const Shape& shape) const;
   /// Calls f with the requests that go with the node's tp and cp and the bound by `work`.
   template <class F>
   void ForEachRequests(const Node& node, const WorkBound& work, F f) const;
@@ -113,6 +116,8 @@ class Branching {
   /// pipeline's stages take as long together, and with its bubbles it is no faster a device than one stage is.
   Worth WorthOfPass(const Shape& shape, std::int64_t prefill_requests, double prefill_s, double decode_s) const;
 
+  /// Training: WorthOfPass with the least dense FFNs under the setting, and of the rest what attentions do at least.
+  Worth WorthOfFfn(const Node& node) const;
   /// WorthOfPass of the node's shape with these costs of its blocks.
   Worth WorthOfLayers(const Node& node, const env::StrategyCost& cost, const env::BlockCost& moe) const;
 
@@ -149,6 +154,7 @@ class Branching {
   std::vector<std::int64_t> ffn_parts_;               ///< Numbers of ranks over which a dense FFN may split.
   std::vector<std::vector<env::StageClass>> stages_;  ///< By pp.
   Overlap overlap_;
+  double flop_per_token_ = 0;  ///< Training.
 
   mutable Memo<WorkBound> work_;
   mutable Memo<MoeBound> moe_bounds_;

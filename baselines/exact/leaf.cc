@@ -32,11 +32,18 @@ env::BlockCost Sum(const env::BlockCost& a, const env::BlockCost& b) {
           .backward_s = a.backward_s + b.backward_s,
           .forward_tasks = a.forward_tasks + b.forward_tasks,
           .backward_tasks = a.backward_tasks + b.backward_tasks,
+          .input_bytes = std::min(a.input_bytes, b.input_bytes),
           .kept_bytes = a.kept_bytes + b.kept_bytes,
           .recomputed_bytes = a.recomputed_bytes + b.recomputed_bytes,
           .elements = a.elements + b.elements,
           .expert_elements = a.expert_elements + b.expert_elements,
           .summed_elements = a.summed_elements + b.summed_elements};
+}
+
+/// The node with nothing computed again.
+Node Kept(Node node) {
+  node.setting.recomputation = Recomputation::kNone;
+  return node;
 }
 
 }  // namespace
@@ -61,6 +68,16 @@ bool Branching::SpansAreLeast(const Strategy& s, std::int64_t devices) const {
 
 std::shared_ptr<const AttentionMenu> Branching::AttentionOf(const Node& node, std::int64_t devices) const {
   return attention_.Get(KeyOf(node.shape, node.setting, {devices}), [&] {
+    if (node.setting.recomputation == Recomputation::kFull) {
+      // What another option beats when it is kept it beats when it is computed again.
+      AttentionMenu menu = *AttentionOf(Kept(node), devices);
+      for (AttentionOption& option : menu.attention) {
+        option.full = env::ComputedAgain(option.full, BlockKind::kAttention);
+        option.window = env::ComputedAgain(option.window, BlockKind::kWindowAttention);
+        option.linear = env::ComputedAgain(option.linear, BlockKind::kLinearAttention);
+      }
+      return menu;
+    }
     env::SpanCache spans = Spans(devices);
     return maker_.Attention(node.shape, node.setting, spans);
   });
@@ -73,6 +90,11 @@ std::shared_ptr<const std::vector<DenseOption>> Branching::DenseOf(const Node& n
   std::int64_t of_dp = 1;
   if (group == DenseFfnGroup::kStage) of_dp = dp * (node.shape.cp / shape.cp);
   return dense_.Get(KeyOf(shape, node.setting, {static_cast<std::int64_t>(group), of_dp, devices}), [&] {
+    if (node.setting.recomputation == Recomputation::kFull) {
+      std::vector<DenseOption> options = *DenseOf(Kept(node), group, dp, devices);
+      for (DenseOption& option : options) option.cost = env::ComputedAgain(option.cost, BlockKind::kDenseFfn);
+      return options;
+    }
     env::SpanCache spans = Spans(devices);
     return maker_.Dense(shape, node.setting, group, of_dp, spans);
   });
@@ -81,6 +103,11 @@ std::shared_ptr<const std::vector<DenseOption>> Branching::DenseOf(const Node& n
 std::shared_ptr<const std::vector<MoeOption>> Branching::MoeOf(const Node& node, std::int64_t devices) const {
   const Shape shape = FfnShape(problem_, node.shape);
   return moe_.Get(KeyOf(shape, node.setting, {node.mesh.ep, node.mesh.etp, devices}), [&] {
+    if (node.setting.recomputation == Recomputation::kFull) {
+      std::vector<MoeOption> options = *MoeOf(Kept(node), devices);
+      for (MoeOption& option : options) option.cost = env::ComputedAgain(option.cost, BlockKind::kMoe);
+      return options;
+    }
     env::SpanCache spans = Spans(devices);
     return maker_.Moe(shape, node.setting, node.mesh, spans);
   });
@@ -90,6 +117,9 @@ std::shared_ptr<const env::BlockCost> Branching::LeastMoeOf(const Node& node) co
   const Shape shape = FfnShape(problem_, node.shape);
   return least_moe_.Get(KeyOf(shape, node.setting, {node.mesh.ep, node.mesh.etp}), [&]() -> env::BlockCost {
     if (!problem_.model().HasMoe()) return {};
+    if (node.setting.recomputation == Recomputation::kFull) {
+      return env::ComputedAgain(*LeastMoeOf(Kept(node)), BlockKind::kMoe);
+    }
     env::SpanCache spans = Spans(0);
     env::BlockCost least = kNothingYet;
     for (const MoeOption& option : maker_.RoutedPart(shape, node.setting, node.mesh, spans)) {
@@ -241,7 +271,7 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
   const std::vector<env::StageClass>& stages = StagesOf(node.pp);
   env::SpanCache strategy_spans(problem_, degrees);
   std::optional<env::TrainingExchanges> exchanges;
-  if (problem_.workload().IsTraining()) exchanges.emplace(problem_, degrees, strategy_spans);
+  if (problem_.workload().IsTraining()) exchanges.emplace(problem_, degrees, strategy_spans, flop_per_token_);
   const auto requests = static_cast<double>(degrees.batch_size);
   const env::StorageTerms least_storage = LeastStorage(*LeastOf(node), degrees.batch_size, node.pp);
   const auto covered = [&](const Worth& worth) { return known.Covers(worth) || found.Covers(worth); };

@@ -95,6 +95,7 @@ env::BlockCost Least(const env::BlockCost& a, const env::BlockCost& b) {
           .backward_s = std::min(a.backward_s, b.backward_s),
           .forward_tasks = std::min(a.forward_tasks, b.forward_tasks),
           .backward_tasks = std::min(a.backward_tasks, b.backward_tasks),
+          .input_bytes = std::min(a.input_bytes, b.input_bytes),
           .kept_bytes = std::min(a.kept_bytes, b.kept_bytes),
           .recomputed_bytes = std::min(a.recomputed_bytes, b.recomputed_bytes),
           .elements = std::min(a.elements, b.elements),

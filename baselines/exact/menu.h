@@ -168,6 +168,7 @@ inline constexpr env::BlockCost kNothingYet{
     .backward_s = std::numeric_limits<double>::infinity(),
     .forward_tasks = std::numeric_limits<double>::infinity(),
     .backward_tasks = std::numeric_limits<double>::infinity(),
+    .input_bytes = std::numeric_limits<double>::infinity(),
     .kept_bytes = std::numeric_limits<double>::infinity(),
     .recomputed_bytes = std::numeric_limits<double>::infinity(),
     .elements = std::numeric_limits<double>::infinity(),

@@ -64,7 +64,7 @@ void WorkBound::AddBlocks(const MenuMaker& maker, const Strategy& base, BlockKin
       kind == BlockKind::kAttention || kind == BlockKind::kWindowAttention || kind == BlockKind::kLinearAttention;
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (!problem.workload().HasPhase(phase)) continue;
-    Blocks blocks{.layers = layers, .moe = kind == BlockKind::kMoe, .options = {}};
+    Blocks blocks{.layers = layers, .moe = kind == BlockKind::kMoe, .attention = attention, .options = {}};
     // In `serve` a pass takes more requests where they are split over tp: each option is divided by its own rows.
     if (!attention) {
       blocks.options.push_back(LinesOfProducts(device, LowerBlock(problem, base, phase, kind), kind,
@@ -137,6 +137,13 @@ double WorkBound::SecondsWithoutMoe(Phase phase, double rows) const {
   double seconds = 0;
   for (const Blocks& blocks : blocks_[static_cast<std::size_t>(phase)])
     seconds += blocks.moe ? 0 : blocks.Seconds(rows);
+  return seconds;
+}
+
+double WorkBound::AttentionSeconds(Phase phase, double rows) const {
+  double seconds = 0;
+  for (const Blocks& blocks : blocks_[static_cast<std::size_t>(phase)])
+    seconds += blocks.attention ? blocks.Seconds(rows) : 0;
   return seconds;
 }
 

@@ -27,6 +27,8 @@ class WorkBound {
   double LayerSeconds(Phase phase, double rows) const;
   /// The same without the MoE blocks, of which more may be known.
   double SecondsWithoutMoe(Phase phase, double rows) const;
+  /// Of the attentions alone.
+  double AttentionSeconds(Phase phase, double rows) const;
   /// The limit of rows / LayerSeconds for many rows: tokens a second.
   double MostRowsPerSecond(Phase phase) const;
 
@@ -36,6 +38,7 @@ class WorkBound {
   struct Blocks {
     double layers = 0;
     bool moe = false;
+    bool attention = false;
     std::vector<Lines> options;
     double Seconds(double rows) const;
   };

@@ -90,10 +90,10 @@ std::uint32_t BlockCode(const Problem& problem, const Strategy& s, BlockKind kin
 struct AnalyticalEvaluator::Impl {
   /// The blocks priced so far for one tuple of degrees and batch.
   struct Table {
-    Table(const Problem& problem, const Strategy& s)
+    Table(const Problem& problem, const Strategy& s, double flop_per_token)
         : spans(problem, s),
           stages(ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size))) {
-      if (problem.workload().IsTraining()) exchanges.emplace(problem, s, spans);
+      if (problem.workload().IsTraining()) exchanges.emplace(problem, s, spans, flop_per_token);
     }
     SpanCache spans;
     std::optional<TrainingExchanges> exchanges;
@@ -106,7 +106,8 @@ struct AnalyticalEvaluator::Impl {
     std::unordered_map<TableKey, std::unique_ptr<Table>, TableKeyHash> tables;
   };
 
-  explicit Impl(const Problem& p) : problem(p) {}
+  explicit Impl(const Problem& p)
+      : problem(p), flop_per_token(p.workload().IsTraining() ? ModelFlopPerToken(p) : 0) {}
 
   std::unique_ptr<Workspace> Acquire() {
     const std::lock_guard lock(mutex);
@@ -126,7 +127,7 @@ struct AnalyticalEvaluator::Impl {
     const auto found = workspace.tables.find(key);
     if (found != workspace.tables.end()) return *found->second;
     if (workspace.tables.size() >= kMaxTables) workspace.tables.clear();
-    return *workspace.tables.emplace(key, std::make_unique<Table>(problem, s)).first->second;
+    return *workspace.tables.emplace(key, std::make_unique<Table>(problem, s, flop_per_token)).first->second;
   }
 
   /// The block as both phases of the workload lower it.
@@ -159,6 +160,7 @@ struct AnalyticalEvaluator::Impl {
   }
 
   const Problem& problem;
+  const double flop_per_token;  ///< Training.
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> idle;
 };
@@ -228,7 +230,7 @@ std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strate
     stages.back().first = i == 0;
     stages.back().last = i + 1 == program.stages.size();
   }
-  TrainingExchanges exchanges(problem, strategy, spans);
+  TrainingExchanges exchanges(problem, strategy, spans, ModelFlopPerToken(problem));
   return TrainingStages(problem, strategy, stages, cost, exchanges);
 }
 
@@ -238,7 +240,7 @@ Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   const std::vector<StageClass> stages = ClassifyStages(problem.model(), program.stages);
   const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
   if (!problem.workload().IsTraining()) return Assemble(problem, program.strategy, stages, cost);
-  TrainingExchanges exchanges(problem, program.strategy, spans);
+  TrainingExchanges exchanges(problem, program.strategy, spans, impl_->flop_per_token);
   return AssembleTraining(problem, program.strategy, stages, cost, exchanges);
 }
 

@@ -171,9 +171,18 @@ void AddBackward(const ClusterSpec& cluster, const Block& block, SpanCache& span
   };
   cost.forward_tasks = launches(block.tasks);
   cost.backward_tasks = launches(block.backward);
+  cost.input_bytes = block.input == kNoValue ? 0 : block.values[static_cast<std::size_t>(block.input)].Bytes();
+  // What is computed again comes first; it is added up apart, as ComputedAgain has it.
+  double again_s = 0;
   double product_s = 0;  // Of the last product, beside which nothing runs yet.
+  bool gradients = false;
   for (const Task& task : block.backward) {
     const double task_s = TaskTime(cluster, task, spans);
+    gradients = gradients || task.of_gradients;
+    if (!gradients) {
+      again_s += task_s;
+      continue;
+    }
     if (task.kind == TaskKind::kMatmul && task.gradient != Gradient::kNone) product_s = task_s;
     if (!task.beside_product) {
       cost.backward_s += task_s;
@@ -183,6 +192,7 @@ void AddBackward(const ClusterSpec& cluster, const Block& block, SpanCache& span
     cost.backward_s += task_s - together_s + kTakenByCollectives * together_s;
     product_s = 0;
   }
+  cost.backward_s += again_s;
   cost.kept_bytes = block.kept_bytes;
   cost.recomputed_bytes = block.recomputed_bytes;
   for (const Weight& weight : block.weights) {
@@ -194,6 +204,16 @@ void AddBackward(const ClusterSpec& cluster, const Block& block, SpanCache& span
 }
 
 }  // namespace
+
+BlockCost ComputedAgain(BlockCost cost, BlockKind kind) {
+  cost.backward_s += cost.time_s[kPrefill];
+  cost.backward_tasks += cost.forward_tasks;
+  cost.recomputed_bytes = cost.kept_bytes;
+  // A layer is an attention block and an FFN block; its input is the former's.
+  const bool ffn = kind == BlockKind::kDenseFfn || kind == BlockKind::kMoe;
+  cost.kept_bytes = ffn ? 0 : cost.input_bytes;
+  return cost;
+}
 
 BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans) {
   BlockCost cost;

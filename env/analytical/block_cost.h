@@ -23,6 +23,7 @@ struct BlockCost {
   double backward_s = 0;        ///< One micro-batch, one layer, with what is computed again.
   double forward_tasks = 0;     ///< That the host launches.
   double backward_tasks = 0;
+  double input_bytes = 0;       ///< Of the residual stream.
   double kept_bytes = 0;        ///< Block::kept_bytes.
   double recomputed_bytes = 0;  ///< Block::recomputed_bytes.
   double elements = 0;          ///< Weights of a rank that all its data parallel ranks hold alike,
@@ -83,6 +84,9 @@ const std::vector<GroupSpan>& SpansOfTask(const Task& task, SpanCache& spans);
 
 /// Time of one task: OperatorTime or CollectiveTime.
 double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans);
+
+/// The cost of a layer's block under Recomputation::kFull from that under kNone, to the last bit.
+BlockCost ComputedAgain(BlockCost cost, BlockKind kind);
 
 /// Prices the lowered blocks of one kind, prefill and decode (either may be null).
 BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans);

@@ -150,22 +150,22 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
   return memory;
 }
 
-/// FLOP of the model's products for one token, forward and backward, nothing twice: 6 a weight that the token meets
-/// (the embedding is looked up), and attention's 6 (qk_dim + v_dim) a head and position, all positions counted
-/// (Chowdhery et al., arXiv 2204.02311, appendix B).
-double ModelFlopPerToken(const ModelSpec& model, double sequence) {
+}  // namespace
+
+double ModelFlopPerToken(const Problem& problem) {
+  const ModelSpec& model = problem.model();
   const auto tables = static_cast<double>(model.vocab_size * model.hidden_size);
   const double weights = static_cast<double>(CountParameters(model).active) - (model.tie_word_embeddings ? 0 : tables);
   const AttentionSpec& a = model.attention;
   const auto layers = static_cast<double>(model.num_layers) - static_cast<double>(model.linear_attention_layers.size());
+  const auto sequence = static_cast<double>(problem.workload().input_tokens);
   return 6 * weights + 6 * layers * static_cast<double>(a.num_heads * (a.QkHeadDim() + a.VHeadDim())) * sequence;
 }
 
-}  // namespace
-
-TrainingExchanges::TrainingExchanges(const Problem& problem, const Strategy& s, SpanCache& spans)
+TrainingExchanges::TrainingExchanges(const Problem& problem, const Strategy& s, SpanCache& spans, double flop_per_token)
     : cluster_(problem.cluster()),
       gradient_bytes_(problem.workload().training->GradientBytes()),
+      flop_per_token_(flop_per_token),
       groups_{{{s.context_parallel_size * s.data_parallel_size, s.tensor_parallel_size},
                {s.ExpertDataParallelSize(), s.BlockSize()},
                {s.tensor_parallel_size, 1}}},
@@ -207,7 +207,8 @@ std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy
   return of_stages;
 }
 
-Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double step_s, const MemoryUse& memory) {
+Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double step_s, const MemoryUse& memory,
+                              double flop_per_token) {
   const WorkloadSpec& workload = problem.workload();
   Evaluation e;
   e.memory = memory;
@@ -221,8 +222,7 @@ Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double 
   DeriveMetrics(problem, e);
   const bool fp8 = workload.training->precision == TrainingPrecision::kFp8;
   const double peak = problem.cluster().device.PeakFlopPerS(fp8 ? DType::kFp8 : DType::kBf16);
-  metrics.model_flops_utilisation =
-      ModelFlopPerToken(problem.model(), sequence) * metrics.throughput_per_device / peak;
+  metrics.model_flops_utilisation = flop_per_token * metrics.throughput_per_device / peak;
   return e;
 }
 
@@ -246,7 +246,7 @@ Evaluation AssembleTraining(const Problem& problem, const Strategy& s, const std
     if (memory.TotalBytes() > fullest.TotalBytes()) fullest = memory;
   }
   const auto m = static_cast<double>(s.num_microbatches);
-  return TrainingEvaluation(problem, s, m * slowest_s + (sum_s - slowest_s) / v + rest_s, fullest);
+  return TrainingEvaluation(problem, s, m * slowest_s + (sum_s - slowest_s) / v + rest_s, fullest, exchanges.flop_per_token());
 }
 
 }  // namespace shardscout::env

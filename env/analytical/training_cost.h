@@ -8,10 +8,18 @@
 
 namespace shardscout::env {
 
+/// FLOP of the model's products for one token, forward and backward, nothing twice: 6 a weight that the token meets
+/// (the embedding is looked up), and attention's 6 (qk_dim + v_dim) a head and position, all positions counted
+/// (Chowdhery et al., arXiv 2204.02311, appendix B).
+double ModelFlopPerToken(const Problem& problem);
+
 /// Data parallel exchanges under one tuple of degrees; each time is found once.
 class TrainingExchanges {
  public:
-  TrainingExchanges(const Problem& problem, const Strategy& degrees, SpanCache& spans);
+  /// `flop_per_token`: ModelFlopPerToken of the problem.
+  TrainingExchanges(const Problem& problem, const Strategy& degrees, SpanCache& spans, double flop_per_token);
+
+  double flop_per_token() const { return flop_per_token_; }
 
   double SharedRanks() const { return static_cast<double>(groups_[kShared].size); }
   double ExpertRanks() const { return static_cast<double>(groups_[kExperts].size); }
@@ -30,7 +38,7 @@ class TrainingExchanges {
   double Time(Collective collective, Where where, double bytes);
 
   const ClusterSpec& cluster_;
-  const double gradient_bytes_;
+  const double gradient_bytes_, flop_per_token_;
   std::array<Group, 3> groups_;
   SpanCache& spans_;
   std::vector<Known> known_;
@@ -64,6 +72,7 @@ Evaluation AssembleTraining(const Problem& problem, const Strategy& strategy, co
                             const StrategyCost& cost, TrainingExchanges& exchanges);
 
 /// The metrics that follow from a step's time, and the memory of the fullest stage.
-Evaluation TrainingEvaluation(const Problem& problem, const Strategy& strategy, double step_s, const MemoryUse& memory);
+Evaluation TrainingEvaluation(const Problem& problem, const Strategy& strategy, double step_s, const MemoryUse& memory,
+                              double flop_per_token);
 
 }  // namespace shardscout::env

@@ -41,7 +41,8 @@ std::vector<StageUse> UseOf(const PassMaker& maker) {
 Evaluation SimulatorEvaluator::Evaluate(const Strategy& strategy) const {
   if (problem_.workload().IsTraining()) {
     const Schedule schedule = Simulate(MakeTrainingPass(problem_, strategy, options_.reference).graph);
-    return TrainingEvaluation(problem_, strategy, ToSeconds(schedule.makespan), analytical_.Evaluate(strategy).memory);
+    return TrainingEvaluation(problem_, strategy, ToSeconds(schedule.makespan), analytical_.Evaluate(strategy).memory,
+                              ModelFlopPerToken(problem_));
   }
   Evaluation evaluation = EvaluationOf(problem_, strategy, SimulatePasses(problem_, strategy, options_),
                                        analytical_.Evaluate(strategy).memory);
