@@ -83,8 +83,8 @@ bool StrategySpace::Impl::BatchExists(const Strategy& degrees) const {
     with.num_microbatches = Framed() ? 1 : values[static_cast<std::size_t>(Index(Variable::kNumMicrobatches))].front();
     if (batch % with.num_microbatches != 0 || !rules.BatchSplits(with)) continue;
     const std::size_t answers = (rules.TokensSplit(with) ? 2U : 0U) + (rules.RequestsSplit(with) ? 1U : 0U);
-    // Where the micro-batches follow from the batch, the answers follow from both.
-    if (tried[answers] && !rules.MicrobatchesFollow()) continue;
+    // Where the micro-batches follow from the batch, or are fixed, the answers follow from both.
+    if (tried[answers] && !rules.MicrobatchesFollow() && !(Framed() && any_fixed)) continue;
     tried[answers] = true;
     if (MicrobatchExists(with)) return true;
   }

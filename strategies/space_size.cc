@@ -14,7 +14,7 @@ namespace {
 /// a lower bound.
 constexpr double kMaxEnumerated = 4e6;
 
-/// The same of a framework's space, which is gone through one by one: up to this many devices.
+/// The same of a framework's space and of training's, which are gone through one by one: up to this many devices.
 constexpr double kMaxFramedDevices = 512;
 
 bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
@@ -24,7 +24,8 @@ bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
 /// For given degrees the layer variables are independent but for the FFN shardings and their group, so that their
 /// counts multiply. What the degrees decide for them is little: the tables below. Batches and micro-batches are summed.
 SpaceSize StrategySpace::Impl::Count() const {
-  if (Framed()) return CountFramed();
+  // Chunks depend on micro-batches and stages, and batches on dp.
+  if (Framed() || problem.workload().IsTraining()) return CountFramed();
   auto of = [&](Variable v) -> const std::vector<std::int64_t>& { return values[static_cast<std::size_t>(v)]; };
 
   auto options = [&](const Strategy& s, int v) {

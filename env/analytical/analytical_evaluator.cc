@@ -220,18 +220,28 @@ StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program, Sp
 
 }  // namespace
 
+namespace {
+
+/// Each stage a class of its own.
+std::vector<StageClass> StagesApart(const Problem& problem, const Program& program) {
+  std::vector<StageClass> stages;
+  for (std::size_t i = 0; i < program.stages.size(); ++i) {
+    stages.push_back(ClassifyStages(problem.model(), {program.stages[i]}).front());
+    stages.back().first_index = static_cast<std::int64_t>(i);
+    stages.back().first = i == 0;
+    stages.back().last = i + 1 == program.stages.size();
+  }
+  return stages;
+}
+
+}  // namespace
+
 std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strategy& strategy) {
   const Program program = Lower(problem, strategy);
   SpanCache spans(problem, strategy);
   const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
-  std::vector<StageClass> stages;
-  for (std::size_t i = 0; i < program.stages.size(); ++i) {
-    stages.push_back(ClassifyStages(problem.model(), {program.stages[i]}).front());
-    stages.back().first = i == 0;
-    stages.back().last = i + 1 == program.stages.size();
-  }
   TrainingExchanges exchanges(problem, strategy, spans, ModelFlopPerToken(problem));
-  return TrainingStages(problem, strategy, stages, cost, exchanges);
+  return TrainingStages(problem, strategy, StagesApart(problem, program), cost, exchanges);
 }
 
 Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
@@ -325,8 +335,12 @@ namespace shardscout {
 std::vector<MemoryUse> MemoryByStage(const Problem& problem, const Strategy& strategy) {
   const Program program = Lower(problem, strategy);
   env::SpanCache spans(problem, strategy);
-  return env::StageMemories(problem, strategy, program.stages,
-                            env::PriceProgram(problem.cluster(), program, spans));
+  const env::StrategyCost cost = env::PriceProgram(problem.cluster(), program, spans);
+  if (problem.workload().IsTraining()) {
+    const env::TrainingExchanges exchanges(problem, strategy, spans, env::ModelFlopPerToken(problem));
+    return env::TrainingMemories(problem, strategy, env::StagesApart(problem, program), cost, exchanges);
+  }
+  return env::StageMemories(problem, strategy, program.stages, cost);
 }
 
 }  // namespace shardscout

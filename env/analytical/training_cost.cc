@@ -111,7 +111,7 @@ double InFlight(const Strategy& s, std::int64_t index) {
 }
 
 MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
-                   const StrategyCost& cost, TrainingExchanges& exchanges) {
+                   const StrategyCost& cost, const TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
   MemoryUse memory;
   memory.limit_bytes = problem.MemoryLimitBytes();
@@ -205,6 +205,17 @@ std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy
   of_stages.reserve(stages.size());
   for (const StageClass& c : stages) of_stages.push_back(StageOf(problem, s, c, TotalsOf(c, cost), cost, exchanges));
   return of_stages;
+}
+
+std::vector<MemoryUse> TrainingMemories(const Problem& problem, const Strategy& s,
+                                        const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                        const TrainingExchanges& exchanges) {
+  std::vector<MemoryUse> memories;
+  memories.reserve(stages.size());
+  for (const StageClass& c : stages) {
+    memories.push_back(MemoryOf(problem, s, c, TotalsOf(c, cost), cost, exchanges));
+  }
+  return memories;
 }
 
 Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double step_s, const MemoryUse& memory,

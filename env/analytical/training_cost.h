@@ -63,6 +63,11 @@ std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy
 /// The same of each stage, in order, priced from the strategy's own blocks.
 std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strategy& strategy);
 
+/// The memory of each class of stages, the fullest of the class.
+std::vector<MemoryUse> TrainingMemories(const Problem& problem, const Strategy& strategy,
+                                        const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                        const TrainingExchanges& exchanges);
+
 /// What is left of `exchange_s` when it goes on beside `computing_s`, in `parts` equal parts the last of which comes
 /// after the computing.
 double ExposedExchange(double exchange_s, double computing_s, double parts, bool overlapped);

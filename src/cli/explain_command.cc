@@ -38,7 +38,7 @@ void PrintTimes(const Problem& problem, const Breakdown& breakdown, Phase phase)
   if (rows.empty()) return;
   std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->time_s > b->time_s; });
   std::cout << "\n"
-            << ToString(phase) << ": one micro-batch through all stages takes " << Duration(total) << ", "
+            << (problem.workload().IsTraining() ? "forward and backward" : ToString(phase)) << ": one micro-batch through all stages takes " << Duration(total) << ", "
             << Percent(total > 0 ? communication / total : 0) << " of it in collectives\n";
   Table table({"operator", "what", ">calls", ">time", ">share", ">bytes", ">GFLOP", "tier"});
   for (const BreakdownRow* row : rows) {
@@ -61,7 +61,10 @@ void PrintMemory(const MemoryUse& memory) {
     table.AddRow({part, Bytes(bytes), Percent(bytes / memory.limit_bytes)});
   };
   add("weights", memory.weight_bytes);
-  add("KV cache", memory.kv_cache_bytes);
+  const bool training = memory.optimizer_bytes > 0;
+  if (training) add("gradients", memory.gradient_bytes);
+  if (training) add("optimizer", memory.optimizer_bytes);
+  if (!training) add("KV cache", memory.kv_cache_bytes);
   if (memory.linear_state_bytes > 0) add("linear attention's states", memory.linear_state_bytes);
   add("activations", memory.activation_bytes);
   add("communication", memory.communication_bytes);

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "shardscout/error.h"
 #include "shardscout/exporter.h"
@@ -77,6 +79,8 @@ int Run(const Arguments& arguments, const Context& context) {
     return kExitUser;
   }
   std::vector<std::string> written;
+  std::error_code not_made;  // Writing then says what is wrong.
+  if (!result.files.empty()) std::filesystem::create_directories(arguments.folder, not_made);
   for (const ExportFile& file : result.files) {
     const std::string path = arguments.folder == "." ? file.name : arguments.folder + "/" + file.name;
     WriteFileAtomically(path, file.text);
@@ -104,7 +108,8 @@ void AddExportCommand(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("export", "Write a plan in the form that a framework takes");
   command->add_option("plan", arguments->plan, "A plan")->required();
   command->add_option("--to", arguments->target, "Which framework (shardscout list exporters)")->required();
-  command->add_option("--out,-o", arguments->folder, "Folder of the files")->capture_default_str();
+  command->add_option("--out,--out-dir,-o", arguments->folder, "Folder of the files; made where it is not there")
+      ->capture_default_str();
   command->add_flag("--lower", arguments->lower,
                     "Export what the framework can run, where it cannot run the plan as it is");
   AddCommonOptions(*command, context);

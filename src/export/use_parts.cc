@@ -53,6 +53,8 @@ std::vector<Part> MemoryParts(const MemoryUse& memory) {
   return {{"weights", memory.weight_bytes, 0},
           {"KV cache", memory.kv_cache_bytes, 1},
           {"linear attention's states", memory.linear_state_bytes, 4},
+          {"gradients", memory.gradient_bytes, 1},
+          {"optimizer", memory.optimizer_bytes, 4},
           {"activations", memory.activation_bytes, 2},
           {"communication", memory.communication_bytes, 3},
           {"reserve", memory.reserved_bytes, 6}};

@@ -56,7 +56,7 @@ TEST(LocalSearchTest, EveryAllowedValueOfAVariableIsTried) {
   const Problem problem = test::WideProblem(true);
   const StrategySpace space(problem);
   const Strategy from = WithLayers(space, Sizes(4, 2, 8, 8), ShardingTemplates()[1]);
-  for (int v = 0; v < kNumVariables; ++v) {
+  for (int v = 0; v < space.NumVariables(); ++v) {
     Choices prefix = space.Encode(from);
     prefix.resize(static_cast<std::size_t>(v));
     std::vector<std::uint8_t> mask;

@@ -1,5 +1,4 @@
-// The questions that users of serving frameworks ask in their issue trackers, each as one run of the program. (Those on
-// training wait for it.)
+// The questions that users of frameworks ask in their issue trackers, each as one run of the program.
 
 #include <gtest/gtest.h>
 
@@ -257,6 +256,52 @@ TEST_F(UserStories, PrefillToDecodeFollowsTheRequests) {
   const double long_answers = devices_of_prefill_to_decode("1024", "4096");
   EXPECT_GT(long_prompts, 0.5);
   EXPECT_LT(long_answers, 0.15);
+}
+
+/// 11. 61 layers over 16 stages: NVIDIA/Megatron-LM issues 5958, 1459, 857.
+TEST_F(UserStories, LayersThatDoNotDivideOverStages) {
+  RunJson({"search", "--model", "deepseek-v3", "--cluster", "h100-sxm", "--devices", "1024", "--workload", "train-4k",
+           "--global-batch", "4096", "--for", "megatron", "--searcher", "local-search", "--budget", "60", "--fix",
+           "pipeline_parallel_size=16", "--out", Path("plan.json")});
+  const ProcessResult exported =
+      Run({"export", Path("plan.json"), "--to", "megatron", "--out-dir", Path("to/megatron")});
+  ASSERT_EQ(exported.exit_code, 0) << exported.err;
+  const std::string arguments = Read(Path("to/megatron/megatron.args"));
+  // The last stage, which has the head, takes the fewest.
+  EXPECT_TRUE(Contains(arguments, "--pipeline-model-parallel-layout Et*3|t*3|t*3|t*4|")) << arguments;
+  EXPECT_TRUE(Contains(arguments, "|t*4|t*3L")) << arguments;
+  EXPECT_TRUE(Contains(arguments, "--global-batch-size 4096")) << arguments;
+  EXPECT_TRUE(Contains(exported.out, "pretrain_gpt.py")) << exported.out;
+}
+
+/// 12. Will it fit before 64 GPUs are booked: Megatron-LM issues 597 and 525.
+TEST_F(UserStories, WillItFit) {
+  const Words on = {"--model",    "llama-3.1-70b", "--cluster",      "h100-sxm", "--devices", "64",
+                    "--workload", "train-4k",      "--global-batch", "256"};
+  const auto evaluate = [&](const std::string& training) {
+    std::string layers = R"("residual_layout":"token_sharded","dense_ffn_group":"tp","expert_exchange":"all_to_all",)"
+                         R"("overlap":"none","shardings":{"embedding":"vocab","qkv":"heads","attention":"heads",)"
+                         R"("attn_out":"heads","router":"none","ffn_up":"ffn","ffn_down":"ffn","expert_up":"none",)"
+                         R"("expert_down":"none","lm_head":"vocab"})";
+    const std::string strategy =
+        R"({"pipeline_parallel_size":1,"tensor_parallel_size":8,"context_parallel_size":1,"data_parallel_size":8,)"
+        R"("expert_parallel_size":1,"expert_tensor_parallel_size":1,"batch_size":32,"num_microbatches":32,)" +
+        layers + training + "}";
+    Words words = {"evaluate", Write("strategy.json", strategy)};
+    words.insert(words.end(), on.begin(), on.end());
+    words.emplace_back("--json");
+    const ProcessResult result = Run(words);
+    return json::parse(result.out, nullptr, false).at("evaluation");
+  };
+  // 70.6e9 weights over 8 ranks: 2 + 4 + 12 bytes each do not fit; with the states over 8 data parallel ranks they do.
+  const json whole = evaluate("");
+  EXPECT_GT(whole.at("excess").at("memory").get<double>(), 0.5);
+  EXPECT_NEAR(whole.at("memory").at("optimizer_bytes").get<double>(), 12 * 70.55e9 / 8, 1e9);
+  EXPECT_NEAR(whole.at("memory").at("gradient_bytes").get<double>(), 4 * 70.55e9 / 8, 1e9);
+  const json shared = evaluate(
+      R"(,"training":{"virtual_pipeline_parallel_size":1,"zero_stage":1,"recomputation":"full"})");
+  EXPECT_LE(shared.at("excess").at("memory").get<double>(), 0);
+  EXPECT_NEAR(shared.at("memory").at("optimizer_bytes").get<double>(), 12 * 70.55e9 / 64, 1e9);
 }
 
 /// 13. Advice that contradicts itself: recipes issue 832, LMCache PR 2521.

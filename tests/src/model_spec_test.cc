@@ -68,6 +68,8 @@ constexpr Published kMeasured[] = {
     {"llama-2-70b", "", 68.98e9, 68.98e9, 163840},   {"llama-2-7b", "", 6.74e9, 6.74e9, 262144},
     {"mistral-7b", "", 7.24e9, 7.24e9, 65536},       {"mistral-large-2407", "", 122.61e9, 122.61e9, 180224},
     {"mt-nlg-530b", "", 529.6e9, 529.6e9, 4300800},  {"qwen3-14b", "", 14.77e9, 14.77e9, 81920},
+    {"gpt3-175b", "", 174.6e9, 174.6e9, 2359296},    {"megatron-22b", "", 22.08e9, 22.08e9, 589824},
+    {"megatron-1t", "", 1008.1e9, 1008.1e9, 6553600},
 };
 
 void ExpectCounts(const ModelSpec& model, const Published& published) {

@@ -24,7 +24,8 @@ std::string ErrorAt(const std::string& pointer, const std::string& text) {
 
 TEST(WorkloadPresetTest, ChatPresets) {
   EXPECT_THAT(ListPresets("workloads"),
-              ::testing::ElementsAre("decode-chat", "decode-tiny", "prefill-chat", "prefill-tiny", "serve-chat"));
+              ::testing::ElementsAre("decode-chat", "decode-tiny", "prefill-chat", "prefill-tiny", "serve-chat",
+                                     "train-2k", "train-4k"));
   WorkloadSpec expected;
   expected.name = "serve-chat";
   expected.kind = WorkloadKind::kServe;
@@ -49,7 +50,7 @@ TEST(WorkloadSpecTest, RoundTrips) {
   for (const std::string& name : ListPresets("workloads")) {
     WorkloadSpec workload = LoadWorkload(name);
     workload.batch_size.reset();
-    workload.concurrency = 100;
+    if (!workload.IsTraining()) workload.concurrency = 100;
     workload.objective = Objective::kEnergyPerToken;
     EXPECT_EQ(ParseWorkload(json::WriteJson(workload).dump(), ""), workload);
   }
@@ -103,9 +104,31 @@ TEST(WorkloadSpecTest, PositionsAndPhases) {
   EXPECT_TRUE(workload.HasPhase(Phase::kDecode));
 }
 
+TEST(WorkloadSpecTest, Training) {
+  const std::string base = R"({"name": "w", "kind": "train", "input_tokens": 4096, "training": )";
+  const WorkloadSpec workload =
+      ParseWorkload(base + R"({"global_batch_size": 1536, "optimizer": "sgd", "fp32_gradients": false}})", "w.json");
+  ASSERT_TRUE(workload.training);
+  EXPECT_EQ(workload.training->GradientBytes(), 2);
+  EXPECT_EQ(workload.training->OptimizerBytes(), 8);
+  EXPECT_EQ(workload.WholeBatch(), 1536);
+  EXPECT_TRUE(workload.HasPhase(Phase::kPrefill));
+  EXPECT_FALSE(workload.HasPhase(Phase::kDecode));
+  EXPECT_EQ(ErrorAt("/training", R"({"name": "w", "kind": "train"})"),
+            "missing, expected one exactly for kind train");
+  EXPECT_EQ(ErrorAt("/training", R"({"name": "w", "kind": "decode", "training": {"global_batch_size": 8}})"),
+            "found one, expected one exactly for kind train");
+  EXPECT_EQ(ErrorAt("/training", base + "{}}"), "missing key \"global_batch_size\"");
+  const std::string given = R"({"name": "w", "kind": "train", "training": {"global_batch_size": 8}, )";
+  EXPECT_EQ(ErrorAt("/batch_size", given + R"("batch_size": 8})"),
+            "found in training; give training.global_batch_size");
+  EXPECT_EQ(ErrorAt("/tpot_target_s", given + R"("tpot_target_s": 1})"),
+            "found in training; a step has no tokens to wait for; remove it");
+}
+
 TEST(ParseWorkloadTest, RefusesBadInput) {
   EXPECT_EQ(ErrorAt("/kind", R"({"name": "w", "kind": "decoed"})"),
-            "found \"decoed\", expected one of prefill, decode, serve; did you mean \"decode\"?");
+            "found \"decoed\", expected one of prefill, decode, serve, train; did you mean \"decode\"?");
   EXPECT_EQ(ErrorAt("", R"({"name": "w"})"), "missing key \"kind\"");
   EXPECT_EQ(ErrorAt("/input_tokens", R"({"name": "w", "kind": "decode", "input_tokens": 0})"),
             "found 0, expected an integer in [1, 2147483648]");

@@ -94,6 +94,7 @@ TEST_P(FrameworkSpace, FixedValuesHoldThere) {
     ProblemOptions options = framed.options();
     options.fixed[VariableName(variable)] = ValueName(variable, GetVariable(member, variable));
     const Problem fixed(framed.model(), framed.cluster(), framed.workload(), options);
+    SCOPED_TRACE(VariableName(variable) + "=" + options.fixed[VariableName(variable)] + " of " + ToShortString(member));
     EXPECT_EQ(StrategySpace(fixed).WhyNot(member), "") << ToShortString(member) << " " << VariableName(variable);
   }
 }

@@ -143,6 +143,12 @@ TEST(MegatronRules, EachIsBrokenByItsCase) {
        Breaks<A>("megatron.layout", "llama-3.1-8b",
                  {.pipeline_model_parallel_size = 2, .pipeline_layout = "Et*16|t*15L", .world_size = 2}),
        Breaks<A>("megatron.batch_divides", "llama-3.1-8b", {.world_size = 4, .global_batch_size = 6}),
+       Breaks<A>("megatron.virtual_stages", "deepseek-v3",
+                 {.pipeline_model_parallel_size = 16, .world_size = 16, .virtual_stages = 2}),
+       Breaks<A>("megatron.virtual_stages", "llama-3.1-8b", {.virtual_stages = 2}),
+       Breaks<A>("megatron.virtual_batches", "llama-3.1-8b",
+                 {.pipeline_model_parallel_size = 4, .world_size = 4, .global_batch_size = 6, .virtual_stages = 2}),
+       Breaks<A>("megatron.recompute", "llama-3.1-8b", {.recompute_granularity = "all"}),
        Breaks<A>("megatron.dispatcher", "deepseek-v3", {.moe_token_dispatcher_type = "deepep"})});
 }
 
