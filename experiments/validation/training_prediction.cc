@@ -13,6 +13,7 @@ TrainingPrediction Predict(const TrainingPoint& point) {
   s.pipeline_parallel_size = point.pipeline_parallel;
   s.data_parallel_size = point.data_parallel;
   s.virtual_pipeline_parallel_size = point.virtual_pipeline_parallel;
+  s.zero_stage = point.zero_stage;
   s.recomputation = point.recomputation;
   if (point.workload.training->global_batch_size % (point.data_parallel * point.micro_batch) != 0) {
     prediction.why_not = "the global batch does not divide by data parallel ranks and micro-batches";

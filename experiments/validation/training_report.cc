@@ -27,12 +27,16 @@ std::string Line(const std::string& name, const Figures& figures) {
 std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const TrainingPrediction> predictions) {
   std::map<std::string, Figures> sets, groups;
   std::map<std::string, int> missing;
+  int oom_found = 0, oom_missed = 0, oom_wrong = 0, fits = 0;
   for (std::size_t i = 0; i < points.size(); ++i) {
     const TrainingPoint& point = points[i];
     if (!predictions[i].why_not.empty()) {
       ++missing[predictions[i].why_not];
       continue;
     }
+    const bool infeasible = predictions[i].evaluation.excess.memory > 0;
+    (point.out_of_memory ? (infeasible ? oom_found : oom_missed) : infeasible ? oom_wrong : fits) += 1;
+    if (point.out_of_memory) continue;
     const auto add = [&](Figures& figures) {
       figures.measured.push_back(point.step_s);
       figures.predicted.push_back(predictions[i].evaluation.metrics.step_time_s);
@@ -63,6 +67,9 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
                   100 * regret / n, 100 * worst, tau / n);
     text += line;
   }
+  text += "out of memory: " + std::to_string(oom_found) + " of " + std::to_string(oom_found + oom_missed) +
+          " that were reported so are predicted so, and " + std::to_string(oom_wrong) + " of " +
+          std::to_string(oom_wrong + fits) + " that ran\n";
   for (const auto& [why, times] : missing) text += "not predicted: " + std::to_string(times) + "  " + why + "\n";
   return text;
 }

@@ -16,6 +16,15 @@
 namespace shardscout::validation {
 namespace {
 
+/// `csv`: "", or where a row a point is written.
+void ValidateTraining(const std::vector<TrainingPoint>& points, const std::string& csv) {
+  std::vector<TrainingPrediction> predictions(points.size());
+#pragma omp parallel for schedule(dynamic, 1)
+  for (std::size_t i = 0; i < points.size(); ++i) predictions[i] = Predict(points[i]);
+  std::cout << TrainingTable(points, predictions);
+  if (!csv.empty()) WriteFileAtomically(csv, TrainingCsv(points, predictions));
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("How far predictions are from measured serving points");
   std::string path, csv, html, only;
@@ -40,15 +49,12 @@ int Main(int argc, char** argv) {
   }
   if (HoldsPublishedRecords(path)) {
     ValidatePublished(std::cout, path, only, csv);
+    std::cout << "\nsteps of training\n";
+    ValidateTraining(ReadPublishedSteps(path), csv.empty() ? "" : csv + ".train.csv");
     return EXIT_SUCCESS;
   }
   if (HoldsTrainingPoints(path)) {
-    const std::vector<TrainingPoint> points = ReadTrainingPoints(path);
-    std::vector<TrainingPrediction> predictions(points.size());
-#pragma omp parallel for schedule(dynamic, 1)
-    for (std::size_t i = 0; i < points.size(); ++i) predictions[i] = Predict(points[i]);
-    std::cout << TrainingTable(points, predictions);
-    if (!csv.empty()) WriteFileAtomically(csv, TrainingCsv(points, predictions));
+    ValidateTraining(ReadTrainingPoints(path), csv);
     return EXIT_SUCCESS;
   }
   PredictionOptions options;
