@@ -179,7 +179,8 @@ Prediction Predict(const ServingPoint& point, const PredictionOptions& options) 
     }
     PoolLayout layout = options.layouts_as_run ? LayoutAsRun(point, model.HasMoe()) : point.layout;
     SplitExpertsAsEngines(model, layout);
-    const ClusterSpec cluster = LoadCluster(*cluster_preset, DevicesOf(layout));
+    ClusterSpec cluster = LoadCluster(*cluster_preset, DevicesOf(layout));
+    if (options.setup) UseEnginesKernels(SetupOf(point), cluster.device.curves);
     WorkloadSpec workload = WorkloadOf(point, layout.workers, options);
     const Strategy strategy = StrategyOf(layout, model);
     if (options.setup) workload.memory_fraction = MemoryFractionOf(model, cluster, workload, strategy, SetupOf(point));

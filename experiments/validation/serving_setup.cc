@@ -31,6 +31,7 @@ int MinorOf(const std::string& version) { return version.starts_with("0.") ? std
 
 void SetVllm(const ServingPoint& point, ServingSetup& setup) {
   setup.max_running = 512;
+  setup.unpacks_in_library = Names(point.model, "gpt-oss") && point.system == "h100_sxm";
   if (!OnBlackwell(point)) return;
   if (Names(point.model, "Llama") || Names(point.model, "gpt-oss")) setup.kv_dtype = "fp8";
   if (!Names(point.model, "MiniMax")) return;
@@ -98,7 +99,8 @@ void SetSglang(const ServingPoint& point, ServingSetup& setup) {
   setup.poll_interval_steps = point.concurrency >= 16 ? 30 : 10;
   if (!fp4) setup.stream_interval = 30;
   if (point.precision != "bf16") setup.kv_dtype = "fp8";
-  if (point.precision == "fp8" && Names(point.model, "DeepSeek") && point.layout.tensor_parallel == 4) {
+  if (point.precision == "fp8" && Names(point.model, "DeepSeek") && point.layout.tensor_parallel == 4 &&
+      point.input_tokens == 8192) {
     setup.max_running = 32;
     setup.max_batched_tokens = 8192;
     setup.poll_interval_steps = 10;
@@ -125,6 +127,10 @@ ServingSetup SetupOf(const ServingPoint& point) {
   if (point.engine == "trtllm") SetTensorRt(point, setup);
   if (point.engine == "sglang") SetSglang(point, setup);
   return setup;
+}
+
+void UseEnginesKernels(const ServingSetup& setup, DeviceCurves& curves) {
+  if (setup.unpacks_in_library) curves.experts_4bit_weights = curves.experts_bf16;
 }
 
 std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances) {

@@ -5,6 +5,7 @@
 
 #include "experiments/validation/engine_memory.h"
 #include "experiments/validation/serving_point.h"
+#include "shardscout/device_curves.h"
 
 namespace shardscout::validation {
 
@@ -20,7 +21,8 @@ struct ServingSetup {
   double prompt_wait_ratio = 0;
   std::int64_t stream_interval = 1;  ///< Tokens that are streamed at once.
   CacheRule cache;
-  std::string kv_dtype;  ///< "": the model's.
+  std::string kv_dtype;             ///< "": the model's.
+  bool unpacks_in_library = false;  ///< UseEnginesKernels.
 };
 
 /// Rows with 1024 or 8192 tokens in and out are InferenceX's (formerly InferenceMAX); the others ran with defaults.
@@ -32,6 +34,7 @@ struct ServingSetup {
 ///                 Llama-70B on H100 has one too, but its points on two devices saturate where a bf16 cache is
 ///                 full, and their steps are as long as that cache's.) MiniMax on B200: from vLLM 0.19 on an fp8 cache,
 ///                 twice the input's tokens a step, --stream-interval 20; before, 95 % of the memory for FP8 weights
+///                 gpt-oss on H100: Marlin's kernels (VLLM_MXFP4_USE_MARLIN)
 ///   TensorRT-LLM  an fp8 cache; 16384 tokens a step for Llama, 20000 for gpt-oss, for DeepSeek concurrency + input +
 ///                 64, at least 8192; batch_wait for Llama on less than 8 devices and for DeepSeek in FP8 from a
 ///                 concurrency of 64 (on B200), both at 1024 in and out; --stream-interval 10 or 20. Its cache is a
@@ -53,6 +56,11 @@ struct ServingSetup {
 /// step: prompts would all come at once again and again, which the points' first tokens rule out. They are taken as
 /// spread as much as InferenceX's, around what the row says.
 ServingSetup SetupOf(const ServingPoint& point);
+
+/// Experts with weights of four bits were measured with TensorRT-LLM's kernel on Hopper, Triton's, which first sorts
+/// tokens into tables. Marlin unpacks weights on their way into a library's product of bf16, and so has that product's
+/// curve, with a quarter of its weights' bytes.
+void UseEnginesKernels(const ServingSetup& setup, DeviceCurves& curves);
 
 /// Of one of so many instances: ten times its concurrency, all counted, from a cold start, as the clients send them.
 std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances);
