@@ -61,6 +61,13 @@ void SetDeepSeekOnTensorRt(const ServingPoint& point, bool one_to_one, ServingSe
   }
 }
 
+/// Prompts wait beside decodes until every rank has one, or for so many steps.
+void SetBalance(const ServingPoint& point, std::int64_t timeout_steps, ServingSetup& setup) {
+  if (point.layout.attention_data_parallel == 1 || point.layout.tensor_parallel > 1) return;
+  setup.prompt_wait_steps = timeout_steps;
+  setup.prompt_wait_ratio = 1;
+}
+
 void SetTensorRt(const ServingPoint& point, ServingSetup& setup) {
   setup.kv_dtype = "fp8";
   setup.max_running = 512;
@@ -76,8 +83,10 @@ void SetTensorRt(const ServingPoint& point, ServingSetup& setup) {
     setup.max_batched_tokens = 20000;
     setup.stream_interval = 20;
     setup.cache.memory_fraction = 0.85;
+    SetBalance(point, 50, setup);
   } else {
     SetDeepSeekOnTensorRt(point, one_to_one, setup);
+    SetBalance(point, 60, setup);
   }
 }
 

@@ -39,7 +39,9 @@ struct ServingSetup {
 ///                 64, at least 8192; batch_wait for Llama on less than 8 devices and for DeepSeek in FP8 from a
 ///                 concurrency of 64 (on B200), both at 1024 in and out; --stream-interval 10 or 20. Its cache is a
 ///                 share of what is free: 80 % for DeepSeek (75 % on H200, and in FP8 on four B200 at 8192 in; 70 % in
-///                 FP8 at 8192 out from a concurrency of 256), 85 % for gpt-oss
+///                 FP8 at 8192 out from a concurrency of 256), 85 % for gpt-oss. With data-parallel attention prompts
+///                 wait until every rank has one (attention_dp_config: enable_balance), or for timeout_iters, 60 for
+///                 DeepSeek and 50, the default, for gpt-oss: here, of each rank by itself
 ///   SGLang        32768 tokens a step (16384 with FP4 and for Qwen3.5 on H200); on B200 an fp8 cache,
 ///                 --scheduler-recv-interval 10, from a concurrency of 16 on 30, and --stream-interval 30 or 10.
 ///                 Weights and cache get 82 % (85 % with FP4, 80 % for Qwen3.5 on H200). DeepSeek in FP8 on four B200:

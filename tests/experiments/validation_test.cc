@@ -177,6 +177,15 @@ TEST(ServingSetup, WhatTheScriptsSay) {
   EXPECT_EQ(SetupOf(point).length_cv, 0) << "AIConfigurator's bench_serving";
 }
 
+TEST(ServingSetup, PromptsWaitForThoseOfOtherRanks) {
+  ServingPoint point = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "trtllm", 64, {.attention_data_parallel = 8});
+  point.precision = "fp4";
+  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 60);
+  EXPECT_EQ(SetupOf(point).prompt_wait_ratio, 1);
+  point.layout = {.tensor_parallel = 8};
+  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 0);
+}
+
 TEST(ServingSetup, MiniMaxHasAnotherCacheFromVllm019On) {
   ServingPoint point = PointOf("MiniMaxAI/MiniMax-M2.5", "b200_sxm", "vllm", 64, {.tensor_parallel = 2});
   point.engine_version = "0.17.0";
