@@ -167,7 +167,7 @@ EngineLimits TrtllmBenchLimits(const ModelSpec& model, const DeviceSpec& device,
   const double requests = std::min(held, 4096.0) / static_cast<double>(pipeline_parallel);
   const double tokens =
       std::min(requests * (1 + static_cast<double>(input_tokens) / static_cast<double>(output_tokens)), 32768.0);
-  EngineLimits limits{.memory_fraction = 0.95, .fraction_of_free = true, .whole_requests = true};
+  EngineLimits limits{.cache = {.memory_fraction = 0.95, .of = FractionOf::kFree}, .whole_requests = true};
   limits.max_running = requests < 256    ? std::max<std::int64_t>(64, RoundUp(requests, 32))
                        : requests < 1024 ? RoundUp(requests, 128)
                                          : RoundUp(requests, 256);
@@ -193,10 +193,12 @@ std::optional<EngineLimits> ServingLimits(const PublishedRecord& record, const D
     }
   } else if (record.framework.starts_with("SGLang")) {
     limits.policy = BatchPolicy::kPrefillFirst;
+    limits.cache.of = FractionOf::kWeightsAndCache;
     limits.max_running = 2048;
   } else if (record.framework.starts_with("TensorRT-LLM")) {
     limits.max_running = 2048;
-    limits.fraction_of_free = limits.whole_requests = true;
+    limits.cache.of = FractionOf::kFree;
+    limits.whole_requests = true;
   } else {
     return std::nullopt;
   }
@@ -205,7 +207,7 @@ std::optional<EngineLimits> ServingLimits(const PublishedRecord& record, const D
            limits.max_batched_tokens);
   for (const char* name : {"--gpu-memory-utilization", "--mem-fraction-static"}) {
     const auto fraction = NumberAfter(record.notes, name);
-    if (fraction && *fraction > 0 && *fraction <= 1) limits.memory_fraction = *fraction;
+    if (fraction && *fraction > 0 && *fraction <= 1) limits.cache.memory_fraction = *fraction;
   }
   return limits;
 }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "experiments/validation/engine_memory.h"
 #include "experiments/validation/published_record.h"
 #include "shardscout/cluster_spec.h"
 #include "shardscout/model_spec.h"
@@ -51,9 +52,8 @@ struct EngineLimits {
   BatchPolicy policy = BatchPolicy::kChunkedPrefill;
   std::int64_t max_running = 256;  ///< Of an attention-data-parallel rank, over all stages of its pipeline.
   std::int64_t max_batched_tokens = 8192;
-  double memory_fraction = 0.9;
-  bool fraction_of_free = false;  ///< The fraction is of what weights and activations leave, and goes to the cache.
-  bool whole_requests = false;    ///< Admits a request only where the cache has room for all of it.
+  CacheRule cache;
+  bool whole_requests = false;  ///< Admits a request only where the cache has room for all of it.
   bool operator==(const EngineLimits&) const = default;
 };
 
@@ -78,7 +78,7 @@ EngineLimits TrtllmBenchLimits(const ModelSpec& model, const DeviceSpec& device,
 ///   vLLM V1       1,024 sequences and 8,192 tokens on devices of 70 GiB and more but A100, else 256 and 2,048
 ///                 (vllm/engine/arg_utils.py); 0.9 of the memory
 ///   vLLM to 0.7   256 sequences, prompts first
-///   SGLang        2,048 requests, chunks of 8,192 tokens, prompts first; 0.9 of the memory
+///   SGLang        2,048 requests, chunks of 8,192 tokens, prompts first; 0.9 of the memory for weights and cache
 ///   TensorRT-LLM  2,048 requests and 8,192 tokens, whole requests, 0.9 of what is free (trtllm-serve, trtllm-build)
 /// nullopt: another engine.
 std::optional<EngineLimits> ServingLimits(const PublishedRecord& record, const DeviceSpec& device);

@@ -56,28 +56,6 @@ std::optional<Evaluation> PassOf(const PublishedSetup& setup, WorkloadKind kind,
   return env::AnalyticalEvaluator(problem).Evaluate(s);
 }
 
-/// Bytes of activations and communication of a step that is full of prompts.
-double PromptStepBytes(const PublishedSetup& setup, const EngineLimits& limits) {
-  const std::int64_t tokens = std::max<std::int64_t>(1, limits.max_batched_tokens / setup.layout.pipeline_parallel);
-  WorkloadSpec workload = WorkloadOf(setup, WorkloadKind::kPrefill);
-  workload.input_tokens = std::min(setup.input_tokens, tokens);
-  workload.batch_size = tokens / workload.input_tokens;
-  const Problem problem(setup.model, setup.cluster, workload);
-  Strategy s = PublishedStrategy(setup);
-  s.batch_size = *workload.batch_size;
-  const MemoryUse memory = env::AnalyticalEvaluator(problem).Evaluate(s).memory;
-  return memory.activation_bytes + memory.communication_bytes;
-}
-
-/// The memory that a rank has for its cache under an engine's rule; below 0: none.
-double CacheBytes(const PublishedSetup& setup, const EngineLimits& limits, const MemoryUse& decode) {
-  const double steps = std::max(decode.activation_bytes + decode.communication_bytes, PromptStepBytes(setup, limits));
-  const double used = decode.weight_bytes + decode.reserved_bytes + steps;
-  const double hbm_bytes = setup.cluster.device.hbm_bytes;
-  return limits.fraction_of_free ? limits.memory_fraction * (hbm_bytes - used)
-                                 : limits.memory_fraction * hbm_bytes - used;
-}
-
 RequestModel RequestsOf(const PublishedSetup& setup, const EngineLimits& limits) {
   RequestModel requests;
   requests.policy = limits.policy;
@@ -192,7 +170,9 @@ std::optional<PublishedFigures> PredictEngine(const PublishedRecord& record, con
   }
   const MemoryUse most = env::AnalyticalEvaluator(unlimited).Evaluate(s).memory;
   const double request_bytes = most.kv_cache_bytes / static_cast<double>(s.batch_size);
-  const double cache_bytes = CacheBytes(setup, *limits, most);
+  const double step_bytes =
+      PromptStepBytes(setup.model, setup.cluster, s, setup.input_tokens, limits->max_batched_tokens);
+  const double cache_bytes = CacheBytes(setup.cluster.device, limits->cache, most, step_bytes);
   PublishedFigures figures;
   figures.fits = cache_bytes >= request_bytes;
   if (!figures.fits) return figures;
@@ -202,8 +182,7 @@ std::optional<PublishedFigures> PredictEngine(const PublishedRecord& record, con
   }
   // The simulator's cache is what is left of a fraction of the memory.
   const MemoryUse memory = env::AnalyticalEvaluator(unlimited).Evaluate(s).memory;
-  workload.memory_fraction =
-      std::min(1.0, (memory.TotalBytes() - memory.kv_cache_bytes + cache_bytes) / setup.cluster.device.hbm_bytes);
+  workload.memory_fraction = MemoryFractionFor(setup.cluster.device, memory, cache_bytes);
   const Problem problem(setup.model, setup.cluster, workload);
   const Evaluation evaluation = env::SimulatorEvaluator(problem).Evaluate(s);
   figures.ttft_s = evaluation.metrics.ttft_s;

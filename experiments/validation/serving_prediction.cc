@@ -6,7 +6,9 @@
 #include <memory>
 #include <utility>
 
+#include "env/analytical/analytical_evaluator.h"
 #include "env/simulator/simulator_evaluator.h"
+#include "experiments/validation/engine_memory.h"
 #include "experiments/validation/serving_setup.h"
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
@@ -28,6 +30,15 @@ Pool PoolOf(const Problem& problem, const PoolLayout& layout, const ModelSpec& m
   pool.replicas = layout.workers;
   pool.stages = SplitLayers(problem.model(), pool.strategy.pipeline_parallel_size);
   return pool;
+}
+
+/// What leaves the cache the room that the engine gives it.
+double MemoryFractionOf(const ModelSpec& model, const ClusterSpec& cluster, WorkloadSpec workload,
+                        const Strategy& strategy, const ServingSetup& setup) {
+  workload.memory_fraction = 1;
+  const MemoryUse memory = env::AnalyticalEvaluator(Problem(model, cluster, workload)).Evaluate(strategy).memory;
+  const double step_bytes = PromptStepBytes(model, cluster, strategy, workload.input_tokens, setup.max_batched_tokens);
+  return MemoryFractionFor(cluster.device, memory, CacheBytes(cluster.device, setup.cache, memory, step_bytes));
 }
 
 std::int64_t DevicesOf(const PoolLayout& layout) { return layout.workers * layout.DevicesOfAWorker(); }
@@ -129,10 +140,10 @@ WorkloadSpec WorkloadOf(const ServingPoint& point, std::int64_t instances, const
   requests.policy = point.engine == "sglang" ? BatchPolicy::kPrefillFirst : BatchPolicy::kChunkedPrefill;
   if (!options.setup) return workload;
   const ServingSetup setup = SetupOf(point);
-  workload.memory_fraction = setup.memory_fraction;
   // What streams to clients less often costs less.
   workload.engine->request_host_s /= static_cast<double>(setup.stream_interval);
   requests.shortest_ratio = setup.shortest_ratio;
+  requests.input_cv = requests.output_cv = setup.length_cv;
   requests.max_batched_tokens = setup.max_batched_tokens;
   requests.poll_interval_steps = setup.poll_interval_steps;
   requests.reserves_output = setup.reserves_output;
@@ -168,9 +179,12 @@ Prediction Predict(const ServingPoint& point, const PredictionOptions& options) 
     }
     PoolLayout layout = options.layouts_as_run ? LayoutAsRun(point, model.HasMoe()) : point.layout;
     SplitExpertsAsEngines(model, layout);
-    const Problem problem(model, LoadCluster(*cluster_preset, DevicesOf(layout)),
-                          WorkloadOf(point, layout.workers, options));
+    ClusterSpec cluster = LoadCluster(*cluster_preset, DevicesOf(layout));
+    if (options.setup) UseEnginesKernels(SetupOf(point), cluster.device.curves);
+    WorkloadSpec workload = WorkloadOf(point, layout.workers, options);
     const Strategy strategy = StrategyOf(layout, model);
+    if (options.setup) workload.memory_fraction = MemoryFractionOf(model, cluster, workload, strategy, SetupOf(point));
+    const Problem problem(model, cluster, workload);
     // A space holds the batch that serves the whole concurrency; an engine may take fewer requests at a time.
     Strategy whole = strategy;
     const std::int64_t ranks = layout.attention_data_parallel * layout.workers;

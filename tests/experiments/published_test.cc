@@ -96,7 +96,7 @@ TEST(PublishedEngine, TrtllmBenchBuildsAsItsTuningSays) {
   EngineLimits limits = TrtllmBenchLimits(model, h100, 1, 1, 1000, 1000);
   EXPECT_EQ(limits.max_running, 640);  // 564.4 requests, rounded up to a multiple of 128.
   EXPECT_EQ(limits.max_batched_tokens, 2048);
-  EXPECT_TRUE(limits.fraction_of_free && limits.whole_requests);
+  EXPECT_TRUE(limits.cache.of == FractionOf::kFree && limits.whole_requests);
   limits = TrtllmBenchLimits(model, h100, 1, 1, 128, 128);
   EXPECT_EQ(limits.max_running, 4096);         // 4,409 would fit.
   EXPECT_EQ(limits.max_batched_tokens, 8192);  // 4,096 * (1 + 1).
@@ -157,7 +157,7 @@ TEST(PublishedEngine, ReadsLoadsAndFlags) {
   const EngineLimits flags = *ServingLimits(record, h100);
   EXPECT_EQ(flags.max_running, 512);
   EXPECT_EQ(flags.max_batched_tokens, 4096);
-  EXPECT_DOUBLE_EQ(flags.memory_fraction, 0.85);
+  EXPECT_DOUBLE_EQ(flags.cache.memory_fraction, 0.85);
   record.framework = "MindIE";
   EXPECT_EQ(ServingLimits(record, h100), std::nullopt);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "experiments/validation/engine_fit.h"
+#include "experiments/validation/engine_memory.h"
 #include "experiments/validation/prediction_error.h"
 #include "experiments/validation/serving_prediction.h"
 #include "experiments/validation/serving_report.h"
@@ -168,7 +169,75 @@ TEST(ServingSetup, WhatTheScriptsSay) {
   point.output_tokens = 128;
   setup = SetupOf(point);
   EXPECT_EQ(setup.shortest_ratio, 1) << "another benchmark: defaults";
+  EXPECT_GT(setup.length_cv, 0);
   EXPECT_EQ(setup.kv_dtype, "");
+  point.gemm_type = "fp8";
+  EXPECT_EQ(SetupOf(point).kv_dtype, "fp8") << "as NVIDIA's checkpoints say";
+  point.engine = "sglang";
+  EXPECT_EQ(SetupOf(point).length_cv, 0) << "AIConfigurator's bench_serving";
+}
+
+TEST(ServingSetup, PromptsWaitForThoseOfOtherRanks) {
+  ServingPoint point = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "trtllm", 64, {.attention_data_parallel = 8});
+  point.precision = "fp4";
+  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 60);
+  EXPECT_EQ(SetupOf(point).prompt_wait_ratio, 1);
+  point.layout = {.tensor_parallel = 8};
+  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 0);
+}
+
+TEST(ServingSetup, MiniMaxHasAnotherCacheFromVllm019On) {
+  ServingPoint point = PointOf("MiniMaxAI/MiniMax-M2.5", "b200_sxm", "vllm", 64, {.tensor_parallel = 2});
+  point.engine_version = "0.17.0";
+  EXPECT_EQ(SetupOf(point).kv_dtype, "");
+  point.engine_version = "0.19.0";
+  EXPECT_EQ(SetupOf(point).kv_dtype, "fp8");
+  EXPECT_EQ(SetupOf(point).max_batched_tokens, 2 * point.input_tokens);
+}
+
+TEST(ServingSetup, MarlinHasTheLibrarysCurve) {
+  const ServingPoint marlin = PointOf("openai/gpt-oss-120b", "h100_sxm", "vllm", 8, {.tensor_parallel = 2});
+  const DeviceCurves measured = LoadCluster("h100-sxm").device.curves;
+  DeviceCurves curves = measured;
+  UseEnginesKernels(SetupOf(marlin), curves);
+  EXPECT_EQ(curves.experts_4bit_weights, measured.experts_bf16);
+  ServingPoint triton = marlin;
+  triton.engine = "trtllm";
+  curves = measured;
+  UseEnginesKernels(SetupOf(triton), curves);
+  EXPECT_EQ(curves, measured);
+}
+
+/// The header's example, and what a step of more tokens takes from the cache.
+TEST(EngineMemory, FractionsOfThreeThings) {
+  DeviceSpec device;
+  device.hbm_bytes = 100e9;
+  const MemoryUse memory{.weight_bytes = 60e9, .activation_bytes = 1e9, .reserved_bytes = 5e9};
+  EXPECT_DOUBLE_EQ(CacheBytes(device, {.memory_fraction = 0.8, .of = FractionOf::kAll}, memory, 5e9), 10e9);
+  EXPECT_DOUBLE_EQ(CacheBytes(device, {.memory_fraction = 0.8, .of = FractionOf::kFree}, memory, 5e9), 24e9);
+  EXPECT_DOUBLE_EQ(CacheBytes(device, {.memory_fraction = 0.8, .of = FractionOf::kWeightsAndCache}, memory, 5e9), 16e9);
+  EXPECT_DOUBLE_EQ(CacheBytes(device, {.memory_fraction = 0.8, .of = FractionOf::kAll}, memory, 9e9), 6e9);
+  EXPECT_DOUBLE_EQ(MemoryFractionFor(device, memory, 24e9), 0.9);
+
+  const ModelSpec model = LoadModel("llama-3.1-8b");
+  const ClusterSpec cluster = LoadCluster("h100-sxm", 1);
+  const double few = PromptStepBytes(model, cluster, Strategy{}, 1024, 2048),
+               many = PromptStepBytes(model, cluster, Strategy{}, 1024, 8192);
+  EXPECT_GT(many, 3 * few);
+}
+
+/// Their weights leave FP8 DeepSeek on four B200 little of a share of all memory, and room for the requests that were
+/// measured in a share of what is free.
+TEST(ServingPrediction, AShareOfFreeMemoryHoldsDeepSeekOnFourDevices) {
+  ServingPoint point = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "trtllm", 8,
+                               {.batch_size = 8, .tensor_parallel = 4, .moe_tensor_parallel = 4});
+  point.input_tokens = 8192;
+  point.precision = point.gemm_type = point.moe_type = "fp8";
+  const Prediction prediction = Predict(point);
+  ASSERT_TRUE(prediction.evaluation) << prediction.reason;
+  ASSERT_TRUE(prediction.evaluation->requests);
+  EXPECT_LT(prediction.evaluation->requests->mean_waiting, 1);
+  EXPECT_LT(prediction.evaluation->metrics.ttft_s, 1);
 }
 
 TEST(ServingSetup, ExpertsThatCannotBeSplitAreDistributedOrPadded) {
