@@ -131,6 +131,10 @@ std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
     throw SpecError("--fix",
                     "no valid strategy is left: the fixed values contradict each other, the model or the batch");
   }
+  if (problem.workload().IsTraining() && *framework != Framework::kMegatron) {
+    throw SpecError("--for " + std::string(ToString(*framework)),
+                    "its training is not known here; search --for megatron, or without --for");
+  }
   throw SpecError("--for " + std::string(ToString(*framework)),
                   "it runs this model in no way here" +
                       std::string(problem.options().fixed.empty() ? "" : " with these fixed values") +

@@ -131,6 +131,9 @@ std::vector<int> LiveSession::pids() const {
 }
 
 std::vector<LiveReport> LiveSession::Run(const Problem& problem, const std::vector<Strategy>& strategies) {
+  if (problem.workload().IsTraining()) {
+    throw SpecError("--workload " + problem.workload().name, "live runs execute inference; training is not run yet");
+  }
   const StrategySpace space(problem);
   for (const Strategy& strategy : strategies) {
     if (const std::string broken = space.WhyNot(strategy); !broken.empty()) throw SpecError("strategy", broken);

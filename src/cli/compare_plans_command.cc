@@ -59,7 +59,7 @@ std::string Versus(const Problem& problem, const Evaluation& ours, const Evaluat
 }
 
 void PrintTable(const Problem& problem, const std::vector<Row>& rows) {
-  const bool prefill = problem.workload().HasPhase(Phase::kPrefill),
+  const bool prefill = problem.workload().HasPhase(Phase::kPrefill) && !problem.workload().IsTraining(),
              decode = problem.workload().HasPhase(Phase::kDecode);
   Table table({"plan", "objective", ">x the first", ">TTFT", ">TPOT", ">requests", ">memory", "limits", "strategy"});
   for (const Row& row : rows) {

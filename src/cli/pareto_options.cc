@@ -2,6 +2,7 @@
 
 #include <iostream>
 
+#include "shardscout/error.h"
 #include "shardscout/plan.h"
 #include "src/cli/output.h"
 
@@ -20,6 +21,9 @@ void AddParetoOptions(CLI::App& command, ParetoArguments& arguments) {
 std::optional<ParetoFront> FindFront(const Problem& problem, const ParetoArguments& arguments,
                                      const SearchArguments& search, const Context& context) {
   if (!arguments.Asked()) return std::nullopt;
+  if (problem.workload().IsTraining()) {
+    throw SpecError("--pareto", "is of throughput against latency, and a step of training has one time; remove it");
+  }
   ParetoRequest request;
   request.evaluator = search.evaluator;
   request.threads = search.threads;

@@ -13,6 +13,7 @@
 #include "src/export/astra_sim.h"
 #include "src/export/chakra_file.h"
 #include "src/export/chakra_trace.h"
+#include "src/export/lowering.h"
 
 namespace shardscout::exporters {
 namespace {
@@ -148,6 +149,7 @@ ExportResult ChakraExporter::Export(const Plan& plan, const Reevaluate&) const {
                                        " pools; this exporter traces one kind of instance");
   }
   const Problem problem = ParseProblem(plan.problem_json, "plan");
+  RefuseTraining(problem, "--to chakra");
   const Strategy& strategy = plan.pools.front().strategy;
   if (const std::string broken = StrategySpace(problem).WhyNot(strategy); !broken.empty()) {
     throw SpecError("plan", broken);

@@ -127,12 +127,18 @@ std::string TargetName(Framework framework) {
   return std::string(ToString(framework)) + "@" + std::string(VersionOf(framework));
 }
 
+void RefuseTraining(const Problem& problem, std::string_view flag) {
+  if (!problem.workload().IsTraining()) return;
+  throw SpecError(flag, "the plan is one of training, and this exporter writes inference; export it --to megatron");
+}
+
 Problem UnpinnedProblem(const Plan& plan, std::string_view flag) {
   if (plan.pools.size() != 1) {
     throw SpecError(flag, "the plan has " + std::to_string(plan.pools.size()) +
                               " pools; this exporter writes one kind of instance");
   }
   const Problem planned = ParseProblem(plan.problem_json, "plan");
+  if (flag != "--to megatron") RefuseTraining(planned, flag);
   return {planned.model(), planned.cluster(), planned.workload(),
           ProblemOptions{{}, planned.options().admitted_overlaps}};
 }

@@ -21,6 +21,9 @@ std::string_view DisplayName(Framework framework);
 /// "vllm@0.24".
 std::string TargetName(Framework framework);
 
+/// Throws SpecError at `flag` where the problem is one of training.
+void RefuseTraining(const Problem& problem, std::string_view flag);
+
 /// The plan's problem without what its search pinned: a framework's choices may contradict it. SpecError at `flag` for
 /// a plan of several pools.
 Problem UnpinnedProblem(const Plan& plan, std::string_view flag);

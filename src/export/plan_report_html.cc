@@ -41,13 +41,16 @@ std::string Cards(const PlanReport& report) {
   const WorkloadSpec& workload = report.problem.workload();
   std::string cards = "<div class=\"cards\">\n" +
                       Card(Number(metrics.throughput_per_device) + " tokens/s", "of a device, idle ones counted");
-  if (workload.HasPhase(Phase::kPrefill)) {
+  if (workload.IsTraining()) {
+    cards += Card(Duration(metrics.step_time_s), "a step");
+    cards += Card(Percent(metrics.model_flops_utilisation), "model FLOP utilisation");
+  } else if (workload.HasPhase(Phase::kPrefill)) {
     cards += Card(Duration(metrics.ttft_s), "to the first token" + LimitText(workload.ttft_target_s));
   }
   if (workload.HasPhase(Phase::kDecode)) {
     cards += Card(Duration(metrics.tpot_s), "per output token" + LimitText(workload.tpot_target_s));
   }
-  cards += Card(Grouped(metrics.concurrency), "requests at a time");
+  cards += Card(Grouped(metrics.concurrency), workload.IsTraining() ? "sequences a step" : "requests at a time");
   cards += Card(Percent(evaluation.memory.TotalBytes() / evaluation.memory.limit_bytes),
                 "of the memory that may be used, " + Bytes(evaluation.memory.limit_bytes));
   if (metrics.cost_usd_per_million_tokens > 0) {
@@ -107,7 +110,11 @@ std::string RivalsSection(const PlanReport& report) {
     const Metrics& metrics = evaluation.metrics;
     std::vector<std::string> row = {name, ObjectiveText(report.problem, evaluation),
                                     ComparedWith(report.problem, evaluation, report.plan.evaluation)};
-    if (workload.HasPhase(Phase::kPrefill)) row.push_back(LatencyCell(metrics.ttft_s, evaluation.excess.ttft));
+    if (workload.IsTraining()) {
+      row.push_back(Duration(metrics.step_time_s));
+    } else if (workload.HasPhase(Phase::kPrefill)) {
+      row.push_back(LatencyCell(metrics.ttft_s, evaluation.excess.ttft));
+    }
     if (workload.HasPhase(Phase::kDecode)) row.push_back(LatencyCell(metrics.tpot_s, evaluation.excess.tpot));
     row.push_back(Grouped(metrics.concurrency));
     row.push_back(Bytes(evaluation.memory.TotalBytes()));
@@ -125,7 +132,7 @@ std::string RivalsSection(const PlanReport& report) {
   add(report.megatron->evaluation.Feasible() ? "Megatron rule" : "Megatron rule, infeasible", report.megatron->strategy,
       report.megatron->evaluation);
   std::vector<std::string> header = {"", "objective", "against this plan"};
-  if (workload.HasPhase(Phase::kPrefill)) header.emplace_back("TTFT");
+  if (workload.HasPhase(Phase::kPrefill)) header.emplace_back(workload.IsTraining() ? "step" : "TTFT");
   if (workload.HasPhase(Phase::kDecode)) header.emplace_back("TPOT");
   for (const char* name : {"requests", "memory", "<strategy"}) header.emplace_back(name);
   std::string section = "<section>\n<h2>Against Megatron's rule and the optimum</h2>\n" + TableElement(header, rows);
