@@ -5,7 +5,9 @@
 #
 # Needs a LibTorch 2.x with CUDA. Debian 13 has one in contrib and non-free (about 2.5 GB to download; it takes the place
 # of libtorch-dev, so use a machine or a root of its own, such as one made by debootstrap with /proc and /dev mounted):
-#   apt-get install --no-install-recommends libtorch-cuda-dev libnccl-dev
+#   apt-get install --no-install-recommends libtorch-cuda-dev libgloo-cuda-dev libnccl-dev nvidia-cuda-toolkit
+# LibTorch's CMake files ask for nvcc, though nothing is compiled by it. cuDNN is fetched from NVIDIA by the package
+# nvidia-cudnn, if one agrees to its licence; it is needed to run, not to compile and link.
 # Elsewhere: CMAKE_PREFIX_PATH=/path/to/libtorch scripts/check_cuda_build.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,8 +15,9 @@ build=build-cuda
 
 echo "== Configuring"
 cmake --preset test -B "$build" -DSHARDSCOUT_BUILD_TESTS=OFF -DSHARDSCOUT_BUILD_BENCHMARKS=OFF "$@" >/dev/null
-if ! grep -q 'USE_C10D_NCCL' "$build/build.ninja"; then
-  echo "This LibTorch has no CUDA: CMake found $(sed -n 's/^Torch_DIR:PATH=//p' "$build/CMakeCache.txt")" >&2
+if ! ninja -C "$build" -t commands shardscout_live_worker 2>/dev/null | grep -q 'USE_C10D_NCCL'; then
+  echo "No workers with NCCL: this LibTorch has no CUDA ($(sed -n 's/^Torch_DIR:PATH=//p' "$build/CMakeCache.txt"))," \
+    "or Gloo is missing" >&2
   exit 2
 fi
 
