@@ -35,7 +35,7 @@ fi
 
 echo "== Configuring"
 cmake --preset test -B "$build" -DSHARDSCOUT_BUILD_TESTS=OFF -DSHARDSCOUT_BUILD_BENCHMARKS=OFF "${flags[@]}" "$@" >/dev/null
-if ! ninja -C "$build" -t commands shardscout_live_worker 2>/dev/null | grep -q 'USE_C10D_NCCL'; then
+if ! ninja -C "$build" -t commands shardscout_live_worker 2>/dev/null | grep 'USE_C10D_NCCL' >/dev/null; then
   echo "No workers with NCCL: this LibTorch has no CUDA ($(sed -n 's/^Torch_DIR:PATH=//p' "$build/CMakeCache.txt"))," \
     "or Gloo is missing" >&2
   exit 2
@@ -45,7 +45,7 @@ echo "== Building"
 cmake --build "$build" --target shardscout_agents shardscout_live_worker shardscout_cli
 
 echo "== The worker's backend"
-if ! nm -C "$build/shardscout_live_worker" | grep -q 'U c10d::ProcessGroupNCCL::ProcessGroupNCCL('; then
+if ! nm -C "$build/shardscout_live_worker" | grep 'U c10d::ProcessGroupNCCL::ProcessGroupNCCL(' >/dev/null; then
   echo "The worker does not use c10d's NCCL" >&2
   exit 1
 fi
