@@ -51,6 +51,8 @@ if [ "$all" = yes ]; then
   cmake -S tests/consumer -B build-test/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
   cmake --build build-test/consumer
   build-test/consumer/consumer
+  build-test/consumer/live_consumer
+  "$prefix/bin/shardscout" live --nproc 2 -m tiny-dense -c localhost-cpu -n 2 -w prefill-tiny --repeats 1
   "$prefix/bin/shardscout" search --searcher ppo --budget 32 --model llama-3.1-8b --cluster h100-sxm --devices 8 \
     --workload decode-chat --quiet
   echo "== Pages in a browser"

@@ -35,14 +35,14 @@ void VisitFields(V& visit, HeaderLine& line) {
 }
 
 struct EntryLine {
-  std::int64_t n = 0;  ///< 1 for the first; a gap means that lines are missing.
+  std::int64_t n = 0;  ///< 1 for the first charged one; a gap means that lines are missing. 0: free of charge.
   Strategy strategy;
   Evaluation evaluation;
 };
 
 template <class V>
 void VisitFields(V& visit, EntryLine& line) {
-  visit("n", line.n, {.min = 1, .required = true});
+  visit("n", line.n, {.min = 0, .required = true});
   visit("strategy", line.strategy, {.required = true});
   visit("evaluation", line.evaluation, {.required = true});
 }
@@ -93,6 +93,10 @@ struct Journal::Impl {
 
   void ReadEntry(const std::string& line) {
     const env::EntryLine entry = json::ReadJson<env::EntryLine>(json::ParseText(line, path), path);
+    if (entry.n == 0) {
+      free.insert_or_assign(entry.strategy, entry.evaluation);
+      return;
+    }
     if (entry.n != lines + 1) {
       throw SpecError(path, "found number " + std::to_string(entry.n) + " where " + std::to_string(lines + 1) +
                                 " is due: lines are missing");
@@ -105,8 +109,9 @@ struct Journal::Impl {
 
   const std::string path;
   env::LineFile file;
-  std::int64_t lines = 0;  ///< Entries in the file.
-  std::unordered_map<Strategy, Evaluation, StrategyHash> known;
+  std::int64_t lines = 0;                                        ///< Charged entries in the file.
+  std::unordered_map<Strategy, Evaluation, StrategyHash> known;  ///< Charged.
+  std::unordered_map<Strategy, Evaluation, StrategyHash> free;
 };
 
 Journal::Journal() = default;
@@ -133,9 +138,10 @@ std::unique_ptr<Journal> Journal::Resume(const std::string& path, const JournalH
 }
 
 std::optional<Evaluation> Journal::Find(const Strategy& strategy) const {
-  const auto found = impl_->known.find(strategy);
-  if (found == impl_->known.end()) return std::nullopt;
-  return found->second;
+  for (const auto* entries : {&impl_->known, &impl_->free}) {
+    if (const auto found = entries->find(strategy); found != entries->end()) return found->second;
+  }
+  return std::nullopt;
 }
 
 std::int64_t Journal::NumReplayable() const { return static_cast<std::int64_t>(impl_->known.size()); }
@@ -153,6 +159,12 @@ void Journal::Append(const std::vector<Entry>& entries) {
   impl_->file.Append(text);
   impl_->lines = n;
   impl_->known.merge(appended);
+}
+
+void Journal::AppendFree(const Entry& entry) {
+  if (Find(entry.strategy)) return;
+  impl_->file.Append(env::ToLine(env::EntryLine{0, entry.strategy, entry.evaluation}));
+  impl_->free.emplace(entry.strategy, entry.evaluation);
 }
 
 }  // namespace shardscout

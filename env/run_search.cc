@@ -67,6 +67,31 @@ void CheckRequest(const SearchRequest& request) {
   }
 }
 
+std::unique_ptr<Journal> OpenJournal(const Problem& problem, const SearchRequest& request, const Searcher& searcher,
+                                     const SearcherRegistry& searchers, SearchReport* report) {
+  if (request.journal_path.empty()) return nullptr;
+  const JournalHeader header = HeaderFor(problem, request, searcher, searchers);
+  std::unique_ptr<Journal> journal = request.resume ? Journal::Resume(request.journal_path, header, &report->warnings)
+                                                    : Journal::Create(request.journal_path, header);
+  report->replayed = journal->NumReplayable();
+  return journal;
+}
+
+/// Measured once, also over resumed runs: rewards are relative to it.
+Evaluation Remembered(const Evaluator& evaluator, const Strategy& strategy, Journal* journal) {
+  if (journal == nullptr) return evaluator.Evaluate(strategy);
+  if (const std::optional<Evaluation> found = journal->Find(strategy)) return *found;
+  Evaluation evaluation = evaluator.Evaluate(strategy);
+  journal->AppendFree({strategy, evaluation});
+  return evaluation;
+}
+
+/// Repeated measurements differ, so that the best of all measured ones is all that can be said of any.
+SearchStatus WithoutProof(SearchStatus status) {
+  if (status == SearchStatus::kProvenOptimal) return SearchStatus::kSpaceExhausted;
+  return status == SearchStatus::kProvenInfeasible ? SearchStatus::kNothingFound : status;
+}
+
 /// The winner as a plan, once a new evaluator has found the same as the search did.
 Plan MakePlan(const Problem& problem, const SearchRequest& request, const StrategySpace& space, const Scored& winner,
               const EvaluatorRegistry& evaluators) {
@@ -146,16 +171,13 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   SearchReport report;
   report.searcher = request.searcher;
   report.space = space.Size();
-  report.megatron = MegatronRule(space, [&](const Strategy& strategy) { return evaluator->Evaluate(strategy); });
-  report.normaliser = Normaliser(problem, report.megatron);
-
+  const bool measured = evaluator->Name() == kLiveEvaluator;
   std::unique_ptr<Journal> journal;
-  if (!request.journal_path.empty()) {
-    const JournalHeader header = HeaderFor(problem, request, *searcher, searchers);
-    journal = request.resume ? Journal::Resume(request.journal_path, header, &report.warnings)
-                             : Journal::Create(request.journal_path, header);
-    report.replayed = journal->NumReplayable();
-  }
+  if (measured) journal = OpenJournal(problem, request, *searcher, searchers, &report);
+  report.megatron =
+      MegatronRule(space, [&](const Strategy& strategy) { return Remembered(*evaluator, strategy, journal.get()); });
+  report.normaliser = Normaliser(problem, report.megatron);
+  if (!measured) journal = OpenJournal(problem, request, *searcher, searchers, &report);
 
   EnvironmentOptions options;
   options.budget = request.budget;
@@ -177,6 +199,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   SearchEnvironment environment(space, *evaluator, std::move(options));
 
   report.status = StatusOf(environment, searcher->Search(environment, request.seed));
+  if (measured) report.status = WithoutProof(report.status);
   report.evaluations = environment.Evaluations();
   report.feasible_evaluations = environment.FeasibleEvaluations();
   report.replayed = std::min(report.replayed, report.evaluations);
@@ -189,7 +212,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   if (report.best && report.best->evaluation.Feasible()) {
     report.plan = MakePlan(problem, request, space, *report.best, evaluators);
     report.plan->search = ProvenanceOf(problem, request, report, *searcher);
-    report.plan->certificate = searcher->Proof();
+    if (!measured) report.plan->certificate = searcher->Proof();
   }
   report.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return report;

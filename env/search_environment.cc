@@ -16,6 +16,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/journal.h"
+#include "shardscout/live_run.h"
 #include "src/evaluation_json.h"
 
 namespace shardscout {
@@ -145,10 +146,23 @@ struct SearchEnvironment::Impl {
     return evaluation;
   }
 
+  /// One after another, each journalled as soon as it is measured, since each costs real time on real processes; fewer
+  /// where the search ends meanwhile.
+  std::vector<Journal::Entry> EvaluateInTurn(const std::vector<Strategy>& fresh) {
+    std::vector<Journal::Entry> entries;
+    for (const Strategy& strategy : fresh) {
+      if (Over()) break;
+      entries.push_back({strategy, EvaluateOne(strategy)});
+      if (options.journal != nullptr) options.journal->Append({entries.back()});
+    }
+    return entries;
+  }
+
   /// In parallel; the answers don't depend on who computed them. Where some throw, what came before the first of them
   /// in batch order is journalled and that exception goes on.
-  std::vector<Journal::Entry> EvaluateFresh(const std::vector<Strategy>& fresh) const {
+  std::vector<Journal::Entry> EvaluateFresh(const std::vector<Strategy>& fresh) {
     if (options.evaluate_batch) return EvaluateElsewhere(fresh);
+    if (measured) return EvaluateInTurn(fresh);
     std::vector<Journal::Entry> entries(fresh.size());
     std::vector<std::exception_ptr> failures(fresh.size());
     const int threads = Threads();
@@ -182,6 +196,7 @@ struct SearchEnvironment::Impl {
 
   void NoteEnd(std::size_t asked, const Request& request) {
     // A batch of nothing asks for nothing new either.
+    if (ended != EndReason::kNone) return;
     repeats += asked == 0 ? 1 : static_cast<std::int64_t>(request.answered - request.fresh.size());
     repeats_in_a_row = (request.fresh.empty() ? repeats_in_a_row : 0) + request.trailing_repeats;
     if (repeats_in_a_row >= kRepeatsBeforeCounting && !size) size = space.Size();
@@ -197,6 +212,7 @@ struct SearchEnvironment::Impl {
   const StrategySpace& space;
   const Evaluator& evaluator;
   const EnvironmentOptions options;
+  const bool measured = evaluator.Name() == kLiveEvaluator;
   const Clock::time_point started = Clock::now();
 
   std::unordered_map<Strategy, Known, StrategyHash> known;
@@ -232,8 +248,9 @@ std::vector<Scored> SearchEnvironment::Evaluate(std::span<const Strategy> batch)
   std::vector<Scored> answer;
   answer.reserve(request.answered);
   for (const Strategy& strategy : batch.first(request.answered)) {
-    const Impl::Known& known = impl.known.at(strategy);
-    answer.push_back({strategy, known.evaluation, known.reward});
+    const auto known = impl.known.find(strategy);
+    if (known == impl.known.end()) break;  // The search ended within the batch.
+    answer.push_back({strategy, known->second.evaluation, known->second.reward});
   }
   if (impl.options.on_progress) {
     impl.options.on_progress({impl.charged, impl.options.budget, impl.feasible,

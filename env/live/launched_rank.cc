@@ -39,18 +39,20 @@ int PortOf(std::string_view job) {
 
 std::optional<LaunchedRank> FindLaunchedRank(const Get& get) {
   struct Launcher {
-    const char *name, *rank, *size, *job, *address;
+    const char *name, *rank, *size, *local, *job, *address;
   };
   constexpr Launcher kLaunchers[] = {
-      {"torchrun", "RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", ""},
-      {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE", ""},
-      {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_JOB_ID", "SLURM_LAUNCH_NODE_IPADDR"}};
+      {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RUN_ID", ""},
+      {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "PMIX_NAMESPACE", ""},
+      {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_LAUNCH_NODE_IPADDR"}};
   for (const Launcher& launcher : kLaunchers) {
     if (get(launcher.rank) == nullptr || get(launcher.size) == nullptr) continue;
     LaunchedRank found;
     found.launcher = launcher.name;
     found.world_size = NumberOf(get, launcher.size, 1, 1 << 20);
     found.rank = NumberOf(get, launcher.rank, 0, found.world_size - 1);
+    const bool has_local = !TextOf(get, launcher.local).empty();
+    found.local_rank = has_local ? NumberOf(get, launcher.local, 0, found.world_size - 1) : found.rank;
     std::string address = TextOf(get, "MASTER_ADDR");
     if (address.empty() && launcher.address[0] != '\0') address = TextOf(get, launcher.address);
     if (!address.empty()) found.master_address = address;

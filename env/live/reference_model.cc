@@ -88,6 +88,7 @@ LayerWeights RandomLayer(const ModelSpec& model, LayerKind kind, bool is_linear,
     return w;
   }
   w.router = Projection(rng, h, model.moe.num_experts);
+  if (model.moe.router_correction_bias) w.router_correction = RandomMatrix(rng, 1, model.moe.num_experts, 0.5);
   for (std::int64_t e = 0; e < model.moe.num_experts; ++e) {
     w.expert_up.push_back(Projection(rng, h, halves * model.moe.expert_ffn_size));
     w.expert_down.push_back(Projection(rng, model.moe.expert_ffn_size, h));
@@ -132,16 +133,18 @@ double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 double Gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
 
-void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_t>* experts,
-                std::vector<double>* weights) {
+void TopExperts(const RowVector& scores, const RowVector& correction, std::int64_t k,
+                std::vector<std::int64_t>* experts, std::vector<double>* weights) {
+  const RowVector choice = correction.size() > 0 ? RowVector(scores + correction) : scores;
   std::vector<std::int64_t> order(static_cast<std::size_t>(scores.size()));
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return scores(a) > scores(b); });
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return choice(a) > choice(b); });
   order.resize(static_cast<std::size_t>(k));
   weights->clear();
+  const double largest = scores.maxCoeff();
   double sum = 0;
-  for (std::int64_t e : order) sum += std::exp(scores(e) - scores(order[0]));
-  for (std::int64_t e : order) weights->push_back(std::exp(scores(e) - scores(order[0])) / sum);
+  for (std::int64_t e : order) sum += std::exp(scores(e) - largest);
+  for (std::int64_t e : order) weights->push_back(std::exp(scores(e) - largest) / sum);
   *experts = std::move(order);
 }
 
@@ -183,7 +186,7 @@ std::vector<std::int64_t> TopPositions(const RowVector& scores, std::int64_t k) 
 ReferenceModel::ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions)
     : model_(std::move(model)), seed_(seed), positions_(positions) {
   SHARDSCOUT_CHECK(!model_.attention.output_bias && !model_.ffn_bias);
-  SHARDSCOUT_CHECK(!model_.moe.shared_expert_gate && !model_.moe.router_correction_bias);
+  SHARDSCOUT_CHECK(!model_.moe.shared_expert_gate);
   SHARDSCOUT_CHECK(!model_.moe.router_bias && !model_.moe.expert_bias && !model_.attention.sinks);
   SHARDSCOUT_CHECK(!model_.norm_bias && model_.norms_per_layer == 2);
   SHARDSCOUT_CHECK(model_.learned_positions == 0);
@@ -359,10 +362,11 @@ Matrix ReferenceModel::Moe(const LayerWeights& layer, const Matrix& x, double* m
   std::vector<double> weights;
   for (Eigen::Index i = 0; i < x.rows(); ++i) {
     const RowVector row = scores.row(i);
-    TopExperts(row, moe.num_experts_per_token, &experts, &weights);
+    TopExperts(row, layer.router_correction, moe.num_experts_per_token, &experts, &weights);
+    const RowVector choice = moe.router_correction_bias ? RowVector(row + layer.router_correction) : row;
     for (std::int64_t e = 0; e < moe.num_experts; ++e) {
       if (std::find(experts.begin(), experts.end(), e) == experts.end()) {
-        *margin = std::min(*margin, row(experts.back()) - row(e));
+        *margin = std::min(*margin, choice(experts.back()) - choice(e));
       }
     }
     for (std::size_t j = 0; j < experts.size(); ++j) {
@@ -398,7 +402,6 @@ ReferenceRequest ReferenceModel::Forward(std::vector<std::int64_t> ids, double* 
 }
 
 std::string WhyNotRunnable(const ModelSpec& model) {
-  if (model.attention.HasIndexer()) return "an indexer (sparse attention)";
   if (model.HasLinearAttention()) return "linear attention";
   if (model.attention.output_bias || model.attention.sinks) return "biases of attention's output or sinks";
   if (model.ffn_bias || model.norm_bias || model.norms_per_layer != 2) return "biases or norms beyond the usual two";

@@ -23,6 +23,7 @@ struct LayerWeights {
   Matrix linear_gates;                              ///< Linear attention: [hidden, 2 * value heads], [b | a].
   Matrix linear_conv;                               ///< Linear attention: [channels of q, k and v, conv_width].
   Matrix router;                                    ///< [hidden, experts]
+  RowVector router_correction;                      ///< router_correction_bias: [experts]
   Matrix ffn_up, ffn_down, shared_up, shared_down;  ///< Gated: [gate | up].
   std::vector<Matrix> expert_up, expert_down;       ///< By expert.
   RowVector input_norm, post_norm;                  ///< Scales of the RMS norms before attention and FFN.
@@ -70,10 +71,11 @@ void Rotate(Eigen::Ref<Matrix> block, std::int64_t position);
 double Silu(double x);
 double Sigmoid(double x);
 double Gelu(double x);
-/// The `k` largest of a row of scores, by falling score, with the softmax over them as weights. (The same as a softmax
-/// over all scores whose top k are normalised to 1.)
-void TopExperts(const RowVector& scores, std::int64_t k, std::vector<std::int64_t>* experts,
-                std::vector<double>* weights);
+/// The `k` experts with the largest scores, by falling score, with the softmax over these as weights. (The same as a
+/// softmax over all scores whose top k are normalised to 1.) A `correction`, where it is not empty, is added for the
+/// choice and not for the weights.
+void TopExperts(const RowVector& scores, const RowVector& correction, std::int64_t k,
+                std::vector<std::int64_t>* experts, std::vector<double>* weights);
 
 /// `window` [conv_width, channels], the latest input last, by `weights` [channels, conv_width], then silu: [1,
 /// channels].
@@ -94,8 +96,8 @@ std::vector<std::int64_t> TopPositions(const RowVector& scores, std::int64_t k);
 /// values are up-projected for every position. Not thread safe. Requests are computed when first asked for; a request's
 /// token ids are drawn again until, on every token and MoE layer, the last expert chosen beats the first one not chosen
 /// by more than kRoutingMargin (in score), so that rounding never changes the routing; alike for the positions that an
-/// indexer chooses. Not handled: biases but qkv's, sinks, norms of a block's output, learned positions, the shared
-/// expert's gate, the router's correction bias; the index key's norm is an RMS norm.
+/// indexer chooses. Not handled: biases but qkv's and the router's correction, sinks, norms of a block's output,
+/// learned positions, the shared expert's gate; the index key's norm is an RMS norm.
 class ReferenceModel {
  public:
   ReferenceModel(ModelSpec model, std::uint64_t seed, std::int64_t positions);

@@ -27,6 +27,7 @@ constexpr milliseconds kLoading{30000};   // Of LibTorch, on a machine that does
 constexpr milliseconds kGoodbye{3000};    // For workers to end by themselves.
 
 std::vector<std::string> WorkerArguments(const PoolOptions& options, int rank, int control_fd) {
+  const int gpu = options.others_elsewhere ? options.local_rank : rank;
   std::vector<std::string> arguments{options.worker,
                                      "--rank",
                                      std::to_string(rank),
@@ -39,7 +40,7 @@ std::vector<std::string> WorkerArguments(const PoolOptions& options, int rank, i
                                      "--backend",
                                      options.backend,
                                      "--device",
-                                     options.device == "cuda" ? "cuda:" + std::to_string(rank) : options.device,
+                                     options.device == "cuda" ? "cuda:" + std::to_string(gpu) : options.device,
                                      "--timeout",
                                      std::to_string(static_cast<double>(options.timeout.count()) / 1000),
                                      "--threads",
@@ -74,6 +75,7 @@ PoolOptions PoolOptionsOf(const LiveOptions& options) {
     pool.master_address = options.launched->master_address;
     pool.master_port = options.launched->master_port;
     pool.others_elsewhere = true;
+    pool.local_rank = options.launched->local_rank;
   }
   return pool;
 }
@@ -82,7 +84,7 @@ std::string FindWorker() {
   constexpr const char* kName = "shardscout_live_worker";
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  for (const char* place : {".", "../lib/shardscout", "../libexec/shardscout"}) {
+  for (const char* place : {".", SHARDSCOUT_INSTALLED_MODULES}) {
     const std::filesystem::path path = self.parent_path() / place / kName;
     if (std::filesystem::exists(path, error)) return path.lexically_normal().string();
   }

@@ -25,6 +25,7 @@ struct PoolOptions {
   int master_port = 0;  ///< 0: any that is free; only where all processes are started here.
   /// True: another launcher (torchrun, mpirun, srun) starts the other ranks; the pool starts rank 0 alone.
   bool others_elsewhere = false;
+  int local_rank = 0;                        ///< This process's on its host, where another launcher started it.
   int threads = 1;                           ///< A process's.
   std::chrono::milliseconds timeout{60000};  ///< Of the start, and of each collective.
 };

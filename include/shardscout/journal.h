@@ -23,7 +23,8 @@ struct JournalHeader {
 /// Every charged evaluation of a search, as JSON lines in charged order: {"header": ...} first, then {"n": 1,
 /// "strategy": {...}, "evaluation": {...}}. A line is handed to the kernel before the evaluation counts, so a killed
 /// process loses nothing that it paid for; a torn last line (power loss) is dropped on resume. Doubles are written so
-/// that they read back bit for bit.
+/// that they read back bit for bit. A line with "n": 0 was measured free of charge (the Megatron rule of a live
+/// search).
 class Journal {
  public:
   /// Starts a new file (an existing one is replaced). SpecError when it can't be written.
@@ -37,16 +38,18 @@ class Journal {
 
   ~Journal();
 
-  /// What an earlier run paid for; nullopt when it did not.
+  /// What is in the file, free of charge or not; nullopt for what is not.
   std::optional<Evaluation> Find(const Strategy& strategy) const;
-  std::int64_t NumReplayable() const;
+  std::int64_t NumReplayable() const;  ///< Charged ones.
 
   struct Entry {
     Strategy strategy;
     Evaluation evaluation;
   };
-  /// Appends in order, in one write. Strategies that Find knows are not written again.
+  /// Appends in order, in one write. Strategies that were charged before are not written again.
   void Append(const std::vector<Entry>& entries);
+  /// Appends one that is not charged, unless Find knows it.
+  void AppendFree(const Entry& entry);
 
  private:
   Journal();

@@ -36,6 +36,7 @@ struct LaunchedRank {
   std::string launcher;  ///< "torchrun", "mpirun" or "srun".
   int rank = 0;
   int world_size = 1;
+  int local_rank = 0;  ///< Among those of its host, which is the GPU that it takes.
   std::string master_address = "127.0.0.1";
   int master_port = 0;
 };
@@ -43,7 +44,8 @@ struct LaunchedRank {
 /// From RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (torchrun); else OMPI_COMM_WORLD_RANK and _SIZE (mpirun); else
 /// SLURM_PROCID and SLURM_STEP_NUM_TASKS (srun; a batch script has not the latter). The latter two take MASTER_ADDR and
 /// MASTER_PORT where they are set; without, the address is SLURM_LAUNCH_NODE_IPADDR or this host (mpirun on one host),
-/// and the port follows from the job's name. nullopt: none of them. SpecError for what is no number or out of range.
+/// and the port follows from the job's name. The local rank is LOCAL_RANK, OMPI_COMM_WORLD_LOCAL_RANK or SLURM_LOCALID,
+/// or where that is not set the rank. nullopt: none of them. SpecError for what is no number or out of range.
 /// `get` is std::getenv but for tests.
 std::optional<LaunchedRank> FindLaunchedRank(const std::function<const char*(const char*)>& get);
 

@@ -11,6 +11,7 @@
 #include "shardscout/error.h"
 #include "shardscout/fingerprint.h"
 #include "shardscout/live_run.h"
+#include "shardscout/scale_model.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
 #include "src/cli/output.h"
@@ -45,8 +46,17 @@ void PrintPhase(const LiveReport& report, const LivePhase& phase) {
             << Duration(std::max(0.0, phase.measured.median_s - operators - collectives)) << "\n";
 }
 
-void Print(const Problem& problem, const LiveReport& report, const LiveOptions& options) {
+void PrintScaled(const std::vector<ScaledSize>& scaled) {
+  for (std::size_t i = 0; i < scaled.size(); ++i) {
+    std::cout << (i == 0 ? "scaled    " : ", ") << scaled[i].name << " " << Grouped(scaled[i].from) << " -> "
+              << Grouped(scaled[i].to) << (i + 1 == scaled.size() ? "\n" : "");
+  }
+}
+
+void Print(const Problem& problem, const std::vector<ScaledSize>& scaled, const LiveReport& report,
+           const LiveOptions& options) {
   PrintProblem(std::cout, problem);
+  PrintScaled(scaled);
   std::cout << "strategy  " << ToShortString(report.strategy) << "\n"
             << "processes " << report.num_processes << ", " << options.repeats << " repeats after " << options.warmup
             << " to warm up\n";
@@ -62,9 +72,16 @@ ordered_json TimingJson(const Timing& timing) {
   return {{"median_s", timing.median_s}, {"least_s", timing.least_s}, {"spread", timing.spread}};
 }
 
-void PrintJson(const Problem& problem, const LiveReport& report) {
+ordered_json ScaledJson(const std::vector<ScaledSize>& scaled) {
+  ordered_json json = ordered_json::object();
+  for (const ScaledSize& size : scaled) json[size.name] = {size.from, size.to};
+  return json;
+}
+
+void PrintJson(const Problem& problem, const std::vector<ScaledSize>& scaled, const LiveReport& report) {
   ordered_json json;
   json["problem"] = ProblemSummaryJson(problem);
+  json["scaled"] = ScaledJson(scaled);
   json["strategy"] = ordered_json::parse(ToJson(report.strategy));
   json["processes"] = report.num_processes;
   json["max_error"] = report.max_error;
@@ -93,9 +110,14 @@ void PrintJson(const Problem& problem, const LiveReport& report) {
 }
 
 struct Arguments : StrategyArguments {
+  ModelScale scale;
   bool no_proof = false;
   int fingerprint = 0;
 };
+
+Problem Scaled(const Problem& problem, const ModelScale& scale, std::vector<ScaledSize>* scaled) {
+  return {ScaledModel(problem.model(), scale, scaled), problem.cluster(), problem.workload(), problem.options()};
+}
 
 /// So many strategies are measured to know the machine.
 constexpr std::size_t kFitted = 5;
@@ -110,9 +132,10 @@ struct Comparison {
   double Error() const { return predicted_s / measured().median_s - 1; }
 };
 
-void PrintFingerprint(const Problem& problem, const Fingerprint& fingerprint, const std::vector<Comparison>& all,
-                      double median_error, double median_spread) {
+void PrintFingerprint(const Problem& problem, const std::vector<ScaledSize>& scaled, const Fingerprint& fingerprint,
+                      const std::vector<Comparison>& all, double median_error, double median_spread) {
   PrintProblem(std::cout, problem);
+  PrintScaled(scaled);
   std::cout << "\nfingerprint of " << kFitted << " measured strategies, " << fingerprint.processors
             << " processors; a step is " << Number(fingerprint.step[0]) << " x its operators, "
             << Number(fingerprint.step[1]) << " x its collectives and " << Duration(fingerprint.step[2])
@@ -139,7 +162,8 @@ void PrintFingerprint(const Problem& problem, const Fingerprint& fingerprint, co
 
 /// Fits on a few measured strategies and predicts the others.
 int RunFingerprint(const Arguments& arguments, const LiveOptions& options, const Context& context) {
-  const Problem problem = MakeProblem(arguments.problem);
+  std::vector<ScaledSize> scaled;
+  const Problem problem = Scaled(MakeProblem(arguments.problem), arguments.scale, &scaled);
   LiveSession session(options);
   const auto count = kFitted + static_cast<std::size_t>(arguments.fingerprint);
   const std::vector<Strategy> strategies =
@@ -160,12 +184,13 @@ int RunFingerprint(const Arguments& arguments, const LiveOptions& options, const
     spreads.push_back(all.back().measured().spread);
   }
   if (!context.json) {
-    PrintFingerprint(problem, fingerprint, all, Median(errors), Median(spreads));
+    PrintFingerprint(problem, scaled, fingerprint, all, Median(errors), Median(spreads));
     return kExitResult;
   }
-  ordered_json json{
-      {"fitted", kFitted},        {"median_error", Median(errors)},         {"median_spread", Median(spreads)},
-      {"step", fingerprint.step}, {"seconds_per", fingerprint.seconds_per}, {"strategies", ordered_json::array()}};
+  ordered_json json{{"scaled", ScaledJson(scaled)},       {"fitted", kFitted},
+                    {"median_error", Median(errors)},     {"median_spread", Median(spreads)},
+                    {"step", fingerprint.step},           {"seconds_per", fingerprint.seconds_per},
+                    {"strategies", ordered_json::array()}};
   for (const Comparison& one : all) {
     json["strategies"].push_back({{"strategy", ordered_json::parse(ToJson(one.report->strategy))},
                                   {"measured", TimingJson(one.measured())},
@@ -176,12 +201,13 @@ int RunFingerprint(const Arguments& arguments, const LiveOptions& options, const
 }
 
 /// The file's strategy, or a usual one for as many devices as there are processes.
-std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_processes, const Context& context) {
+std::pair<Problem, Strategy> ReadInput(const Arguments& arguments, int num_processes, const Context& context,
+                                       std::vector<ScaledSize>* scaled) {
   if (!arguments.file.empty() || !arguments.strategy_file.empty()) {
-    StrategyInput input = ReadStrategyInput(arguments, context);
-    return {std::move(input.problem), input.strategy};
+    const StrategyInput input = ReadStrategyInput(arguments, context);
+    return {Scaled(input.problem, arguments.scale, scaled), input.strategy};
   }
-  Problem problem = MakeProblem(arguments.problem);
+  Problem problem = Scaled(MakeProblem(arguments.problem), arguments.scale, scaled);
   const Strategy strategy =
       DefaultLiveStrategy(problem, std::min<std::int64_t>(num_processes, problem.cluster().num_devices));
   return {std::move(problem), strategy};
@@ -192,10 +218,25 @@ int Run(const Arguments& arguments, Context& context) {
   options.prove = !arguments.no_proof;
   if (arguments.fingerprint > 0) return RunFingerprint(arguments, options, context);
   LiveSession session(options);
-  const auto [problem, strategy] = ReadInput(arguments, session.num_processes(), context);
+  std::vector<ScaledSize> scaled;
+  const auto [problem, strategy] = ReadInput(arguments, session.num_processes(), context, &scaled);
   const LiveReport report = session.Run(problem, {strategy}).front();
-  context.json ? PrintJson(problem, report) : Print(problem, report, options);
+  context.json ? PrintJson(problem, scaled, report) : Print(problem, scaled, report, options);
   return report.Right() || !options.prove ? kExitResult : kExitBug;
+}
+
+void AddScaleOptions(CLI::App& command, ModelScale& scale) {
+  const auto add = [&](const char* name, std::int64_t& value, const char* help) {
+    command.add_option(name, value, help)
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
+        ->group("Scale of the model")
+        ->take_last();
+  };
+  add("--scale-layers", scale.num_layers, "Keep so many of its first layers [all]");
+  add("--scale-width", scale.hidden_size,
+      "Its hidden size, a divisor of the model's; all other widths shrink by the same factor [the model's]");
+  add("--scale-experts", scale.num_experts, "Routed experts, of which a token still takes as many [the model's]");
+  add("--scale-vocab", scale.vocab_size, "Vocabulary [shrinks as the widths do]");
 }
 
 }  // namespace
@@ -241,6 +282,7 @@ void AddLiveCommand(CLI::App& app, Context& context) {
   command->add_option("--strategy", arguments->strategy_file, "The same, as an option")->excludes(file);
   AddProblemOptions(*command, arguments->problem);
   AddLiveOptions(*command, context);
+  AddScaleOptions(*command, arguments->scale);
   command
       ->add_flag("--no-proof", arguments->no_proof,
                  "Random weights and no comparison, for models too large to be computed unsharded")
@@ -257,6 +299,9 @@ void AddLiveCommand(CLI::App& app, Context& context) {
       "Examples:\n"
       "  shardscout live --nproc 4 -m tiny-moe -c localhost-cpu -n 4 -w decode-tiny\n"
       "  shardscout live --nproc 4 plan.json\n"
+      "  shardscout live --nproc 4 -m deepseek-v3 --scale-layers 4 --scale-width 448 --scale-experts 32 -c "
+      "localhost-cpu "
+      "-n 4 -w decode-tiny\n"
       "  shardscout live --nproc 4 -m tiny-moe -c localhost-cpu -n 4 -w decode-tiny --fingerprint 20\n"
       "  mpirun -n 4 shardscout live plan.json");
   command->callback([arguments, &context] {

@@ -83,6 +83,10 @@ void PrintReport(const Problem& problem, const SearchRequest& request, const Sea
     if (report.screen) PrintDifference(problem, *report.screen, report.plan->search);
     PrintEvaluation(std::cout, problem, report.best->evaluation);
     if (report.plan->certificate) PrintProof(*report.plan->certificate);
+    if (request.evaluator == kLiveEvaluator && report.status == SearchStatus::kSpaceExhausted) {
+      std::cout << "proof     none: the best of all " << Grouped(report.evaluations)
+                << " strategies as measured; repeats of a measurement differ\n";
+    }
   }
   if (!report.top.empty()) PrintTop(problem, report);
   if (report.plan && !out.empty()) std::cout << "plan      " << out << "\n";

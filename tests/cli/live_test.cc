@@ -49,8 +49,9 @@ class LiveCli : public Cli {
     EXPECT_GT(report.at("phases").at(0).at("measured").at("median_s").get<double>(), 0);
     int collectives = 0;
     for (const json& row : report.at("rows")) {
-      if (!row.at("collective").get<bool>() || row.at("routed").get<bool>()) continue;
+      if (!row.at("collective").get<bool>()) continue;
       ++collectives;
+      if (row.at("routed").get<bool>()) continue;
       EXPECT_DOUBLE_EQ(row.at("measured_bytes").get<double>(), row.at("predicted_bytes").get<double>()) << row.dump();
     }
     EXPECT_GT(collectives, 0);
@@ -100,6 +101,29 @@ class LiveCli : public Cli {
 
 TEST_F(LiveCli, LocalProcesses) { ExpectRight(Run(Live({"--nproc", "2"})), 2); }
 
+TEST_F(LiveCli, PresetsScaledByNamedFactors) {
+  const Words scaled = {"live",    "-c", "localhost-cpu", "-n", "2",        "-w", "decode-tiny",
+                        "--batch", "2",  "--repeats",     "1",  "--warmup", "0",  "--json",
+                        "--nproc", "2"};
+  const auto run = [&](const Words& more) {
+    Words words = scaled;
+    words.insert(words.end(), more.begin(), more.end());
+    return Run(words);
+  };
+  const ProcessResult llama = run({"-m", "llama-3.1-8b", "--scale-layers", "2", "--scale-width", "128"});
+  ExpectRight(llama, 2);
+  const json sizes = json::parse(llama.out).at("scaled");
+  EXPECT_EQ(sizes.at("num_layers"), json({32, 2}));
+  EXPECT_EQ(sizes.at("hidden_size"), json({4096, 128}));
+  EXPECT_EQ(sizes.at("vocab_size"), json({128256, 4008}));
+  for (const char* model : {"deepseek-v3", "deepseek-v3.2"}) {
+    SCOPED_TRACE(model);
+    ExpectRight(run({"-m", model, "--scale-layers", "4", "--scale-width", "224", "--scale-experts", "12"}), 2);
+  }
+  ExpectUserError(run({"-m", "llama-3.1-8b", "--scale-width", "500"}), "expected a divisor of 4096");
+  ExpectUserError(run({"-m", "deepseek-v3", "--scale-layers", "2"}), "expected at least 4");
+}
+
 TEST_F(LiveCli, RanksOfATorchrunLikeLauncher) { ExpectRight(RunRanks(Live(), 2), 2); }
 
 TEST_F(LiveCli, RanksOfMpirun) {
@@ -110,6 +134,9 @@ TEST_F(LiveCli, RanksOfMpirun) {
 TEST_F(LiveCli, MistakesOfTheUser) {
   ExpectUserError(Run(Live()), "--nproc: is needed");
   ExpectUserError(Run(Live({"--nproc", "2", "--backend", "nccl"})), "works on GPUs only");
+  const ProcessResult no_gpu = Run(Live({"--nproc", "2", "--device", "cuda"}), {{"CUDA_VISIBLE_DEVICES", ""}});
+  EXPECT_EQ(no_gpu.exit_code, 4);
+  EXPECT_NE(no_gpu.err.find("LibTorch sees 0 here"), std::string::npos) << no_gpu.err;
   ExpectUserError(Run(Live(), {{"RANK", "2"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "2"}}), "RANK: found \"2\"");
   const ProcessResult absent = Run(
       Live({"--live-timeout", "0.5"}),
@@ -142,6 +169,7 @@ TEST_F(LiveCli, MeasuredSearchGoesOnFromItsJournal) {
   ASSERT_EQ(first.exit_code, 0) << first.err;
   const json found = json::parse(first.out);
   EXPECT_EQ(found.at("evaluations").get<int>(), 4);
+  EXPECT_TRUE(found.at("certificate").is_null());
   const std::string journal = Read(Path("p.journal.jsonl"));
   Words again = search;
   again.emplace_back("--resume");

@@ -520,7 +520,7 @@ Local BlockRunner::Route(const Local& hidden, const Local& scores) const {
   std::vector<std::int64_t> experts;
   std::vector<double> weights;
   for (Eigen::Index i = 0; i < hidden.data.rows(); ++i) {
-    TopExperts(scores.data.row(i), k, &experts, &weights);
+    TopExperts(scores.data.row(i), layer_->router_correction, k, &experts, &weights);
     for (Eigen::Index j = 0; j < k; ++j) {
       out.meta(i, j) = static_cast<double>(experts[static_cast<std::size_t>(j)]);
       out.meta(i, k + j) = weights[static_cast<std::size_t>(j)];

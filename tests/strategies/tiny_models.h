@@ -82,6 +82,7 @@ inline std::vector<ModelSpec> TinyModels() {
   models.back().attention.qkv_bias = true;
   models.push_back(WithMoe(Grouped("gqa4-mixed4", 8, 4, 3), 4, 1, 24, 1));
   models.push_back(WithMoe(MultiLatent("mla-mixed12", 0, 2), 12, 3, 48, 1));
+  models.back().moe.router_correction_bias = true;
   models.push_back(WithMoe(MultiLatent("mla-moe8-tied", 12, 2), 8, 2, 0, 0));
   models.back().tie_word_embeddings = true;
   models.push_back(WithMoe(Grouped("gqa2-wholenorm-mixed4", 8, 2, 2), 4, 2, 0, 1));

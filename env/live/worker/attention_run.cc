@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -30,6 +31,34 @@ void Store(at::Tensor& cache, const IndexList& requests, const IndexList& slots,
 IndexList One(std::int64_t index) { return {.all = false, .run = true, .first = index, .size = 1, .index = {}}; }
 
 }  // namespace
+
+/// Which positions a query does not see: [requests, queries, keys], true for those that the indexer did not choose.
+/// (The program has the numbers of those that it chose. They stay on the rank, so that nobody counts these bytes.)
+at::Tensor RankProgram::IndexSelect(const Task& task, const TaskPlan& task_plan, LayerCache& cache,
+                                    const IndexList& cache_requests, const PassKey& key,
+                                    const std::vector<at::Tensor>& held) const {
+  const AttentionSpec& a = model_.attention;
+  const AttentionPlan& plan = *task_plan.attention;
+  const at::Tensor &q = held[static_cast<std::size_t>(task.input)], &k = held[static_cast<std::size_t>(task.input2)];
+  const auto n = static_cast<std::int64_t>(plan.requests.size());
+  const std::int64_t queries = n == 0 ? 0 : q.size(0) / n, dim = a.index_head_dim, heads = a.index_heads;
+  at::Tensor keys = k.narrow(1, 0, dim).reshape({n, queries, dim});
+  if (key.phase == Phase::kPrefill) {
+    Store(cache.index_keys, cache_requests, plan.slots, Take(keys, 1, plan.kept));
+  } else {
+    Store(cache.index_keys, cache_requests, One(key.position), keys);
+    keys = Rows(cache.index_keys, cache_requests).narrow(1, 0, key.position + 1);
+  }
+  const at::Tensor of_heads = k.narrow(1, dim, heads).reshape({n, queries, heads, 1}).to(at::kFloat).transpose(1, 2);
+  const at::Tensor products = at::matmul(q.reshape({n, queries, heads, dim}).transpose(1, 2),
+                                         keys.transpose(1, 2).unsqueeze(1));  // [n, heads, queries, keys]
+  at::Tensor scores = (products.to(at::kFloat).relu() * of_heads).sum(1);
+  if (plan.hidden.defined()) scores.masked_fill_(plan.hidden, kMinusInfinity);
+  // Stable: of equal scores the first position.
+  const at::Tensor order = std::get<1>(at::sort(scores, c10::optional<bool>(true), -1, true));
+  at::Tensor not_chosen = at::ones_like(scores, at::TensorOptions().dtype(at::kBool));
+  return not_chosen.scatter_(2, order.narrow(2, 0, std::min(a.index_topk, scores.size(2))), false);
+}
 
 /// q: [requests, heads, queries, dim]; keys [requests, kv, n, dim]; values [requests, kv, n, v], kv being heads, 1 or a
 /// divisor: then heads / kv query heads after another read each. Gives [requests, queries, heads, v] and the
@@ -104,6 +133,10 @@ std::pair<at::Tensor, at::Tensor> RankProgram::Attention(const Task& task, const
     const at::Tensor positions =
         at::arange(held_slots, at::TensorOptions().dtype(at::kLong).device(x.device())) * modulus_ + offset_;
     hidden = positions <= key.position - plan.window;
+  }
+  if (a.HasIndexer()) {
+    const at::Tensor& not_chosen = at_value(prefill ? task.input2 : task.input3);
+    hidden = (hidden.defined() ? not_chosen.logical_or(hidden) : not_chosen).unsqueeze(1);
   }
   std::pair<at::Tensor, at::Tensor> result;
   if (grouped) {

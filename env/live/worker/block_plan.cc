@@ -158,6 +158,9 @@ TaskPlan RankProgram::PlanTask(PhaseState& state, const Block& block, const Task
     case TaskKind::kAttention:
       plan.attention = PlanAttention(state, block, task);
       break;
+    case TaskKind::kIndexSelect:
+      plan.attention = PlanSelection(state, block, task);
+      break;
     case TaskKind::kLseRescale: {
       const std::vector<std::int64_t> members = layouts.Members(task.group, stage_rank_);
       plan.own = std::find(members.begin(), members.end(), stage_rank_) - members.begin();
@@ -249,19 +252,35 @@ std::shared_ptr<const AttentionPlan> RankProgram::PlanAttention(PhaseState& stat
 
   plan->requests = RequestsOf(rows);
   if (!prefill) return plan;
-
   // The source of keys: gathered ones under context parallelism, else the rank's own.
   const ValueId gathered = strategy_.context_parallel_size > 1 ? task.input2 : task.input;
   const Tags& source = *layouts.LocalTokens(block.values[static_cast<std::size_t>(gathered)], stage_rank_);
   SHARDSCOUT_CHECK(RequestsOf(source) == plan->requests);
+  PlanPrefillKeys(state, task.cache, rows, source, plan.get());
+  return plan;
+}
+
+/// The indexer looks at all positions of the rank's requests.
+std::shared_ptr<const AttentionPlan> RankProgram::PlanSelection(PhaseState& state, const Block& block,
+                                                                const Task& task) {
+  const Tags& rows = *state.layouts->LocalTokens(block.values[static_cast<std::size_t>(task.input)], stage_rank_);
+  auto plan = std::make_shared<AttentionPlan>();
+  plan->requests = RequestsOf(rows);
+  if (state.program->phase == Phase::kPrefill) PlanPrefillKeys(state, task.cache, rows, rows, plan.get());
+  return plan;
+}
+
+/// Which of a request's `source` rows the queries in `rows` see, and which of them the rank keeps.
+void RankProgram::PlanPrefillKeys(PhaseState& state, const CachePlan& cache, const Tags& rows, const Tags& source,
+                                  AttentionPlan* plan) {
+  const at::Device device = options_.device();
   const std::vector<std::int64_t> queries = PositionsOf(rows), positions = PositionsOf(source);
   const std::int64_t tp = strategy_.tensor_parallel_size;
   std::vector<std::int64_t> keys, kept, slots;
   for (std::size_t i = 0; i < positions.size(); ++i) {
     const std::int64_t position = positions[i];
-    if (!task.cache.positions_over_tp || position % tp == stage_rank_ % tp)
-      keys.push_back(static_cast<std::int64_t>(i));
-    if (position >= problem_.workload().input_tokens || !layouts.OwnsPosition(task.cache, stage_rank_, position)) {
+    if (!cache.positions_over_tp || position % tp == stage_rank_ % tp) keys.push_back(static_cast<std::int64_t>(i));
+    if (position >= problem_.workload().input_tokens || !state.layouts->OwnsPosition(cache, stage_rank_, position)) {
       continue;
     }
     kept.push_back(static_cast<std::int64_t>(i));
@@ -282,7 +301,6 @@ std::shared_ptr<const AttentionPlan> RankProgram::PlanAttention(PhaseState& stat
     }
   }
   plan->hidden = hidden.to(device);
-  return plan;
 }
 
 }  // namespace shardscout::live

@@ -97,7 +97,16 @@ at::Tensor RankProgram::Rotary(const Value& value, const at::Tensor& x, const at
     RotateHeads(key, plan, position);
     return at::cat({latent, key.view({rows, rope})}, 1);
   }
+  if (value.kind == TensorKind::kIndexKey) {
+    const at::Tensor normed = Norm(x.narrow(1, 0, a.index_head_dim), nullptr, weights.scale).contiguous();
+    RotateHeads(normed.view({rows, 1, a.index_head_dim}).narrow(2, 0, rope), plan, position);
+    return at::cat({normed, x.narrow(1, a.index_head_dim, a.index_heads)}, 1);
+  }
   at::Tensor out = x.contiguous().clone();
+  if (value.kind == TensorKind::kIndexQuery) {
+    RotateHeads(out.view({rows, -1, a.index_head_dim}).narrow(2, 0, rope), plan, position);
+    return out;
+  }
   if (value.kind == TensorKind::kQuery) {
     const std::int64_t size = a.QkHeadDim();
     RotateHeads(out.view({rows, -1, size}).narrow(2, a.qk_nope_head_dim, rope), plan, position);
@@ -139,9 +148,12 @@ at::Tensor RankProgram::Activation(const at::Tensor& gate) const {
 /// Chooses the experts; where they are not known of the others' tokens yet, the ranks of the expert block tell each
 /// other, and the plans of the block's later tasks are made.
 at::Tensor RankProgram::Route(PhaseState& phase, const Block& block, const Task& task, std::int64_t layer,
-                              const PassKey& key, const at::Tensor& hidden, const at::Tensor& scores) {
-  const auto [best, experts] = at::topk(scores.to(at::kFloat), model_.moe.num_experts_per_token, 1, true, true);
-  const at::Tensor weights = at::softmax(best, 1);
+                              const PassKey& key, const at::Tensor& hidden, const at::Tensor& scores,
+                              const TaskWeights& task_weights) {
+  const at::Tensor wide = scores.to(at::kFloat);
+  const at::Tensor choice = task_weights.bias.defined() ? wide + task_weights.bias : wide;
+  const at::Tensor experts = std::get<1>(at::topk(choice, model_.moe.num_experts_per_token, 1, true, true));
+  const at::Tensor weights = at::softmax(wide.gather(1, experts), 1);
   auto [routed, is_new] = phase.routed.try_emplace({key, layer});
   if (is_new) {
     routed->second = phase.plans[static_cast<std::size_t>(block.kind)];
@@ -256,6 +268,10 @@ void RankProgram::RunTask(PhaseState& phase, const Block& block, const Task& tas
       std::tie(out, out2) = Attention(task, plan, caches_[static_cast<std::size_t>(layer)],
                                       phase.cache_requests[static_cast<std::size_t>(key.index)], key, held);
       break;
+    case TaskKind::kIndexSelect:
+      out = IndexSelect(task, plan, caches_[static_cast<std::size_t>(layer)],
+                        phase.cache_requests[static_cast<std::size_t>(key.index)], key, held);
+      break;
     case TaskKind::kLseRescale:
       std::tie(out, out2) = Rescale(block, task, plan, held);
       break;
@@ -266,7 +282,7 @@ void RankProgram::RunTask(PhaseState& phase, const Block& block, const Task& tas
       out = Activation(x);
       break;
     case TaskKind::kRoute:
-      out = Route(phase, block, task, layer, key, x, at_value(task.input2));
+      out = Route(phase, block, task, layer, key, x, at_value(task.input2), weights);
       break;
     case TaskKind::kExpertMatmul:
       out = value(task.output).kind == TensorKind::kHidden ? ExpertDown(x, plan, weights) : ExpertUp(x, plan, weights);
@@ -279,7 +295,6 @@ void RankProgram::RunTask(PhaseState& phase, const Block& block, const Task& tas
       out = Take(Take(x, 0, plan.rows), 1, plan.columns).contiguous();
       break;
     case TaskKind::kCollective:
-    case TaskKind::kIndexSelect:
     case TaskKind::kLinearAttention:
     case TaskKind::kLoss:
       SHARDSCOUT_CHECK(false && "not a compute task that live runs know");

@@ -122,6 +122,20 @@ std::string EvaluateShare(World& world, const EvaluationRequest& request, Helper
   return JoinEvaluations(GatherText(world, text));
 }
 
+/// Before anything is given to a device that is not there.
+void CheckDevice(at::Device device) {
+  if (!device.is_cuda()) return;
+  const auto gpus = static_cast<int>(torch::cuda::device_count());
+  if (device.index() < gpus) return;
+#ifdef USE_C10D_NCCL
+  constexpr const char* kRemedy = "give --device cpu, or at most so many processes a host";
+#else
+  constexpr const char* kRemedy = "it is built without CUDA, give --device cpu";
+#endif
+  throw std::runtime_error("needs GPU " + std::to_string(device.index()) + ", and LibTorch sees " +
+                           std::to_string(gpus) + " here; " + kRemedy);
+}
+
 void Serve(World& world, LineChannel* control, int threads) {
   MeetAll(world);
   if (control != nullptr) control->Write(R"({"ready":true})");
@@ -181,6 +195,7 @@ int Main(int argc, char** argv) {
   LineChannel* const channel = control ? &*control : nullptr;
   std::optional<World> world;
   try {
+    CheckDevice(arguments.world.device);
     world.emplace(arguments.world);
     if (channel != nullptr) channel->Write(nlohmann::json{{"port", world->port()}}.dump());
     Serve(*world, channel, arguments.threads);

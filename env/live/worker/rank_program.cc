@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
 #include "env/live/worker/phase_state.h"
@@ -162,6 +163,7 @@ void RankProgram::MakeCaches() {
     LayerCache& cache = caches_[static_cast<std::size_t>(layer)];
     if (a.kind == AttentionKind::kMultiLatent) {
       cache.keys = at::zeros({kept_requests_, slots, a.kv_lora_rank + a.qk_rope_head_dim}, options_);
+      if (a.HasIndexer()) cache.index_keys = at::zeros({kept_requests_, slots, a.index_head_dim}, options_);
       continue;
     }
     const std::int64_t heads = plan.heads_over_tp ? std::max<std::int64_t>(1, a.num_kv_heads / tp) : a.num_kv_heads;
@@ -202,13 +204,22 @@ void RankProgram::LoadCaches(const PhaseProgram& phase) {
     if (reference_ == nullptr) {
       cache.keys.uniform_(-1, 1);
       if (cache.values.defined()) cache.values.uniform_(-1, 1);
+      if (cache.index_keys.defined()) cache.index_keys.uniform_(-1, 1);
       continue;
     }
     for (const auto& [request, place] : cache_request_) {
-      const Matrix& whole = reference_->Request(request).cache[static_cast<std::size_t>(layer)];
+      const auto index = static_cast<std::size_t>(layer);
+      const ReferenceRequest& computed = reference_->Request(request);
+      const Matrix& whole = computed.cache[index];
       const at::Tensor part = Part(&whole, positions, columns);
       if (a.kind == AttentionKind::kMultiLatent) {
         cache.keys.select(0, place).narrow(0, 0, slots).copy_(part);
+        if (!a.HasIndexer()) continue;
+        Tags whole_key(static_cast<std::size_t>(a.index_head_dim));
+        std::iota(whole_key.begin(), whole_key.end(), Tag{0});
+        cache.index_keys.select(0, place)
+            .narrow(0, 0, slots)
+            .copy_(Part(&computed.index_cache[index], positions, whole_key));
         continue;
       }
       const at::Tensor both = part.view({slots, 2, cache.keys.size(2), a.head_dim});

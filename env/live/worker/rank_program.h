@@ -57,9 +57,10 @@ struct TaskWeights {
   std::vector<at::Tensor> experts;
 };
 
-/// K and V, or latents, of one layer: [requests, slots, kv heads, head], MLA [requests, slots, latent].
+/// K and V, or latents, of one layer: [requests, slots, kv heads, head], MLA [requests, slots, latent]; the indexer's
+/// keys [requests, slots, index head].
 struct LayerCache {
-  at::Tensor keys, values;
+  at::Tensor keys, values, index_keys;
 };
 
 /// A run through the model.
@@ -131,6 +132,9 @@ class RankProgram {
   TaskPlan PlanTask(PhaseState& state, const Block& block, const Task& task);
   void PlanCacheRequests(PhaseState& state);
   std::shared_ptr<const AttentionPlan> PlanAttention(PhaseState& state, const Block& block, const Task& task);
+  std::shared_ptr<const AttentionPlan> PlanSelection(PhaseState& state, const Block& block, const Task& task);
+  void PlanPrefillKeys(PhaseState& state, const CachePlan& cache, const strategies::Tags& rows,
+                       const strategies::Tags& source, AttentionPlan* plan);
   void PlanExperts(PhaseState& state, const Block& block, const Task& task, TaskPlan* plan);
   Communicator* GroupOf(const std::vector<std::int64_t>& stage_ranks);
 
@@ -150,7 +154,7 @@ class RankProgram {
   void RotateHeads(at::Tensor heads, const TaskPlan& plan, std::int64_t position) const;
   at::Tensor Activation(const at::Tensor& gate) const;
   at::Tensor Route(PhaseState& phase, const Block& block, const Task& task, std::int64_t layer, const PassKey& key,
-                   const at::Tensor& hidden, const at::Tensor& scores);
+                   const at::Tensor& hidden, const at::Tensor& scores, const TaskWeights& task_weights);
   void LearnRoutes(PhaseState& phase, const Block& block, const Value& routed, const at::Tensor& experts,
                    const at::Tensor& weights, std::vector<TaskPlan>* plans);
 
@@ -158,6 +162,8 @@ class RankProgram {
   std::pair<at::Tensor, at::Tensor> Attention(const Task& task, const TaskPlan& plan, LayerCache& cache,
                                               const IndexList& cache_requests, const PassKey& key,
                                               const std::vector<at::Tensor>& values);
+  at::Tensor IndexSelect(const Task& task, const TaskPlan& plan, LayerCache& cache, const IndexList& cache_requests,
+                         const PassKey& key, const std::vector<at::Tensor>& values) const;
   std::pair<at::Tensor, at::Tensor> Attend(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                                            const at::Tensor& hidden) const;
   std::pair<at::Tensor, at::Tensor> Rescale(const Block& block, const Task& task, const TaskPlan& plan,

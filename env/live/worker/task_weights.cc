@@ -45,6 +45,10 @@ const Matrix* PlainMatrix(const LayerWeights& layer, const Task& task) {
       return &layer.query_up;
     case WeightKind::kLatentDown:
       return &layer.latent_down;
+    case WeightKind::kIndexQuery:
+      return &layer.index_query;
+    case WeightKind::kIndexKey:
+      return &layer.index_key;
     case WeightKind::kAttnOut:
       return &layer.attn_out;
     case WeightKind::kRouter:
@@ -125,7 +129,9 @@ TaskWeights RankProgram::WeightsOf(PhaseState& state, const Block& block, const 
     }
     case TaskKind::kRotary: {
       if (a.kind == AttentionKind::kMultiLatent) {
-        weights.scale = Scale(of(&LayerWeights::latent_norm), Run(0, a.kv_lora_rank));
+        const bool indexer = block.values[static_cast<std::size_t>(task.input)].kind == TensorKind::kIndexQuery;
+        weights.scale = indexer ? Scale(of(&LayerWeights::index_key_norm), Run(0, a.index_head_dim))
+                                : Scale(of(&LayerWeights::latent_norm), Run(0, a.kv_lora_rank));
         break;
       }
       const Tags& columns = columns_of(task.output);
@@ -177,6 +183,10 @@ TaskWeights RankProgram::WeightsOf(PhaseState& state, const Block& block, const 
       }
       break;
     }
+    case TaskKind::kRoute:
+      if (!model_.moe.router_correction_bias) break;
+      weights.bias = Scale(of(&LayerWeights::router_correction), Run(0, model_.moe.num_experts)).to(at::kFloat);
+      break;
     default:
       break;
   }

@@ -29,7 +29,7 @@ PoolOptions Options(int processes) {
   PoolOptions options;
   options.worker = FindWorker();
   options.num_processes = processes;
-  options.timeout = std::chrono::seconds(20);
+  options.timeout = std::chrono::seconds(120);  // Long on a busy machine; nothing waits for it.
   return options;
 }
 

@@ -24,6 +24,7 @@ TEST(LaunchedRankTest, TorchrunsVariables) {
   EXPECT_EQ(rank->launcher, "torchrun");
   EXPECT_EQ(rank->rank, 3);
   EXPECT_EQ(rank->world_size, 8);
+  EXPECT_EQ(rank->local_rank, 3) << "unless it is said otherwise";
   EXPECT_EQ(rank->master_address, "10.0.0.1");
   EXPECT_EQ(rank->master_port, 29501);
 }
@@ -44,10 +45,12 @@ TEST(LaunchedRankTest, MpirunNeedsNoAddressOnOneHost) {
 TEST(LaunchedRankTest, SrunNamesItsHost) {
   const auto rank = Find({{"SLURM_PROCID", "1"},
                           {"SLURM_STEP_NUM_TASKS", "2"},
+                          {"SLURM_LOCALID", "0"},
                           {"SLURM_JOB_ID", "77"},
                           {"SLURM_LAUNCH_NODE_IPADDR", "10.0.0.9"}});
   ASSERT_TRUE(rank);
   EXPECT_EQ(rank->launcher, "srun");
+  EXPECT_EQ(rank->local_rank, 0) << "the first of its host";
   EXPECT_EQ(rank->master_address, "10.0.0.9");
 }
 

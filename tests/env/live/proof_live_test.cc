@@ -31,7 +31,7 @@ std::int64_t FromEnvironment(const char* name, std::int64_t otherwise) {
 std::vector<ModelSpec> Models() {
   std::vector<ModelSpec> models;
   for (ModelSpec& model : interpret::TinyModels()) {
-    if (model.attention.HasIndexer() || model.HasLinearAttention()) continue;
+    if (model.HasLinearAttention()) continue;
     model.weight_dtype = model.embedding_dtype = model.activation_dtype = model.residual_dtype = model.kv_dtype =
         DType::kFp32;
     models.push_back(std::move(model));
