@@ -1,0 +1,71 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <unordered_set>
+#include <vector>
+
+#include "agents/pretrained_policy.h"
+
+namespace shardscout::agents {
+
+/// Which strategies to evaluate next, by a pretrained policy and what the search has seen so far.
+///
+/// Candidates are a sample of the policy, and the moves (local_moves.h) from the best strategy of each of the best
+/// tuples of degrees. A candidate's expected value, a logarithm as the policy's values are, is
+///
+///     expected = value + residual,    residual = log(reward) - value
+///
+/// with the residual of the strategy that it is a move from; a sampled one has the mean residual of what was evaluated
+/// with its degrees, drawn towards the mean of all by one pseudo-count: where the policy's values err, they err alike
+/// for strategies that are alike. The candidates of a rollout are the best by expectation, less crowding for each that
+/// shares its degrees in this rollout.
+class Experience {
+ public:
+  using Known = std::function<bool(const Strategy&)>;
+
+  /// The space must outlive this.
+  Experience(const StrategySpace& space, const PretrainedWeights& weights, Known known, std::uint64_t seed);
+
+  void Add(const Strategy& strategy, double reward);
+  /// Up to `count` unknown strategies, the most promising first; fewer where no candidate is left.
+  std::vector<Strategy> Next(std::size_t count);
+
+ private:
+  using Degrees = std::array<std::int64_t, 6>;
+  struct Niche {
+    Strategy best;
+    double best_outcome = 0, best_value = 0;  ///< log(reward), or below it where infeasible.
+    double residual_sum = 0;
+    std::int64_t evaluated = 0;
+    bool expanded = false;
+    bool operator<(const Niche& other) const { return best_outcome < other.best_outcome; }
+  };
+  struct Candidate {
+    Strategy strategy;
+    Degrees degrees{};
+    double value = 0;
+    bool moved = false;
+    double residual = 0;  ///< Of its parent, where it is a move.
+  };
+  static Degrees DegreesOf(const Strategy& strategy);
+  double Expected(const Candidate& candidate) const;
+  void Offer(const std::vector<Strategy>& strategies, bool moved, double residual);
+  void ExpandBest();
+
+  const StrategySpace& space_;
+  PretrainedPolicy policy_;
+  Known known_;
+  Rng rng_;
+  std::vector<Candidate> candidates_;
+  std::unordered_set<Strategy, StrategyHash> offered_;
+  std::map<Degrees, Niche> niches_;
+  double residual_sum_ = 0;
+  std::int64_t evaluated_ = 0;
+  bool sampled_ = false;
+};
+
+}  // namespace shardscout::agents
