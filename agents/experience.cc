@@ -12,8 +12,6 @@ namespace {
 constexpr std::size_t kSample = 256;      // Of the policy, before the first rollout.
 constexpr std::size_t kExpanded = 3;      // Tuples of degrees whose best strategy's moves are candidates.
 constexpr double kCrowding = 0.05;        // Off the expectation for each of the rollout with the same degrees.
-constexpr double kWorstResidual = 1.5;    // Outcomes further off are misjudged limits: they say no more than that.
-constexpr double kInfeasibleOutcome = -2;
 
 }  // namespace
 
@@ -28,24 +26,24 @@ Experience::Degrees Experience::DegreesOf(const Strategy& strategy) {
 
 void Experience::Add(const Strategy& strategy, double reward) {
   const double value = policy_.Values({&strategy, 1}).front();
-  const double outcome = reward > 0 ? std::log(reward) : kInfeasibleOutcome + reward;
-  const double residual = std::clamp(outcome - value, -kWorstResidual, kWorstResidual);
+  const double residual = reward > 0 ? std::log(reward) - value : MeanResidual() - 1;
   Niche& niche = niches_[DegreesOf(strategy)];
-  if (niche.evaluated == 0 || outcome > niche.best_outcome) {
+  if (niche.evaluated == 0 || reward > niche.best_reward) {
     niche.best = strategy;
-    niche.best_outcome = outcome;
-    niche.best_value = value;
+    niche.best_reward = reward;
+    niche.best_residual = residual;
     niche.expanded = false;
   }
   ++niche.evaluated;
   niche.residual_sum += residual;
-  ++evaluated_;
+  if (reward <= 0) return;
+  ++feasible_;
   residual_sum_ += residual;
 }
 
 double Experience::Expected(const Candidate& candidate) const {
   if (candidate.moved) return candidate.value + candidate.residual;
-  const double all = evaluated_ > 0 ? residual_sum_ / static_cast<double>(evaluated_) : 0;
+  const double all = MeanResidual();
   const auto niche = niches_.find(candidate.degrees);
   if (niche == niches_.end()) return candidate.value + all;
   return candidate.value + (niche->second.residual_sum + all) / static_cast<double>(niche->second.evaluated + 1);
@@ -69,7 +67,7 @@ void Experience::Offer(const std::vector<Strategy>& strategies, bool moved, doub
 void Experience::ExpandBest() {
   std::vector<Niche*> ranked;
   for (auto& [degrees, niche] : niches_) ranked.push_back(&niche);
-  std::stable_sort(ranked.begin(), ranked.end(), [](const Niche* a, const Niche* b) { return *b < *a; });
+  std::stable_sort(ranked.begin(), ranked.end(), [](const Niche* a, const Niche* b) { return a->best_reward > b->best_reward; });
   ranked.resize(std::min(ranked.size(), kExpanded));
   for (Niche* niche : ranked) {
     if (std::exchange(niche->expanded, true)) continue;
@@ -77,7 +75,7 @@ void Experience::ExpandBest() {
     for (int group = 0; group < NumMoveGroups(); ++group) {
       for (const Strategy& move : Moves(space_, niche->best, group)) moves.push_back(move);
     }
-    Offer(moves, true, niche->best_outcome - niche->best_value);
+    Offer(moves, true, niche->best_residual);
   }
 }
 
@@ -87,7 +85,7 @@ std::vector<Strategy> Experience::Next(std::size_t count) {
     for (const PretrainedPolicy::Proposal& proposal : policy_.Sample(kSample, rng_)) sample.push_back(proposal.strategy);
     Offer(sample, false, 0);
   }
-  if (evaluated_ > 0) ExpandBest();
+  ExpandBest();
   std::erase_if(candidates_, [&](const Candidate& candidate) { return known_(candidate.strategy); });
   std::vector<std::pair<double, const Candidate*>> open;
   for (const Candidate& candidate : candidates_) open.emplace_back(Expected(candidate), &candidate);

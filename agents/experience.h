@@ -21,7 +21,8 @@ namespace shardscout::agents {
 ///
 /// with the residual of the strategy that it is a move from; a sampled one has the mean residual of what was evaluated
 /// with its degrees, drawn towards the mean of all by one pseudo-count: where the policy's values err, they err alike
-/// for strategies that are alike. The candidates of a rollout are the best by expectation, less crowding for each that
+/// for strategies that are alike. (That of all is also what turns values, which know no problem's optimum, into this
+/// search's rewards.) An infeasible strategy has one less than the mean. The candidates of a rollout are the best by expectation, less crowding for each that
 /// shares its degrees in this rollout.
 class Experience {
  public:
@@ -38,11 +39,10 @@ class Experience {
   using Degrees = std::array<std::int64_t, 6>;
   struct Niche {
     Strategy best;
-    double best_outcome = 0, best_value = 0;  ///< log(reward), or below it where infeasible.
+    double best_reward = 0, best_residual = 0;
     double residual_sum = 0;
     std::int64_t evaluated = 0;
     bool expanded = false;
-    bool operator<(const Niche& other) const { return best_outcome < other.best_outcome; }
   };
   struct Candidate {
     Strategy strategy;
@@ -52,6 +52,7 @@ class Experience {
     double residual = 0;  ///< Of its parent, where it is a move.
   };
   static Degrees DegreesOf(const Strategy& strategy);
+  double MeanResidual() const { return feasible_ > 0 ? residual_sum_ / static_cast<double>(feasible_) : 0; }
   double Expected(const Candidate& candidate) const;
   void Offer(const std::vector<Strategy>& strategies, bool moved, double residual);
   void ExpandBest();
@@ -64,7 +65,7 @@ class Experience {
   std::unordered_set<Strategy, StrategyHash> offered_;
   std::map<Degrees, Niche> niches_;
   double residual_sum_ = 0;
-  std::int64_t evaluated_ = 0;
+  std::int64_t feasible_ = 0;  ///< Evaluated strategies that the sum is of.
   bool sampled_ = false;
 };
 

@@ -28,7 +28,7 @@ struct Lesson {
   std::int64_t num_decisions = 0;
   at::Tensor wholes;           ///< [strategies, strategy_features]
   at::Tensor value;            ///< [strategies]
-  at::Tensor measured;         ///< 1 where the error of the value is reported. [strategies]
+  at::Tensor measured;         ///< 1 for strategies whose error is reported and whose mean error is no error. [strategies]
 };
 
 at::Tensor Floats(const std::vector<float>& numbers, std::size_t columns) {
@@ -172,7 +172,9 @@ Imitation::Impl::Losses Imitation::Impl::LossOf(const PretrainedNetwork& network
                                     .log()
                                     .index_select(0, lesson.decision);
   losses.policy = (lesson.target * (normaliser - logits)).sum();
-  const at::Tensor error = (rows(lesson.wholes).select(1, 1) - lesson.value).abs();
+  const at::Tensor difference = rows(lesson.wholes).select(1, 1) - lesson.value;
+  const at::Tensor offset = (difference * lesson.measured).sum() / lesson.measured.sum().clamp_min(1);
+  const at::Tensor error = (difference - offset).abs();
   constexpr double kSmooth = 0.05;
   losses.value = at::where(error < kSmooth, error * error / (2 * kSmooth), error - kSmooth / 2).mean();
   losses.error = ((error.detach() * lesson.measured).sum() / lesson.measured.sum().clamp_min(1)).item<double>();

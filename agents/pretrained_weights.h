@@ -13,8 +13,8 @@ namespace shardscout::agents {
 ///     g = relu(C h + c)
 ///     (logit, value) = E g + F s + e
 ///
-/// The logits of the choices that a mask leaves are the policy's; value is log(value / optimum) of a whole strategy, or
-/// below kInfeasibleValue where it would break a limit.
+/// The logits of the choices that a mask leaves are the policy's. The value of a whole strategy is log(value / optimum)
+/// but for a constant of the problem, and about kInfeasibleValue less than that where it would break a limit.
 struct PretrainedWeights {
   std::vector<std::string> problem_features, strategy_features;
   std::size_t width = 0, inner_width = 0;
@@ -26,7 +26,7 @@ struct PretrainedWeights {
   bool operator==(const PretrainedWeights&) const = default;
 };
 
-/// The values of infeasible strategies are trained to lie below, those of feasible ones above.
+/// What infeasible strategies are trained to lie below, feasible ones above.
 inline constexpr double kInfeasibleValue = -3;
 
 /// configs/policies/ppo.weights of the presets in use.

@@ -221,7 +221,7 @@ StrategyFeatures::Split StrategyFeatures::SplitOf(const Strategy& s, int num_dec
   if (!undecided && s.ShardingOf(Operator::kAttention) == Sharding::kHeads) {
     parts = std::min(x.tp, D(attention.num_kv_heads));
   }
-  x.cache_bytes = totals_.cache_bytes / x.pp / x.cp / parts;
+  x.cache_bytes = std::max(1.0, totals_.cache_bytes / x.pp / x.cp / parts);
   x.room = std::max(0.0, totals_.limit_bytes - x.StaticBytes()) / x.cache_bytes;
   const WorkloadSpec& workload = problem.workload();
   if (decided(Variable::kBatchSize)) {
@@ -320,7 +320,7 @@ void StrategyFeatures::VisitDerived(const Strategy& s, int num_decided, Visit vi
   const auto phase_features = [&](Phase phase, double& step) {
     const bool has = w.HasPhase(phase);
     const StageSeconds t = has ? SecondsOf(x, phase) : StageSeconds{};
-    const double sum = has ? t.Sum() : 1;
+    const double sum = has ? std::max(t.Sum(), 1e-12) : 1;
     const double passes = phase == Phase::kPrefill ? x.pp + x.microbatches - 1 : std::max(x.pp, x.microbatches);
     step = has ? passes * sum : 0;
     of = phase == Phase::kPrefill ? "prefill: " : "decode: ";
@@ -333,14 +333,14 @@ void StrategyFeatures::VisitDerived(const Strategy& s, int num_decided, Visit vi
     visit("products' share", has ? t.products / sum : 0.0);
     visit("tensor collectives' share", has ? t.tensor / sum : 0.0);
     visit("expert collectives' share", has ? t.experts / sum : 0.0);
-    visit("products over reads", has ? Log(t.products / (t.weights + t.cache)) / 4 : 0.0);
+    visit("products over reads", has ? Log(t.products / std::max(t.weights + t.cache, 1e-12)) / 4 : 0.0);
   };
   phase_features(Phase::kDecode, decode_step);
   phase_features(Phase::kPrefill, prefill_step);
   of = "";
   // A request's seconds on the whole cluster, for an order among the strategies of a problem.
   const double served = D(w.output_tokens) * decode_step + (w.HasPhase(Phase::kDecode) ? x.batch : 1.0) * prefill_step;
-  const double throughput = x.batch * x.dp * x.replicas / devices / served;
+  const double throughput = x.batch * x.dp * x.replicas / devices / std::max(served, 1e-12);
   const double limited = Log(throughput) - std::max(0.0, Log(filled)) * 3;
   visit("throughput", Log(throughput) / 3);
   visit("throughput that fits", limited / 3);
