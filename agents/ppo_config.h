@@ -14,7 +14,7 @@ struct PpoConfig {
   bool from_scratch = false;            ///< Without what was learned on other problems (pretrained_weights.h).
   std::int64_t experience_first = 100;  ///< The first evaluations of a search are all chosen by it (experience.h)...
   double experience_share = 0.75;       ///< ... then so many of the rollouts...
-  std::int64_t experience_rollout = 8;  ///< ... of so many strategies each.
+  std::int64_t experience_rollout = 16;  ///< ... of so many strategies each.
 
   std::int64_t num_agents = 1;           ///< Sequential agents that share the budget; more follow while budget is left.
   double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).

@@ -1,6 +1,7 @@
 #include <spdlog/spdlog.h>
 
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "agents/ppo_entry.h"
@@ -29,7 +30,8 @@ void RegisterAgents(SearcherRegistry& registry) {
             weights = std::make_shared<agents::PretrainedWeights>(
                 agents::ReadPretrainedWeights(agents::PretrainedWeightsPath()));
           } catch (const SpecError& error) {
-            spdlog::warn("{} searches from scratch: {}", name, error.what());
+            static std::once_flag once;  // Every search of a process finds the same file.
+            std::call_once(once, [&] { spdlog::warn("{} searches from scratch: {}", name, error.what()); });
           }
         }
         return std::make_unique<agents::PpoSearcher>(config, name, std::move(weights));
