@@ -9,9 +9,9 @@
 namespace shardscout::agents {
 namespace {
 
-constexpr std::size_t kSample = 256;      // Of the policy, before the first rollout.
-constexpr std::size_t kExpanded = 3;      // Tuples of degrees whose best strategy's moves are candidates.
-constexpr double kCrowding = 0.05;        // Off the expectation for each of the rollout with the same degrees.
+constexpr std::size_t kSample = 256;  // Of the policy, before the first rollout.
+constexpr std::size_t kExpanded = 3;  // Tuples of degrees whose best strategy's moves are candidates.
+constexpr double kCrowding = 0.05;    // Off the expectation for each of the rollout with the same degrees.
 
 }  // namespace
 
@@ -67,7 +67,8 @@ void Experience::Offer(const std::vector<Strategy>& strategies, bool moved, doub
 void Experience::ExpandBest() {
   std::vector<Niche*> ranked;
   for (auto& [degrees, niche] : niches_) ranked.push_back(&niche);
-  std::stable_sort(ranked.begin(), ranked.end(), [](const Niche* a, const Niche* b) { return a->best_reward > b->best_reward; });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const Niche* a, const Niche* b) { return a->best_reward > b->best_reward; });
   ranked.resize(std::min(ranked.size(), kExpanded));
   for (Niche* niche : ranked) {
     if (std::exchange(niche->expanded, true)) continue;
@@ -82,7 +83,8 @@ void Experience::ExpandBest() {
 std::vector<Strategy> Experience::Next(std::size_t count) {
   if (!std::exchange(sampled_, true)) {
     std::vector<Strategy> sample;
-    for (const PretrainedPolicy::Proposal& proposal : policy_.Sample(kSample, rng_)) sample.push_back(proposal.strategy);
+    for (const PretrainedPolicy::Proposal& proposal : policy_.Sample(kSample, rng_))
+      sample.push_back(proposal.strategy);
     Offer(sample, false, 0);
   }
   ExpandBest();

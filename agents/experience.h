@@ -22,8 +22,8 @@ namespace shardscout::agents {
 /// with the residual of the strategy that it is a move from; a sampled one has the mean residual of what was evaluated
 /// with its degrees, drawn towards the mean of all by one pseudo-count: where the policy's values err, they err alike
 /// for strategies that are alike. (That of all is also what turns values, which know no problem's optimum, into this
-/// search's rewards.) An infeasible strategy has one less than the mean. The candidates of a rollout are the best by expectation, less crowding for each that
-/// shares its degrees in this rollout.
+/// search's rewards.) An infeasible strategy has one less than the mean. The candidates of a rollout are the best by
+/// expectation, less crowding for each that shares its degrees in this rollout.
 class Experience {
  public:
   using Known = std::function<bool(const Strategy&)>;

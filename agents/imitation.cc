@@ -21,14 +21,14 @@ constexpr double kLowestScore = 0.06;  // Above exp(kInfeasibleValue): what is w
 
 /// A problem's decisions and whole strategies as rows.
 struct Lesson {
-  at::Tensor problem;          ///< [1, problem_features]
-  at::Tensor choices;          ///< Features of all choices of all decisions. [rows, strategy_features]
-  at::Tensor target;           ///< p(prefix, choice). [rows]
-  at::Tensor decision;         ///< Which decision a row belongs to, rising from 0. [rows] int64
+  at::Tensor problem;   ///< [1, problem_features]
+  at::Tensor choices;   ///< Features of all choices of all decisions. [rows, strategy_features]
+  at::Tensor target;    ///< p(prefix, choice). [rows]
+  at::Tensor decision;  ///< Which decision a row belongs to, rising from 0. [rows] int64
   std::int64_t num_decisions = 0;
-  at::Tensor wholes;           ///< [strategies, strategy_features]
-  at::Tensor value;            ///< [strategies]
-  at::Tensor measured;         ///< 1 for strategies whose error is reported and whose mean error is no error. [strategies]
+  at::Tensor wholes;    ///< [strategies, strategy_features]
+  at::Tensor value;     ///< [strategies]
+  at::Tensor measured;  ///< 1 for strategies whose error is reported and whose mean error is no error. [strategies]
 };
 
 at::Tensor Floats(const std::vector<float>& numbers, std::size_t columns) {
@@ -193,8 +193,7 @@ ImitationLoss Imitation::Impl::Measure(const PretrainedNetwork& network, const s
 }
 
 PretrainedWeights Imitation::Train(
-    std::uint64_t seed,
-    const std::function<void(std::int64_t, const ImitationLoss&, const ImitationLoss&)>& on_epoch) {
+    std::uint64_t seed, const std::function<void(std::int64_t, const ImitationLoss&, const ImitationLoss&)>& on_epoch) {
   Impl& impl = *impl_;
   PretrainedWeights& weights = impl.weights;
   Rng rng = Rng::Stream(seed, "pretraining");
@@ -226,8 +225,9 @@ PretrainedWeights Imitation::Train(
         mean.value += losses.error / static_cast<double>(order.size());
       }
       loss.backward();
-      const double done = (static_cast<double>(epoch) + static_cast<double>(begin) / static_cast<double>(order.size())) /
-                          static_cast<double>(impl.config.epochs);
+      const double done =
+          (static_cast<double>(epoch) + static_cast<double>(begin) / static_cast<double>(order.size())) /
+          static_cast<double>(impl.config.epochs);
       adam.Step(weights.numbers.data(), network.parameters.grad().data_ptr<float>(),
                 impl.config.learning_rate * (0.02 + 0.98 * (1 + std::cos(std::numbers::pi * done)) / 2), 1.0);
     }

@@ -18,9 +18,9 @@
 ///     - sum over prefixes of p(prefix) * sum over choices of p(choice | prefix) log pi(choice | prefix)
 ///
 /// with the decisions' masks as in a search. Value: the smooth L1 loss of log(score) of whole strategies, infeasible
-/// ones set apart (kInfeasibleValue), less the problem's mean error: values are for comparing strategies of one problem,
-/// and how near they come to its optimum would have to be guessed. Minimised together by Adam over minibatches of problems, with a learning rate
-/// that falls as a cosine.
+/// ones set apart (kInfeasibleValue), less the problem's mean error: values are for comparing strategies of one
+/// problem, and how near they come to its optimum would have to be guessed. Minimised together by Adam over minibatches
+/// of problems, with a learning rate that falls as a cosine.
 ///
 /// Source: imitation of an optimum weighed by value is the self-imitating objective of reward-weighted regression
 /// (Peters and Schaal 2007) with the teacher's samples in place of the policy's own.
@@ -39,7 +39,8 @@ struct ImitationConfig {
 /// Means over problems.
 struct ImitationLoss {
   double policy = 0;  ///< Nats of a whole strategy.
-  double value = 0;   ///< Mean absolute error of log(score) less its mean, over the teacher's feasible strategies above 0.5.
+  double value =
+      0;  ///< Mean absolute error of log(score) less its mean, over the teacher's feasible strategies above 0.5.
 };
 
 /// Gathers lessons, then trains. The header is free of torch.
@@ -57,8 +58,9 @@ class Imitation {
            bool held_out);
 
   /// Deterministic by seed. on_epoch: epoch, training loss, loss of what is held out.
-  PretrainedWeights Train(std::uint64_t seed,
-                          const std::function<void(std::int64_t, const ImitationLoss&, const ImitationLoss&)>& on_epoch);
+  PretrainedWeights Train(
+      std::uint64_t seed,
+      const std::function<void(std::int64_t, const ImitationLoss&, const ImitationLoss&)>& on_epoch);
 
  private:
   struct Impl;

@@ -6,14 +6,14 @@
 
 namespace shardscout::agents {
 
-/// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of `ppo`, are PPO's
-/// usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout and one pass over
-/// it, since evaluations and time are what counts. What proposals and imitation of the elites give was measured on the
-/// problems that the rulers were tuned on (experiments/ppo_settings.cc).
+/// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of
+/// `ppo`, are PPO's usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout
+/// and one pass over it, since evaluations and time are what counts. What proposals and imitation of the elites give
+/// was measured on the problems that the rulers were tuned on (experiments/ppo_settings.cc).
 struct PpoConfig {
-  bool from_scratch = false;            ///< Without what was learned on other problems (pretrained_weights.h).
-  std::int64_t experience_first = 100;  ///< The first evaluations of a search are all chosen by it (experience.h)...
-  double experience_share = 0.75;       ///< ... then so many of the rollouts...
+  bool from_scratch = false;             ///< Without what was learned on other problems (pretrained_weights.h).
+  std::int64_t experience_first = 100;   ///< The first evaluations of a search are all chosen by it (experience.h)...
+  double experience_share = 0.75;        ///< ... then so many of the rollouts...
   std::int64_t experience_rollout = 16;  ///< ... of so many strategies each.
 
   std::int64_t num_agents = 1;           ///< Sequential agents that share the budget; more follow while budget is left.

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the registry says about `ppo`, `ppo-from-scratch` and `ppo-paper`, without torch: programs that load the agents when they are asked
-// for list them too.
+// What the registry says about `ppo`, `ppo-from-scratch` and `ppo-paper`, without torch: programs that load the agents
+// when they are asked for list them too.
 
 #include <functional>
 #include <memory>
@@ -23,9 +23,8 @@ inline void RegisterPpo(
   registry.Register("ppo",
                     {"a policy pretrained on other problems, then proximal policy optimisation beside changed elites",
                      factory("ppo"), env::DescribeSettings<PpoConfig>()});
-  registry.Register("ppo-from-scratch",
-                    {"the same without pretraining: a transformer decoder, agents in sequence",
-                     factory("ppo-from-scratch"), env::DescribeSettings<PpoFromScratchConfig>()});
+  registry.Register("ppo-from-scratch", {"the same without pretraining: a transformer decoder, agents in sequence",
+                                         factory("ppo-from-scratch"), env::DescribeSettings<PpoFromScratchConfig>()});
   registry.Register("ppo-paper", {"from scratch by the policy alone, after the paper", factory("ppo-paper"),
                                   env::DescribeSettings<PpoPaperConfig>()});
 }

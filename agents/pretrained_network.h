@@ -7,7 +7,7 @@ namespace shardscout::agents {
 
 /// The network of pretrained_weights.h as tensors; views of one vector of parameters.
 struct PretrainedNetwork {
-  at::Tensor parameters;                                        ///< [NumNumbers()]
+  at::Tensor parameters;  ///< [NumNumbers()]
   at::Tensor problem, strategy, bias, inner, inner_bias, heads, heads_bias, skip;
 
   /// Of the shape that the weights say, with their numbers; `track_gradients` for training.

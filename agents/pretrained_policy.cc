@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "agents/pretrained_network.h"
 #include "strategies/strategy_features.h"
@@ -31,27 +32,30 @@ void Condition(double parent, std::vector<double>& perturbed) {
   }
 }
 
-bool Round(double size) {
-  const double log2_size = std::log2(size), log2_third = std::log2(size / 3);
-  return std::abs(log2_size - std::round(log2_size)) < 0.02 || std::abs(log2_third - std::round(log2_third)) < 0.02;
-}
-
 }  // namespace
 
 std::vector<std::size_t> ProposedChoices(const StrategySpace& space, std::span<const int> prefix) {
   std::vector<std::uint8_t> mask;
   space.AllowedChoices(prefix, mask);
-  std::vector<std::size_t> allowed, some;
+  std::vector<std::size_t> allowed;
   for (std::size_t i = 0; i < mask.size(); ++i) {
     if (mask[i] != 0) allowed.push_back(i);
   }
   if (allowed.size() <= kMostChoices) return allowed;
   const auto values = space.Values(static_cast<int>(prefix.size()));
   const std::int64_t devices = space.problem().cluster().num_devices;
+  std::set<std::size_t> some;
   for (const std::size_t i : allowed) {
-    if (devices % values[i] == 0 || Round(static_cast<double>(values[i]))) some.push_back(i);
+    if (devices % values[i] == 0) some.insert(i);
   }
-  return some.empty() ? allowed : some;
+  for (const std::int64_t base : {std::int64_t{1}, std::int64_t{3}}) {
+    for (std::int64_t round = base; round <= values[allowed.back()]; round *= 2) {
+      const auto above = std::lower_bound(allowed.begin(), allowed.end(), round,
+                                          [&](std::size_t i, std::int64_t size) { return values[i] < size; });
+      some.insert(*above);  // Not past the end: the last is no smaller.
+    }
+  }
+  return {some.begin(), some.end()};
 }
 
 struct PretrainedPolicy::Impl {

@@ -16,8 +16,8 @@ namespace shardscout::agents {
 inline constexpr std::size_t kMostChoices = 48;
 
 /// The indices into Values(variable), variable = prefix.size(), that a pretrained policy chooses among: the allowed
-/// ones; of more than kMostChoices only those that divide the cluster or are about 2^k or 3 * 2^k. (Moves from a
-/// strategy reach the others.)
+/// ones; of more than kMostChoices only those that divide the cluster, and from each 2^k and 3 * 2^k the next one up.
+/// (Moves from a strategy reach the others.)
 std::vector<std::size_t> ProposedChoices(const StrategySpace& space, std::span<const int> prefix);
 
 /// Pretrained weights on one problem. The header is free of torch. The space must outlive this. Not thread safe.

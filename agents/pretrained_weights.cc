@@ -5,16 +5,17 @@
 #include <nlohmann/json.hpp>
 
 #include "shardscout/error.h"
+#include "shardscout/plan.h"
 #include "shardscout/preset_paths.h"
 #include "src/digest.h"
-#include "shardscout/plan.h"
 
 namespace shardscout::agents {
 namespace {
 
 constexpr const char* kFormat = "shardscout policy";
 constexpr int kVersion = 1;
-constexpr const char* kRemedy = "; install the weights again, train them anew (experiments/README.md), or pass --from-scratch";
+constexpr const char* kRemedy =
+    "; install the weights again, train them anew (experiments/README.md), or pass --from-scratch";
 
 }  // namespace
 

@@ -81,8 +81,8 @@ void VisitProblem(const Problem* problem, Visit visit) {
   visit("devices of the inner tier", Log(D(inner.size == 0 ? c.num_devices : inner.size)) / 4 - 1);
   visit("inner tier is the whole cluster", flag(inner.size == 0 || inner.size >= c.num_devices));
   visit("nodes", Log(D(c.num_devices) / D(c.devices_per_node)) / 4);
-  visit("inner torus", flag(inner.kind == TierKind::kTorus2d || inner.kind == TierKind::kTorus3d ||
-                            inner.kind == TierKind::kRing));
+  visit("inner torus",
+        flag(inner.kind == TierKind::kTorus2d || inner.kind == TierKind::kTorus3d || inner.kind == TierKind::kRing));
   visit("inner switch adds", flag(inner.in_network_reduction));
   visit("peak", Log(peak) / 2 - 25);
   visit("memory", Log(limit) / 2 - 18);
@@ -189,9 +189,7 @@ StrategyFeatures::Split StrategyFeatures::SplitOf(const Strategy& s, int num_dec
   const auto sharding = [&](Operator op) {
     return num_decided > kFirstShardingVariable + static_cast<int>(op) ? s.ShardingOf(op) : Sharding::kHeads;
   };
-  const auto whole = [&](Operator op) {
-    return sharding(op) == Sharding::kNone || sharding(op) == Sharding::kToken;
-  };
+  const auto whole = [&](Operator op) { return sharding(op) == Sharding::kNone || sharding(op) == Sharding::kToken; };
   Split x;
   const auto size = [&](Variable v) { return decided(v) ? D(GetVariable(s, At(v))) : 1.0; };
   x.pp = size(Variable::kPipelineParallelSize);
@@ -400,7 +398,8 @@ StrategyFeatures::StrategyFeatures(const StrategySpace& space, std::span<const s
 
 std::vector<std::string> StrategyFeatures::DerivedNames() const {
   std::vector<std::string> names;
-  VisitDerived(Strategy{}, 1, [&](double, const char* name, const char* of) { names.push_back(of + std::string(name)); });
+  VisitDerived(Strategy{}, 1,
+               [&](double, const char* name, const char* of) { names.push_back(of + std::string(name)); });
   return names;
 }
 

@@ -76,9 +76,9 @@ class StrategyFeatures {
   std::size_t size_;
   Totals totals_;
   std::vector<Tier> tiers_;
-  std::vector<int> derived_column_;                            ///< Of each derived feature; -1: not among the names.
-  std::array<int, kNumVariables> variable_column_{};           ///< 1 where the variable is the one at issue.
-  std::array<int, kNumVariables> size_column_{};               ///< Logarithm of its value.
+  std::vector<int> derived_column_;                   ///< Of each derived feature; -1: not among the names.
+  std::array<int, kNumVariables> variable_column_{};  ///< 1 where the variable is the one at issue.
+  std::array<int, kNumVariables> size_column_{};      ///< Logarithm of its value.
   std::array<std::vector<std::pair<std::int64_t, int>>, kNumVariables> value_column_;  ///< 1 where it has that value.
 };
 

@@ -36,9 +36,7 @@ int Main(int argc, char** argv) {
     return 2;
   }
   const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   const std::vector<Lesson> lessons = ReadLessons(argc - 4, argv + 4);
   std::set<std::string> names;
   std::size_t proved = 0;
@@ -56,8 +54,8 @@ int Main(int argc, char** argv) {
   }
   std::cout << lessons.size() << " lessons, " << proved << " with a proved optimum, " << names.size()
             << " features of a strategy, read in " << seconds() << " s\n";
-  agents::PretrainedWeights weights =
-      imitation.Train(std::strtoull(argv[2], nullptr, 10), [&](std::int64_t epoch, const auto& learned, const auto& held) {
+  agents::PretrainedWeights weights = imitation.Train(
+      std::strtoull(argv[2], nullptr, 10), [&](std::int64_t epoch, const auto& learned, const auto& held) {
         std::cout << "epoch " << epoch + 1 << ": policy " << learned.policy << " nats, value " << learned.value
                   << "; held out " << held.policy << " nats, " << held.value << "; " << seconds() << " s" << std::endl;
       });

@@ -146,12 +146,14 @@ ClusterSpec RandomCluster(Rng& rng) {
   const std::int64_t node = OneOf<std::int64_t>(rng, {4, 4, 8, 8, 8, 8, 16});
   std::int64_t inner = Chance(rng, 0.7) ? node : node * OneOf<std::int64_t>(rng, {2, 4, 6, 8, 9, 16, 18, 32});
   const std::int64_t nodes = std::max<std::int64_t>(1, Steps(rng, 1, 32, 1));
-  const std::int64_t devices = Chance(rng, 0.75) ? node * (std::int64_t{1} << std::llround(std::log2(nodes)))
-                                                 : node * nodes;
+  const std::int64_t devices =
+      Chance(rng, 0.75) ? node * (std::int64_t{1} << std::llround(std::log2(nodes))) : node * nodes;
   const bool torus = Chance(rng, 0.12), pcie = !torus && Chance(rng, 0.12);
   json inner_tier = {{"name", "inner"},
                      {"size", inner},
-                     {"kind", torus ? "torus_3d" : pcie ? "switch" : OneOf(rng, {"switch", "switch", "fully_connected"})},
+                     {"kind", torus  ? "torus_3d"
+                              : pcie ? "switch"
+                                     : OneOf(rng, {"switch", "switch", "fully_connected"})},
                      {"bytes_per_s", pcie ? Between(rng, 2.5e10, 6.4e10) : Between(rng, 1.5e11, 1.8e12)},
                      {"latency_s", Between(rng, 4e-7, 2e-6)},
                      {"achieved_fraction", 0.7 + 0.2 * rng.Uniform()}};
@@ -180,10 +182,10 @@ WorkloadSpec RandomWorkload(Rng& rng) {
   const bool prefill = workload.HasPhase(Phase::kPrefill), decode = workload.HasPhase(Phase::kDecode);
   if (prefill && Chance(rng, 0.8)) workload.ttft_target_s = Chance(rng, 0.4) ? 2.0 : Between(rng, 0.3, 10);
   if (decode && Chance(rng, 0.85)) workload.tpot_target_s = Chance(rng, 0.4) ? 0.05 : Between(rng, 0.01, 0.2);
-  workload.objective = OneOf(rng, {Objective::kThroughputPerDevice, Objective::kThroughputPerDevice,
-                                   Objective::kThroughputPerDevice, Objective::kThroughputPerDevice,
-                                   Objective::kThroughputPerDevice, Objective::kCostPerMillionTokens,
-                                   Objective::kEnergyPerToken, Objective::kLatency});
+  workload.objective =
+      OneOf(rng, {Objective::kThroughputPerDevice, Objective::kThroughputPerDevice, Objective::kThroughputPerDevice,
+                  Objective::kThroughputPerDevice, Objective::kThroughputPerDevice, Objective::kCostPerMillionTokens,
+                  Objective::kEnergyPerToken, Objective::kLatency});
   if (Chance(rng, 0.12)) workload.concurrency = Steps(rng, 16, 4096, 8);
   if (Chance(rng, 0.3)) workload.memory_fraction = 0.7 + 0.25 * rng.Uniform();
   return workload;

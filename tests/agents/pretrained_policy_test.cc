@@ -114,9 +114,14 @@ TEST_F(PretrainedPolicyTest, SamplesAreDifferentMembersAndRepeatable) {
 
 TEST_F(PretrainedPolicyTest, FirstDrawsFollowTheProbabilities) {
   ProblemOptions options;
-  options.fixed = {{"batch_size", "8"}, {"residual_layout", "replicated"}, {"tensor_parallel_size", "2"},
-                   {"context_parallel_size", "1"}, {"pipeline_parallel_size", "1"}, {"dense_ffn_group", "tp"},
-                   {"shardings.qkv", "heads"}, {"shardings.ffn_up", "ffn"}};
+  options.fixed = {{"batch_size", "8"},
+                   {"residual_layout", "replicated"},
+                   {"tensor_parallel_size", "2"},
+                   {"context_parallel_size", "1"},
+                   {"pipeline_parallel_size", "1"},
+                   {"dense_ffn_group", "tp"},
+                   {"shardings.qkv", "heads"},
+                   {"shardings.ffn_up", "ffn"}};
   const Problem problem(test::TinyModel(), test::TinyCluster(4), test::TinyWorkload(), options);
   const StrategySpace space(problem);
   const PretrainedWeights weights = Trained(space, 1);
@@ -142,7 +147,8 @@ TEST_F(PretrainedPolicyTest, FirstDrawsFollowTheProbabilities) {
 TEST_F(PretrainedPolicyTest, ExperienceBuildsOnWhatPaid) {
   const PretrainedWeights weights = Trained(space_, 2);
   std::set<Strategy> known;
-  Experience experience(space_, weights, [&](const Strategy& s) { return known.contains(s); }, 1);
+  Experience experience(
+      space_, weights, [&](const Strategy& s) { return known.contains(s); }, 1);
   const std::vector<Strategy> first = experience.Next(8);
   ASSERT_EQ(first.size(), 8u);
   EXPECT_EQ(std::set<Strategy>(first.begin(), first.end()).size(), 8u);
