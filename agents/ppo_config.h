@@ -6,11 +6,16 @@
 
 namespace shardscout::agents {
 
-/// Settings of the searchers `ppo` and `ppo-paper`; ppo.h has the formulas. The defaults, those of `ppo`, are PPO's
-/// usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout and one pass over
-/// it, since evaluations and time are what counts. What proposals and imitation of the elites give was measured on the
-/// problems that the rulers were tuned on (experiments/ppo_settings.cc).
+/// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of
+/// `ppo`, are PPO's usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout
+/// and one pass over it, since evaluations and time are what counts. What proposals and imitation of the elites give
+/// was measured on the problems that the rulers were tuned on (experiments/ppo_settings.cc).
 struct PpoConfig {
+  bool from_scratch = false;             ///< Without what was learned on other problems (pretrained_weights.h).
+  std::int64_t experience_first = 100;   ///< The first evaluations of a search are all chosen by it (experience.h)...
+  double experience_share = 0.75;        ///< ... then so many of the rollouts...
+  std::int64_t experience_rollout = 16;  ///< ... of so many strategies each.
+
   std::int64_t num_agents = 1;           ///< Sequential agents that share the budget; more follow while budget is left.
   double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).
   double exit_probability = 0.95;        ///< Confidence: every free sub-action's top probability on the greedy rollout.
@@ -45,6 +50,13 @@ struct PpoConfig {
 
 template <class V>
 void VisitFields(V& visit, PpoConfig& c) {
+  visit("from_scratch", c.from_scratch, {.doc = "Without the weights pretrained on other problems."});
+  visit("experience_first", c.experience_first,
+        {.doc = "First evaluations of a search that the pretrained policy chooses.", .min = 0, .max = 1000000000});
+  visit("experience_share", c.experience_share,
+        {.doc = "Share of the rollouts after that which it chooses.", .min = 0, .max = 1});
+  visit("experience_rollout", c.experience_rollout,
+        {.doc = "Strategies of a rollout that it chooses.", .min = 1, .max = 4096});
   visit("num_agents", c.num_agents, {.doc = "Agents among which the budget is shared.", .min = 1, .max = 1000});
   visit("inherit_penalty", c.inherit_penalty,
         {.doc = "Penalty for staying below the inherited best, per unit of reward.", .min = 0, .max = 10});
@@ -86,11 +98,21 @@ void VisitFields(V& visit, PpoConfig& c) {
 /// The defaults of `ppo-paper`, as "Learning to Shard" describes its agents: every strategy is the policy's own, which
 /// learns from rewards alone.
 struct PpoPaperConfig {
-  PpoConfig ppo = {.num_agents = 4, .screen_share = 0, .mutation_share = 0, .elite_coef = 0};
+  PpoConfig ppo = {.from_scratch = true, .num_agents = 4, .screen_share = 0, .mutation_share = 0, .elite_coef = 0};
 };
 
 template <class V>
 void VisitFields(V& visit, PpoPaperConfig& config) {
+  VisitFields(visit, config.ppo);
+}
+
+/// The defaults of `ppo-from-scratch`: `ppo` as it is on problems of which nothing is known.
+struct PpoFromScratchConfig {
+  PpoConfig ppo = {.from_scratch = true};
+};
+
+template <class V>
+void VisitFields(V& visit, PpoFromScratchConfig& config) {
   VisitFields(visit, config.ppo);
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the registry says about `ppo` and `ppo-paper`, without torch: programs that load the agents when they are asked
-// for list them too.
+// What the registry says about `ppo`, `ppo-from-scratch` and `ppo-paper`, without torch: programs that load the agents
+// when they are asked for list them too.
 
 #include <functional>
 #include <memory>
@@ -13,7 +13,7 @@
 
 namespace shardscout::agents {
 
-/// Registers `ppo` and `ppo-paper`. `make` makes one of them, by its name.
+/// Registers `ppo`, `ppo-from-scratch` and `ppo-paper`. `make` makes one of them, by its name.
 inline void RegisterPpo(
     SearcherRegistry& registry,
     const std::function<std::unique_ptr<Searcher>(const std::string& name, const SearcherSettings&)>& make) {
@@ -21,9 +21,11 @@ inline void RegisterPpo(
     return [make, name](const SearcherSettings& settings) { return make(name, settings); };
   };
   registry.Register("ppo",
-                    {"proximal policy optimisation beside changed elites: a transformer decoder, agents in sequence",
+                    {"a policy pretrained on other problems, then proximal policy optimisation beside changed elites",
                      factory("ppo"), env::DescribeSettings<PpoConfig>()});
-  registry.Register("ppo-paper", {"the same by the policy alone, after the paper", factory("ppo-paper"),
+  registry.Register("ppo-from-scratch", {"the same without pretraining: a transformer decoder, agents in sequence",
+                                         factory("ppo-from-scratch"), env::DescribeSettings<PpoFromScratchConfig>()});
+  registry.Register("ppo-paper", {"from scratch by the policy alone, after the paper", factory("ppo-paper"),
                                   env::DescribeSettings<PpoPaperConfig>()});
 }
 

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "agents/action_space.h"
 #include "agents/elite_history.h"
+#include "agents/experience.h"
 #include "agents/ppo.h"
 #include "agents/proposals.h"
 #include "env/searcher_config.h"
@@ -21,7 +23,7 @@ constexpr double kNone = -std::numeric_limits<double>::infinity();
 /// One search: the elites and the best result that agents hand on.
 class Run {
  public:
-  Run(SearchEnvironment& environment, const PpoConfig& config, std::uint64_t seed)
+  Run(SearchEnvironment& environment, const PpoConfig& config, const PretrainedWeights* weights, std::uint64_t seed)
       : environment_(environment),
         config_(config),
         seed_(seed),
@@ -29,6 +31,11 @@ class Run {
         proposals_(environment.space(), space_, config,
                    [&environment](const Strategy& strategy) { return environment.Known(strategy); }),
         history_(static_cast<std::size_t>(config.history_size)) {
+    if (weights != nullptr) {
+      experience_.emplace(
+          environment.space(), *weights,
+          [&environment](const Strategy& strategy) { return environment.Known(strategy); }, seed);
+    }
     for (const Scored& scored : environment.start()) Remember(scored);
   }
 
@@ -46,8 +53,13 @@ class Run {
     Rng proposal_rng = Rng::Stream(seed, "proposals");
     std::int64_t stale = 0, confident = 0;
     while (report.evaluations < report.share) {
+      const std::int64_t chosen = ChooseByExperience(proposal_rng);
+      report.evaluations += chosen;
+      if (Over()) return report;
+      if (chosen > 0) continue;
       const double spent = static_cast<double>(report.evaluations) / static_cast<double>(report.share);
-      const std::vector<Choices>& actions = agent.Sample(history_, proposals_.Next(spent, proposal_rng));
+      const bool screens = !experience_ && spent < config_.screen_share;
+      const std::vector<Choices>& actions = agent.Sample(history_, proposals_.Next(screens, proposal_rng));
       std::vector<Strategy> strategies;
       for (const Choices& action : actions) strategies.push_back(environment_.space().Decode(space_.Expand(action)));
       const std::int64_t before = environment_.Evaluations();
@@ -78,12 +90,23 @@ class Run {
   }
 
  private:
+  /// Evaluates what the pretrained policy chooses, if it is its turn. Returns what was charged.
+  std::int64_t ChooseByExperience(Rng& rng) {
+    if (!experience_) return 0;
+    const std::int64_t before = environment_.Evaluations();
+    if (before >= config_.experience_first && rng.Uniform() >= config_.experience_share) return 0;
+    const auto count = std::min(config_.experience_rollout, environment_.Remaining());
+    for (const Scored& scored : Evaluate(experience_->Next(static_cast<std::size_t>(count)))) Remember(scored);
+    return environment_.Evaluations() - before;
+  }
+
   double Shaped(double reward, double inherited) const {
     return reward - config_.inherit_penalty * std::max(0.0, inherited - reward);
   }
 
   void Remember(const Scored& scored) {
     proposals_.Add(scored.strategy, scored.reward);
+    if (experience_) experience_->Add(scored.strategy, scored.reward);
     history_.Add(space_.Reduce(environment_.space().Encode(scored.strategy)), scored.reward);
     best_ = std::max(best_, scored.reward);
   }
@@ -123,12 +146,15 @@ class Run {
   const StrategyActionSpace space_;
   Proposals proposals_;
   EliteHistory history_;
+  std::optional<Experience> experience_;
   double best_ = kNone;
 };
 
 }  // namespace
 
-PpoSearcher::PpoSearcher(const PpoConfig& config, std::string name) : config_(config), name_(std::move(name)) {
+PpoSearcher::PpoSearcher(const PpoConfig& config, std::string name, std::shared_ptr<const PretrainedWeights> weights)
+    : config_(config), name_(std::move(name)), weights_(std::move(weights)) {
+  config_.from_scratch = weights_ == nullptr;
   if (config.width % 8 != 0 || config.width % (4 * config.num_heads) != 0) {
     throw SpecError("ppo.width",
                     "found " + std::to_string(config.width) +
@@ -140,7 +166,7 @@ PpoSearcher::PpoSearcher(const PpoConfig& config, std::string name) : config_(co
 }
 
 SearchStatus PpoSearcher::Search(SearchEnvironment& environment, std::uint64_t seed) {
-  Run run(environment, config_, seed);
+  Run run(environment, config_, weights_.get(), seed);
   for (std::int64_t index = 0; !run.Over(); ++index) {
     const AgentReport report = run.RunAgent(index);
     if (on_agent) on_agent(report);

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "agents/ppo_config.h"
+#include "agents/pretrained_weights.h"
 #include "shardscout/searcher.h"
 
 namespace shardscout::agents {
@@ -23,9 +25,13 @@ struct AgentReport {
   AgentEnd end = AgentEnd::kSearchOver;
 };
 
-/// `ppo` and `ppo-paper`: sequential PPO agents with confidence early exit, as in "Learning to Shard" (arXiv
-/// 2509.00217) and DESIGN.md section 8. `ppo` also screens and changes what was found (proposals.h); its policy learns
-/// from these as it does from its own strategies, at the sub-actions that it decided.
+/// `ppo`, `ppo-from-scratch` and `ppo-paper`: sequential PPO agents with confidence early exit, as in "Learning to
+/// Shard" (arXiv 2509.00217) and DESIGN.md section 8. `ppo` also screens and changes what was found (proposals.h); its
+/// policy learns from these as it does from its own strategies, at the sub-actions that it decided.
+///
+/// With pretrained weights, what they and the search so far make of the problem chooses the first experience_first
+/// strategies of a search and those of experience_share of the rollouts after that, without a pass of the agent's own
+/// network (experience.h). There is no screening then. The agent imitates the elites that it finds.
 ///
 /// Agents run one after another on one elite history, which begins with what the environment was started from. Agent k
 /// gets ceil(remaining budget / agents left) evaluations, and one agent is always left: after num_agents, each new one
@@ -55,7 +61,10 @@ struct AgentReport {
 class PpoSearcher : public Searcher {
  public:
   /// SpecError where settings do not fit together.
-  explicit PpoSearcher(const PpoConfig& config = {}, std::string name = "ppo");
+  /// weights: of other problems; shared by the searchers of one process, nullptr: from scratch, whatever the settings
+  /// say.
+  explicit PpoSearcher(const PpoConfig& config = {}, std::string name = "ppo",
+                       std::shared_ptr<const PretrainedWeights> weights = nullptr);
 
   std::string_view Name() const override { return name_; }
   SearchStatus Search(SearchEnvironment& environment, std::uint64_t seed) override;
@@ -67,6 +76,7 @@ class PpoSearcher : public Searcher {
  private:
   PpoConfig config_;
   std::string name_;
+  std::shared_ptr<const PretrainedWeights> weights_;
 };
 
 }  // namespace shardscout::agents

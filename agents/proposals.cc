@@ -24,9 +24,8 @@ Proposals::Proposals(const StrategySpace& space, const StrategyActionSpace& acti
       templates_(ShardingTemplates()),
       niches_(space) {}
 
-std::vector<Guide> Proposals::Next(double spent, Rng& rng) {
+std::vector<Guide> Proposals::Next(bool screens, Rng& rng) {
   std::vector<Guide> guides(static_cast<std::size_t>(config_.rollout_size));
-  const bool screens = spent < config_.screen_share;
   const double share = screens ? 1 : niches_.empty() ? 0 : config_.mutation_share;
   const auto count = static_cast<std::size_t>(std::lround(share * static_cast<double>(guides.size())));
   for (std::size_t i = 0; i < count; ++i) guides[i] = screens ? Screen(rng) : Mutant(rng);

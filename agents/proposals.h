@@ -15,7 +15,8 @@ namespace shardscout::agents {
 /// What each action of a rollout starts from: nothing, a sharding template, or an elite that is changed a little. The
 /// policy decides what these leave open.
 ///
-///   screen    all, while less than screen_share of an agent's share is spent: a sample of the space with degrees
+///   screen    all, from scratch, while less than screen_share of an agent's share is spent: a sample of the space with
+///   degrees
 ///             rounded to powers of two, and the layer variables of one of ShardingTemplates()
 ///   mutant    mutation_share of a rollout after that, once anything is known: of the best strategies of each tuple of
 ///             degrees (niches.h), drawn with weight parent_decay^rank,
@@ -35,8 +36,8 @@ class Proposals {
 
   /// What the search has learned of a strategy.
   void Add(const Strategy& strategy, double reward) { niches_.Add(strategy, reward); }
-  /// `spent`: the agent's spent share of its budget.
-  std::vector<Guide> Next(double spent, Rng& rng);
+  /// `screens`: the rollout is one of the screen.
+  std::vector<Guide> Next(bool screens, Rng& rng);
 
  private:
   Guide Screen(Rng& rng) const;

@@ -1,11 +1,12 @@
 // The agent's own time for each evaluated strategy: sampling, masks, decoding, bookkeeping and updates, with an
 // evaluator that answers at once. `ms_per_strategy` is what counts (contract: below 5 ms on one core, below 20 ms on
 // 24,576 devices). DeepSeek-V3's shape, decode; the argument is the number of devices. CPU time is reported, so a busy
-// machine distorts it less.
+// machine distorts it less. From scratch, and from the pretrained weights.
 
 #include <benchmark/benchmark.h>
 
 #include <ctime>
+#include <memory>
 
 #include "agents/ppo_searcher.h"
 #include "shardscout/random.h"
@@ -66,7 +67,13 @@ double CpuSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+/// range(2): with the pretrained weights, or from scratch.
 void BM_PpoTimePerStrategy(benchmark::State& state) {
+  std::shared_ptr<const agents::PretrainedWeights> weights;
+  if (state.range(2) != 0) {
+    weights =
+        std::make_shared<agents::PretrainedWeights>(agents::ReadPretrainedWeights(agents::PretrainedWeightsPath()));
+  }
   const Problem problem(DeepSeekLike(), Cluster(state.range(0)), WorkloadSpec());
   const StrategySpace space(problem);
   const FreeEvaluator evaluator;
@@ -78,16 +85,15 @@ void BM_PpoTimePerStrategy(benchmark::State& state) {
     options.threads = 1;
     SearchEnvironment environment(space, evaluator, options);
     const double start = CpuSeconds();
-    agents::PpoSearcher().Search(environment, 1);
+    agents::PpoSearcher({}, "ppo", weights).Search(environment, 1);
     seconds += CpuSeconds() - start;
     evaluations += environment.Evaluations();
   }
   state.counters["ms_per_strategy"] = 1e3 * seconds / static_cast<double>(evaluations);
 }
 BENCHMARK(BM_PpoTimePerStrategy)
-    ->Args({256, 1000})
-    ->Args({1024, 1000})
-    ->Args({24576, 1000})
+    ->ArgNames({"devices", "budget", "pretrained"})
+    ->ArgsProduct({{256, 1024, 24576}, {1000}, {0, 1}})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
 

@@ -62,7 +62,7 @@ int Main(int argc, char** argv) {
     request.searcher = "exact";
     request.budget = std::int64_t{1} << 40;
     const double optimum = RunSearch(problem, request, searchers, evaluators).best->reward;
-    request.searcher = "ppo";
+    request.searcher = "ppo-from-scratch";
     for (const char* setting : kSettings) {
       request.settings.assignments = Words(setting);
       for (const std::int64_t budget : kBudgets) {

@@ -85,7 +85,7 @@ class SearcherRegistry {
 /// random, random-walk, annealing, evolution, local-search, megatron, megatron-tuned, exhaustive, exact.
 void RegisterBuiltinSearchers(SearcherRegistry& registry);
 
-/// ppo, ppo-paper. Defined in shardscout::agents; the header is free of torch.
+/// ppo, ppo-from-scratch, ppo-paper. Defined in shardscout::agents; the header is free of torch.
 void RegisterAgents(SearcherRegistry& registry);
 
 }  // namespace shardscout

@@ -127,7 +127,7 @@ void AddCommonOptions(CLI::App& command, Context& context) {
 
 void CheckSearcherIsBuilt(const std::string& name) {
 #if !SHARDSCOUT_HAVE_AGENTS
-  if (name == "ppo" || name == "ppo-paper") {
+  if (name == "ppo" || name == "ppo-from-scratch" || name == "ppo-paper") {
     throw SpecError("--searcher " + name,
                     "this build has no learning agents; install LibTorch (Debian: apt-get install libtorch-dev) and "
                     "configure with -DSHARDSCOUT_BUILD_AGENTS=ON, or choose another searcher");

@@ -51,6 +51,20 @@ std::optional<std::size_t> ChooseScreenSearcher(const SearchArguments& arguments
   return index;
 }
 
+/// Turns off what was learned on other problems, of the searchers that have such a thing.
+void LearnNothing(const std::vector<std::string>& chosen, const SearcherRegistry& searchers,
+                  std::vector<SearcherSettings>& settings) {
+  bool any = false;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    for (const SettingDescription& setting : searchers.entries().at(chosen[i]).settings) {
+      if (setting.name != "from_scratch") continue;
+      settings[i].assignments.emplace_back("from_scratch=true");
+      any = true;
+    }
+  }
+  if (!any) throw SpecError("--from-scratch", "no searcher here starts from what it learned before; ppo does");
+}
+
 }  // namespace
 
 void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
@@ -82,6 +96,8 @@ void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
   add("--set", arguments.sets, "One setting of a searcher (repeatable; shardscout list searchers)")
       ->type_name("NAME.KEY=VALUE")
       ->allow_extra_args(false);
+  command.add_flag("--from-scratch", arguments.from_scratch, "Without what ppo learned on other problems")
+      ->group("Search");
   add("--threads", arguments.threads, "For evaluation; 0: all. Changes no result")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
@@ -106,7 +122,8 @@ std::vector<SearchRequest> MakeRequests(const std::vector<std::string>& searcher
   }
   std::vector<std::string> chosen = searchers;
   const std::optional<std::size_t> screening = ChooseScreenSearcher(arguments, chosen);
-  const auto settings = SettingsFor(chosen, context.searchers, config_json, config_path, arguments.sets);
+  auto settings = SettingsFor(chosen, context.searchers, config_json, config_path, arguments.sets);
+  if (arguments.from_scratch) LearnNothing(chosen, context.searchers, settings);
   std::vector<SearchRequest> requests;
   for (std::size_t i = 0; i < searchers.size(); ++i) {
     context.searchers.Make(searchers[i], settings[i]);  // Throws for what the registry does not have or admit.

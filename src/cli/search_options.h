@@ -24,6 +24,7 @@ struct SearchArguments {
   std::int64_t screen_keep = 32;
   std::string config;             ///< A file of searchers' settings.
   std::vector<std::string> sets;  ///< "annealing.patience=100"
+  bool from_scratch = false;      ///< Without what searchers learned on other problems.
   int threads = 0;
   double time_limit_s = 0;
   std::string out;

@@ -87,18 +87,18 @@ TEST_F(ProposalsTest, ScreensThenChangesThenLeavesToThePolicy) {
   config.crossed_share = 0;
   Proposals proposals(space_, actions_, config, Known());
   const auto open = [](const Choices& settled) { return std::count(settled.begin(), settled.end(), Guide::kOpen); };
-  for (const Guide& guide : proposals.Next(0.4, rng_)) {
+  for (const Guide& guide : proposals.Next(true, rng_)) {
     ASSERT_EQ(guide.settled.size(), actions_.variables().size());
     EXPECT_EQ(open(guide.settled), 0);
     const Strategy screened = space_.Decode(actions_.Expand(guide.settled));
     EXPECT_EQ(WithRoundedDegrees(space_, screened), screened);
   }
-  for (const Guide& guide : proposals.Next(0.6, rng_)) EXPECT_TRUE(guide.settled.empty()) << "nothing to change yet";
+  for (const Guide& guide : proposals.Next(false, rng_)) EXPECT_TRUE(guide.settled.empty()) << "nothing to change yet";
 
   const Strategy parent = Member(4);
   const Choices choices = actions_.Reduce(space_.Encode(parent));
   proposals.Add(parent, 1);
-  const std::vector<Guide> guides = proposals.Next(0.6, rng_);
+  const std::vector<Guide> guides = proposals.Next(false, rng_);
   ASSERT_EQ(guides.size(), 40U);
   for (std::size_t i = 0; i < guides.size(); ++i) {
     if (i >= 30) {
@@ -129,7 +129,7 @@ TEST_F(ProposalsTest, CrossesSizesWithLayers) {
   proposals.Add(two, 1);
   proposals.Add(four, 0.9);
   bool crossed = false;
-  for (const Guide& guide : proposals.Next(0.5, rng_)) {
+  for (const Guide& guide : proposals.Next(false, rng_)) {
     const Choices full = actions_.Expand(guide.settled);
     const auto tp = space_.Values(static_cast<int>(Variable::kTensorParallelSize))[static_cast<std::size_t>(full[1])];
     const auto layout_variable = static_cast<int>(Variable::kResidualLayout);
