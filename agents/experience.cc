@@ -73,7 +73,7 @@ void Experience::ExpandBest() {
   for (Niche* niche : ranked) {
     if (std::exchange(niche->expanded, true)) continue;
     std::vector<Strategy> moves;
-    for (int group = 0; group < NumMoveGroups(); ++group) {
+    for (int group = 0; group < NumMoveGroups(space_); ++group) {
       for (const Strategy& move : Moves(space_, niche->best, group)) moves.push_back(move);
     }
     Offer(moves, true, niche->best_residual);

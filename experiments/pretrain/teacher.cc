@@ -18,7 +18,7 @@ constexpr std::size_t kKeptBest = 120, kKeptOthers = 120, kNiches = 6;
 
 std::vector<Strategy> AllMoves(const StrategySpace& space, const Strategy& from) {
   std::vector<Strategy> moves;
-  for (int group = 0; group < NumMoveGroups(); ++group) {
+  for (int group = 0; group < NumMoveGroups(space); ++group) {
     for (Strategy& move : Moves(space, from, group)) moves.push_back(move);
   }
   return moves;
