@@ -31,7 +31,8 @@ class Run {
         proposals_(environment.space(), space_, config,
                    [&environment](const Strategy& strategy) { return environment.Known(strategy); }),
         history_(static_cast<std::size_t>(config.history_size)) {
-    if (weights != nullptr) {
+    // They were trained on inference, and what holds least memory there holds most here.
+    if (weights != nullptr && !environment.problem().workload().IsTraining()) {
       experience_.emplace(
           environment.space(), *weights,
           [&environment](const Strategy& strategy) { return environment.Known(strategy); }, seed);
