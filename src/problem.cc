@@ -21,8 +21,8 @@ void CheckTypes(const ModelSpec& model, const DeviceSpec& device) {
   }
 }
 
-/// A model is trained in 16 bits, its layers' products in FP8 where that is asked for, whatever types its checkpoint was
-/// quantised to afterwards.
+/// A model is trained in 16 bits, its layers' products in FP8 where that is asked for, whatever types its checkpoint
+/// was quantised to afterwards.
 ModelSpec ForTraining(ModelSpec model, const TrainingSpec& training) {
   const bool fp8 = training.precision == TrainingPrecision::kFp8;
   model.weight_dtype = model.activation_dtype = fp8 ? DType::kFp8 : DType::kBf16;

@@ -249,9 +249,11 @@ void VisitFields(V& visit, TrainingSpec& training) {
         {.doc = "Whether gradients are summed and exchanged in 32 bits, else 16."});
   visit("fused_attention", training.fused_attention,
         {.doc = "Whether attention is one kernel (FlashAttention); false: scores go through memory."});
-  visit("dropout", training.dropout, {.doc = "Whether attention's weights and the residual stream's summands drop out."});
-  visit("host_task_s", training.host_task_s,
-        {.doc = "Host's time to launch one task of the program, seconds; 0: as under CUDA graphs.", .min = 0, .max = 1});
+  visit("dropout", training.dropout,
+        {.doc = "Whether attention's weights and the residual stream's summands drop out."});
+  visit(
+      "host_task_s", training.host_task_s,
+      {.doc = "Host's time to launch one task of the program, seconds; 0: as under CUDA graphs.", .min = 0, .max = 1});
   visit("overlap_tensor", training.overlap_tensor,
         {.doc = "Whether the backward's collectives of tensor parallelism run beside products that do not need them."});
   visit("overlap_gradients", training.overlap_gradients,
@@ -264,7 +266,8 @@ template <class V>
 void VisitFields(V& visit, WorkloadSpec& workload) {
   visit("name", workload.name, {.doc = "As reports call it.", .required = true});
   visit("kind", workload.kind,
-        {.doc = "Which phases run: the prompt (prefill), the output (decode), or both on the same devices (serve); or train.",
+        {.doc = "Which phases run: the prompt (prefill), the output (decode), or both on the same devices (serve); or "
+                "train.",
          .required = true});
   visit("input_tokens", workload.input_tokens, {.doc = "Length of the prompt, tokens.", .min = 1, .max = kMaxCount});
   visit("output_tokens", workload.output_tokens, {.doc = "Length of the output, tokens.", .min = 1, .max = kMaxCount});
@@ -297,7 +300,8 @@ void VisitFields(V& visit, WorkloadSpec& workload) {
         {.doc = "What the serving engine's host adds to each step (--engine NAME takes a preset); null: nothing."});
   visit("requests", workload.requests,
         {.doc = "Serve: its requests one by one, for the simulator; null: as if all were in step."});
-  visit("training", workload.training, {.doc = "Train, and only there: how a step goes.", .omitted = !workload.training});
+  visit("training", workload.training,
+        {.doc = "Train, and only there: how a step goes.", .omitted = !workload.training});
 }
 
 namespace internal {

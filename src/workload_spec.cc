@@ -24,7 +24,9 @@ std::string_view ToString(Objective objective) {
   return kNames.at(static_cast<std::size_t>(objective));
 }
 
-std::string_view ToString(TrainingPrecision precision) { return precision == TrainingPrecision::kBf16 ? "bf16" : "fp8"; }
+std::string_view ToString(TrainingPrecision precision) {
+  return precision == TrainingPrecision::kBf16 ? "bf16" : "fp8";
+}
 
 std::string_view ToString(Optimizer optimizer) { return optimizer == Optimizer::kAdam ? "adam" : "sgd"; }
 

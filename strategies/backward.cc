@@ -34,6 +34,7 @@
 
 #include "shardscout/error.h"
 #include "strategies/block_builder.h"
+#include "strategies/gradient_work.h"
 
 namespace shardscout::strategies {
 namespace {
@@ -77,11 +78,6 @@ bool IsLinearInRows(const Task& task) {
     default:
       return false;
   }
-}
-
-bool HasWeight(TaskKind kind) {
-  return kind == TaskKind::kEmbed || kind == TaskKind::kMatmul || kind == TaskKind::kExpertMatmul ||
-         kind == TaskKind::kUpProject;
 }
 
 }  // namespace
@@ -426,7 +422,7 @@ class BackwardMaker {
     differentiate(task.input2, back.output2);
     differentiate(task.input3, back.output3);
     if (back.output != kNoValue) {
-      FillGradientWork(task, back);
+      Work(task, back);
       Push(back);
     }
     if (HasWeight(task.kind)) {
@@ -436,7 +432,7 @@ class BackwardMaker {
       weight.input = gradients.front();
       weight.input2 = weight.input3 = weight.output = weight.output2 = kNoValue;
       GatherAgain(task.input);
-      FillGradientWork(task, weight);
+      Work(task, weight);
       Push(weight);
       const bool whole = task.weight_split == WeightSplit::kWhole && task.kind != TaskKind::kExpertMatmul;
       const TokenSplit tokens = ValueOf(task.input).tokens;
@@ -470,51 +466,9 @@ class BackwardMaker {
     return gather && ValueOf(task.input).tokens == TokenSplit::kTensor ? made : kNoTask;
   }
 
-  void FillGradientWork(const Task& task, Task& back) {
-    Work& w = back.work;
-    const double in = ValueOf(task.input).Bytes(), out = ValueOf(task.output).Bytes();
-    const bool product = HasWeight(task.kind) && task.kind != TaskKind::kEmbed;
-    w.kernels = std::max(w.kernels, 1);
-    if (product) {
-      // Experts' products are as many matrix products as experts that are hit.
-      if (back.kind == TaskKind::kExpertMatmul) back.kind = TaskKind::kMatmul;
-      w.routing = {};
-      w.quantises = back.work.dtype != b_.model().residual_dtype;
-      if (back.gradient == Gradient::kInput) {
-        std::swap(w.n, w.k);
-        w.read_bytes = out;
-        w.write_bytes = in;
-      } else {
-        // dW [k, n] = x^T [k, m] dy [m, n], added to what earlier micro-batches gave.
-        std::swap(w.m, w.k);
-        w.read_bytes = in + out;
-        w.weight_bytes = 0;
-        const double gradient = w.count * w.m * w.n * b_.problem_.workload().training->GradientBytes();
-        w.read_bytes += gradient;
-        w.write_bytes = gradient;
-      }
-      return;
-    }
-    if (task.kind == TaskKind::kEmbed) {
-      w.read_bytes = out;
-      w.write_bytes = 2 * out;
-      return;
-    }
-    if (task.kind == TaskKind::kAttention) {
-      // Five products for two: scores again, dV, dP, dQ, dK.
-      w.attention.backward = true;
-      w.flop *= 2.5;
-      w.read_bytes += w.read_bytes + 2 * w.write_bytes;
-      w.write_bytes = task.work.read_bytes;
-      return;
-    }
-    // Elementwise: the gradient and the forward input are read, the input's gradient is written.
-    w.flop = 0;
-    w.routing = {};
-    w.weight_bytes = 0;
-    w.read_bytes = in + out;
-    w.write_bytes = in;
-    if (task.kind == TaskKind::kRotary && task.work.kernels == 0) w.kernels = 0, w.read_bytes = w.write_bytes = 0;
+  void Work(const Task& task, Task& back) {
+    FillGradientWork(b_.model(), *b_.problem_.workload().training, ValueOf(task.input), ValueOf(task.output), task,
+                     back);
   }
 
   Recomputation recomputation() const { return b_.strategy().recomputation; }
@@ -570,8 +524,8 @@ class BackwardMaker {
     }
     double bytes = 0;
     for (const ValueId id : kept) bytes += KeptBytes(id);
-    const bool stream = block.kind != BlockKind::kHead && block.kind != BlockKind::kEmbedding &&
-                        block.kind != BlockKind::kTransfer;
+    const bool stream =
+        block.kind != BlockKind::kHead && block.kind != BlockKind::kEmbedding && block.kind != BlockKind::kTransfer;
     if (stream && b_.problem_.workload().training->dropout) {
       bytes += ValueOf(block.output).rows * ValueOf(block.output).width;  // The mask, a byte an element.
     }

@@ -154,7 +154,8 @@ bool ShardingRules::IsPossible(const Strategy& s, Operator op, Sharding sharding
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return RequestsSplit(s);
       if (sharding == Sharding::kHeads) return HeadsSplit(tp);
-      return sharding == Sharding::kSequence && !problem_.workload().IsTraining() && a.num_heads % tp == 0 && model_.PositionsSplit();
+      return sharding == Sharding::kSequence && !problem_.workload().IsTraining() && a.num_heads % tp == 0 &&
+             model_.PositionsSplit();
     case Operator::kAttnOut:
       if (tp == 1) return false;
       if (sharding == Sharding::kToken) return TokensSplit(s);

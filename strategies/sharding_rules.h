@@ -5,8 +5,8 @@
 #include <string>
 
 #include "shardscout/problem.h"
-#include "shardscout/strategy_space.h"
 #include "shardscout/strategy.h"
+#include "shardscout/strategy_space.h"
 
 namespace shardscout::strategies {
 

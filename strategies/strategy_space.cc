@@ -66,7 +66,8 @@ std::int64_t ParseFixed(int variable, const std::string& text) {
       }
       value = value * 10 + (c - '0');
     }
-    if (text.empty() || value < least) throw SpecError(place, "found \"" + text + "\"; a positive whole number is needed");
+    if (text.empty() || value < least)
+      throw SpecError(place, "found \"" + text + "\"; a positive whole number is needed");
     return value;
   }
   std::vector<std::string> names;

@@ -346,11 +346,11 @@ void Branching::ExpandShape(const Node& node, const Staircase& known, Expansion&
 Worth Branching::WorthOfFfn(const Node& node) const {
   const Stage all = SplitLayers(problem_.model(), 1).front();
   const env::BlockCost dense = *LeastDenseOf(node);
-  const double attention_s = WorkOf(node.shape.tp)->AttentionSeconds(
-      Phase::kPrefill, RowsOf(node.shape, Phase::kPrefill, node.shape.requests));
-  const double seconds =
-      attention_s + static_cast<double>(all.num_dense) *
-                        (dense.time_s[static_cast<std::size_t>(Phase::kPrefill)] + dense.backward_s);
+  const double attention_s =
+      WorkOf(node.shape.tp)
+          ->AttentionSeconds(Phase::kPrefill, RowsOf(node.shape, Phase::kPrefill, node.shape.requests));
+  const double seconds = attention_s + static_cast<double>(all.num_dense) *
+                                           (dense.time_s[static_cast<std::size_t>(Phase::kPrefill)] + dense.backward_s);
   return WorthOfPass(node.shape, node.shape.requests, seconds, 0);
 }
 

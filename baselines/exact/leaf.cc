@@ -237,8 +237,8 @@ Worth Branching::MostOfTraining(const Strategy& degrees, const std::vector<env::
 }
 
 void Branching::SolveTraining(const Strategy& strategy, const std::vector<env::StageClass>& stages,
-                              const env::StrategyCost& cost, env::TrainingExchanges& exchanges,
-                              const Staircase& known, Staircase& found) const {
+                              const env::StrategyCost& cost, env::TrainingExchanges& exchanges, const Staircase& known,
+                              Staircase& found) const {
   ForEachTraining(strategy, [&](const Strategy& s) {
     const Evaluation evaluation = env::AssembleTraining(problem_, s, stages, cost, exchanges);
     const Worth worth = WorthOf(evaluation);

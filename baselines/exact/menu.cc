@@ -20,8 +20,8 @@ bool NoWorse(const env::BlockCost& a, const env::BlockCost& b) {
   return a.time_s[0] <= b.time_s[0] && a.time_s[1] <= b.time_s[1] && a.weight_bytes <= b.weight_bytes &&
          a.peak_activation_bytes <= b.peak_activation_bytes && a.max_payload_bytes <= b.max_payload_bytes &&
          a.backward_s <= b.backward_s && a.forward_tasks <= b.forward_tasks && a.backward_tasks <= b.backward_tasks &&
-         a.kept_bytes <= b.kept_bytes && a.recomputed_bytes <= b.recomputed_bytes &&
-         a.elements <= b.elements && a.expert_elements <= b.expert_elements && a.summed_elements <= b.summed_elements;
+         a.kept_bytes <= b.kept_bytes && a.recomputed_bytes <= b.recomputed_bytes && a.elements <= b.elements &&
+         a.expert_elements <= b.expert_elements && a.summed_elements <= b.summed_elements;
 }
 
 bool NoWorse(const AttentionOption& a, const AttentionOption& b) {

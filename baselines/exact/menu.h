@@ -32,8 +32,8 @@ struct Shape {
 /// What all blocks of a strategy share. In prefill they also see whether requests are split over tp (LowerBlock).
 struct Setting {
   Layout residual = Layout::kReplicated;
-  bool attention_token = false;  ///< Prefill and serve.
-  bool head_token = false;       ///< Serve.
+  bool attention_token = false;                        ///< Prefill and serve.
+  bool head_token = false;                             ///< Serve.
   Recomputation recomputation = Recomputation::kNone;  ///< Training.
   auto operator<=>(const Setting&) const = default;
 };

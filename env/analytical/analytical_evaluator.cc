@@ -106,8 +106,7 @@ struct AnalyticalEvaluator::Impl {
     std::unordered_map<TableKey, std::unique_ptr<Table>, TableKeyHash> tables;
   };
 
-  explicit Impl(const Problem& p)
-      : problem(p), flop_per_token(p.workload().IsTraining() ? ModelFlopPerToken(p) : 0) {}
+  explicit Impl(const Problem& p) : problem(p), flop_per_token(p.workload().IsTraining() ? ModelFlopPerToken(p) : 0) {}
 
   std::unique_ptr<Workspace> Acquire() {
     const std::lock_guard lock(mutex);

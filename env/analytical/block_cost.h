@@ -20,8 +20,8 @@ struct BlockCost {
   double peak_activation_bytes = 0;
   double max_payload_bytes = 0;
   // Training (the forward pass is time_s of kPrefill):
-  double backward_s = 0;        ///< One micro-batch, one layer, with what is computed again.
-  double forward_tasks = 0;     ///< That the host launches.
+  double backward_s = 0;     ///< One micro-batch, one layer, with what is computed again.
+  double forward_tasks = 0;  ///< That the host launches.
   double backward_tasks = 0;
   double input_bytes = 0;       ///< Of the residual stream.
   double kept_bytes = 0;        ///< Block::kept_bytes.
@@ -45,8 +45,8 @@ struct StageClass {
   std::int64_t num_linear = 0;   ///< and kLinearAttention.
   std::int64_t count = 1;
   std::int64_t first_index = 0;  ///< The place of the first of them in the pipeline.
-  bool first = false;  ///< Of the pipeline: holds the embedding.
-  bool last = false;   ///< Holds the head.
+  bool first = false;            ///< Of the pipeline: holds the embedding.
+  bool last = false;             ///< Holds the head.
   /// Of its layers, those whose attention is kAttention.
   std::int64_t NumFull() const { return stage.num_layers - num_windows - num_linear; }
 };

@@ -159,8 +159,8 @@ double DecodeTimeOf(const DeviceSpec& device, const Work& work) {
   return 0;
 }
 
-/// Share of a device's bandwidth that a kernel over the scores reaches: PyTorch's softmax on an A100 (LLMCompass's table;
-/// fit_training prints the fit).
+/// Share of a device's bandwidth that a kernel over the scores reaches: PyTorch's softmax on an A100 (LLMCompass's
+/// table; fit_training prints the fit).
 constexpr double kScoresHbmFraction = 0.49;
 
 /// Attention as matrix products of whole score matrices, masked entries included, with kernels between them that read
@@ -276,7 +276,8 @@ double OperatorTime(const DeviceSpec& device, const Task& task) {
   if (internal::OfExperts(task)) return std::max(internal::ExpertTimeOf(device, task), floor_s);
   if (task.kind != TaskKind::kAttention) return floor_s;
   if (!work.attention.fused) return std::max(internal::UnfusedAttentionTime(device, work), floor_s);
-  if (work.attention.backward) return std::max(internal::kBackwardTime * internal::PrefillTimeOf(device, work), floor_s);
+  if (work.attention.backward)
+    return std::max(internal::kBackwardTime * internal::PrefillTimeOf(device, work), floor_s);
   return std::max(work.attention.decode ? internal::DecodeTimeOf(device, work) : internal::PrefillTimeOf(device, work),
                   floor_s);
 }

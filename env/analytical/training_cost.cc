@@ -6,21 +6,22 @@
 //   pipeline_s = m max_i(f_i + b_i) + (sum_i (f_i + b_i) - max_i(f_i + b_i)) / v
 //
 // Kernels are launched by a host that runs ahead of the device: a pass takes the longer of what the device and what the
-// host needs. With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v transfers a stage.
+// host needs. With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v transfers a
+// stage.
 //
 // Gradients of a stage are all-reduced (ZeRO 0) or reduce-scattered (1 up) over its data parallel ranks: cp * dp for
 // what is not of experts, edp for experts; where overlapped, beside the backward of the last micro-batch's last chunk,
-// but for the last layer's. Parameters are gathered then (ZeRO 1, 2), where overlapped beside the next forward. From ZeRO 2 on
-// gradients are exchanged for each micro-batch, and with ZeRO 3 weights are gathered before each forward and backward
-// of a layer, both beside the computing. The optimizer reads and writes its states once.
+// but for the last layer's. Parameters are gathered then (ZeRO 1, 2), where overlapped beside the next forward. From
+// ZeRO 2 on gradients are exchanged for each micro-batch, and with ZeRO 3 weights are gathered before each forward and
+// backward of a layer, both beside the computing. The optimizer reads and writes its states once.
 //
 // Memory of stage i: weights (2 bytes), gradients (4 or 2), the optimizer's states, each over the ranks that share it;
 // what is kept of the micro-batches in flight, min(m, pp - i + (v > 1: (pp - 1) / v)) of them (arXiv 2205.05198,
 // section 4.2.3); and the largest block's passing values, forward and gradients.
 
-#include <algorithm>
-
 #include "env/analytical/training_cost.h"
+
+#include <algorithm>
 
 namespace shardscout::env {
 namespace {
@@ -76,8 +77,7 @@ TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClas
   stage.send_s = cost.transfer.send_s[kForward];
   stage.neighbours = (c.last ? 0 : 1) + (c.first ? 0 : 1);
   const Collective sum = s.zero_stage == 0 ? Collective::kAllReduce : Collective::kReduceScatter;
-  const double gradients_s =
-      exchanges.GradientsTime(sum, t.elements, t.expert_elements, t.summed_elements);
+  const double gradients_s = exchanges.GradientsTime(sum, t.elements, t.expert_elements, t.summed_elements);
   const double gather_s = s.zero_stage == 0 ? 0 : exchanges.GatherTime(t.elements, t.expert_elements);
   const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
   if (s.zero_stage >= 2) {
@@ -93,9 +93,9 @@ TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClas
   }
   // Gradients are set to zero, read for their norm and read for the update, which reads and writes each state; the
   // master copy is read again for the 16-bit weight.
-  const double states = s.zero_stage == 0 ? t.elements + t.expert_elements
-                                          : t.elements / exchanges.SharedRanks() +
-                                                t.expert_elements / exchanges.ExpertRanks();
+  const double states = s.zero_stage == 0
+                            ? t.elements + t.expert_elements
+                            : t.elements / exchanges.SharedRanks() + t.expert_elements / exchanges.ExpertRanks();
   const double bytes = 3 * training.GradientBytes() + 2 * training.OptimizerBytes() + kMasterBytes + kWeightBytes;
   const DeviceSpec& device = problem.cluster().device;
   stage.optimizer_s = states * bytes / (device.curves.add.hbm_fraction * device.hbm_bytes_per_s);
@@ -144,8 +144,7 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
   memory.communication_bytes = payload;
   if (s.zero_stage == 3) {
     // The layer at hand and the next one.
-    memory.communication_bytes +=
-        2 * kWeightBytes * (t.largest_layer_elements + t.largest_layer_expert_elements);
+    memory.communication_bytes += 2 * kWeightBytes * (t.largest_layer_elements + t.largest_layer_expert_elements);
   }
   return memory;
 }
@@ -257,7 +256,8 @@ Evaluation AssembleTraining(const Problem& problem, const Strategy& s, const std
     if (memory.TotalBytes() > fullest.TotalBytes()) fullest = memory;
   }
   const auto m = static_cast<double>(s.num_microbatches);
-  return TrainingEvaluation(problem, s, m * slowest_s + (sum_s - slowest_s) / v + rest_s, fullest, exchanges.flop_per_token());
+  return TrainingEvaluation(problem, s, m * slowest_s + (sum_s - slowest_s) / v + rest_s, fullest,
+                            exchanges.flop_per_token());
 }
 
 }  // namespace shardscout::env

@@ -49,8 +49,8 @@ struct TrainingStage {
   double forward_s = 0, backward_s = 0;  ///< One micro-batch, transfers left out, ZeRO's gathers beside it included.
   double send_s = 0;                     ///< To one neighbour, of one chunk: activations or gradients.
   std::int64_t neighbours = 0;           ///< Stages that it sends to: 0, 1 or 2.
-  double gradients_s = 0;   ///< Their exchange after the last micro-batch, however much of it is hidden.
-  double parameters_s = 0;  ///< Gathering the weights that others have updated, as much as is not hidden.
+  double gradients_s = 0;                ///< Their exchange after the last micro-batch, however much of it is hidden.
+  double parameters_s = 0;               ///< Gathering the weights that others have updated, as much as is not hidden.
   double optimizer_s = 0;
   double layers = 1;
 };

@@ -25,10 +25,10 @@ enum class PipelineSchedule : std::uint8_t { kOneForwardOneBackward, kZeroBubble
 struct ChunkTimes {
   double forward_s = 0;
   double backward_s = 0;
-  double weights_s = 0;  ///< Of backward_s, the gradients by weights.
-  double send_s = 0;     ///< Its output to the next chunk, and a gradient back to the one before.
-  double exchange_s = 0;  ///< Of its gradients over data parallel ranks, after its last backward.
-  double update_s = 0;    ///< Of its weights, after all gradients of all stages (their norm is one).
+  double weights_s = 0;    ///< Of backward_s, the gradients by weights.
+  double send_s = 0;       ///< Its output to the next chunk, and a gradient back to the one before.
+  double exchange_s = 0;   ///< Of its gradients over data parallel ranks, after its last backward.
+  double update_s = 0;     ///< Of its weights, after all gradients of all stages (their norm is one).
   std::int64_t parts = 1;  ///< Its layers: the last backward gives that many equal parts of the gradients, in turn.
 };
 

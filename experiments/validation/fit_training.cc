@@ -65,15 +65,16 @@ void FitHost(const std::string& path) {
   };
   const auto all = [](const TrainingPoint&) { return true; };
   const std::size_t chosen = best(all);
-  std::printf("host_task_s %.0f us: mean error %.1f %% over %zu points; 0 us: %.1f %%\n", 1e6 * candidates[chosen],
-              100 * ErrorOf(points, table[chosen], all), points.size(), 100 * [&] {
-                std::vector<double> without;
-                for (TrainingPoint point : points) {
-                  point.workload.training->host_task_s = 0;
-                  without.push_back(Predict(point).evaluation.metrics.step_time_s);
-                }
-                return ErrorOf(points, without, all);
-              }());
+  std::printf(
+      "host_task_s %.0f us: mean error %.1f %% over %zu points; 0 us: %.1f %%\n", 1e6 * candidates[chosen],
+      100 * ErrorOf(points, table[chosen], all), points.size(), 100 * [&] {
+        std::vector<double> without;
+        for (TrainingPoint point : points) {
+          point.workload.training->host_task_s = 0;
+          without.push_back(Predict(point).evaluation.metrics.step_time_s);
+        }
+        return ErrorOf(points, without, all);
+      }());
   std::set<std::pair<std::int64_t, std::int64_t>> shapes;
   const auto shape = [](const TrainingPoint& point) {
     return std::pair(point.model.hidden_size, point.model.num_layers);

@@ -15,11 +15,11 @@ namespace {
 ModelSpec Gpt(std::int64_t hidden, std::int64_t heads, std::int64_t layers, std::int64_t positions,
               std::int64_t vocabulary = 51200) {
   const auto number = [](std::int64_t n) { return std::to_string(n); };
-  return ParseModelConfig(R"({"architectures": ["GPT2LMHeadModel"], "n_layer": )" + number(layers) +
-                        R"(, "n_embd": )" + number(hidden) + R"(, "n_head": )" + number(heads) +
-                        R"(, "n_positions": )" + number(positions) + R"(, "vocab_size": )" + number(vocabulary) +
-                        R"(, "tie_word_embeddings": true, "torch_dtype": "bfloat16"})",
-                    "GPT of " + number(layers) + " layers", {}, nullptr);
+  return ParseModelConfig(R"({"architectures": ["GPT2LMHeadModel"], "n_layer": )" + number(layers) + R"(, "n_embd": )" +
+                              number(hidden) + R"(, "n_head": )" + number(heads) + R"(, "n_positions": )" +
+                              number(positions) + R"(, "vocab_size": )" + number(vocabulary) +
+                              R"(, "tie_word_embeddings": true, "torch_dtype": "bfloat16"})",
+                          "GPT of " + number(layers) + " layers", {}, nullptr);
 }
 
 WorkloadSpec Training(std::int64_t sequence, std::int64_t global_batch) {
@@ -63,7 +63,9 @@ std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path) {
       name(table, "model");
   std::vector<TrainingPoint> points;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
-    const auto size = [&](std::size_t cell) { return static_cast<std::int64_t>(std::llround(table.Number(row, cell, 1))); };
+    const auto size = [&](std::size_t cell) {
+      return static_cast<std::int64_t>(std::llround(table.Number(row, cell, 1)));
+    };
     TrainingPoint point;
     point.model = Gpt(size(hidden), size(heads), size(layers), size(sequence));
     point.workload = Training(size(sequence), size(batch));
@@ -76,8 +78,7 @@ std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path) {
     point.micro_batch = size(micro);
     point.virtual_pipeline_parallel = std::llround(vpp.Number(row, 1, 1));
     point.sequence_parallel = sharded.Number(row, 0, 0) > 0;
-    point.recomputation =
-        again.Text(row, "full") == "selective" ? Recomputation::kSelective : Recomputation::kFull;
+    point.recomputation = again.Text(row, "full") == "selective" ? Recomputation::kSelective : Recomputation::kFull;
     point.step_s = table.Number(row, time) * (selene ? 1 : 1e-3);
     point.set = selene ? "selene" : point.cluster.num_devices > 8 ? "multi_node" : "single_node";
     point.group = point.set + " " + std::to_string(size(hidden)) + "x" + std::to_string(size(layers)) + " on " +

@@ -33,8 +33,8 @@ bool HoldsTrainingPoints(const std::string& path);
 std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path);
 
 /// Of a table of published measurements (published_record.h) the steps of training whose model is spelled out: GPTs by
-/// "hidden ..., layers ..., heads ...". BigScience's sweep for BLOOM: Megatron-DeepSpeed with ZeRO 1 on nodes of 8 A100s
-/// and four Omni-Path links of 100 Gb/s, a vocabulary of 250,880, every layer computed again, no fused attention.
+/// "hidden ..., layers ..., heads ...". BigScience's sweep for BLOOM: Megatron-DeepSpeed with ZeRO 1 on nodes of 8
+/// A100s and four Omni-Path links of 100 Gb/s, a vocabulary of 250,880, every layer computed again, no fused attention.
 std::vector<TrainingPoint> ReadPublishedSteps(const std::string& path);
 
 }  // namespace shardscout::validation

@@ -12,12 +12,12 @@ namespace shardscout {
 
 /// What a strategy achieves. Definitions: DESIGN.md section 6. A metric that the workload does not have is 0.
 struct Metrics {
-  double step_time_s = 0;                  ///< Training: one step of the whole batch.
-  double model_flops_utilisation = 0;      ///< Training: the model's FLOP of a step over what all devices could do.
-  double ttft_s = 0;                       ///< Time to first token.
-  double tpot_s = 0;                       ///< Time per output token.
-  double throughput_tokens_per_s = 0;      ///< Whole cluster: input tokens (prefill, train), output tokens (decode, serve).
-  double throughput_per_device = 0;        ///< tokens/s/device, idle devices included.
+  double step_time_s = 0;              ///< Training: one step of the whole batch.
+  double model_flops_utilisation = 0;  ///< Training: the model's FLOP of a step over what all devices could do.
+  double ttft_s = 0;                   ///< Time to first token.
+  double tpot_s = 0;                   ///< Time per output token.
+  double throughput_tokens_per_s = 0;  ///< Whole cluster: input tokens (prefill, train), output tokens (decode, serve).
+  double throughput_per_device = 0;    ///< tokens/s/device, idle devices included.
   double cost_usd_per_million_tokens = 0;  ///< Of all devices, by their price.
   double energy_j_per_token = 0;           ///< Of all devices at their power.
   std::int64_t replicas = 0;
@@ -30,10 +30,10 @@ struct Metrics {
 struct MemoryUse {
   double weight_bytes = 0;
   double kv_cache_bytes = 0;
-  double linear_state_bytes = 0;  ///< Linear attention's states, which do not grow with the context.
-  double gradient_bytes = 0;      ///< Training.
-  double optimizer_bytes = 0;     ///< Training: master copies and moments.
-  double activation_bytes = 0;    ///< Training: kept for the backward passes of all micro-batches in flight, too.
+  double linear_state_bytes = 0;   ///< Linear attention's states, which do not grow with the context.
+  double gradient_bytes = 0;       ///< Training.
+  double optimizer_bytes = 0;      ///< Training: master copies and moments.
+  double activation_bytes = 0;     ///< Training: kept for the backward passes of all micro-batches in flight, too.
   double communication_bytes = 0;  ///< Staging for the largest collective.
   double reserved_bytes = 0;
   double limit_bytes = 0;  ///< Problem::MemoryLimitBytes.

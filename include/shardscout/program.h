@@ -181,8 +181,8 @@ enum class TaskKind : std::uint8_t {
 
 /// Of a task in Block::backward, what it is the derivative of (the vector-Jacobian product of Task::gradient_of).
 enum class Gradient : std::uint8_t {
-  kNone,    ///< A forward task, computed again; or a collective, sum or slice of gradients.
-  kInput,   ///< By its inputs: input and input2 are the gradients of its outputs, output, output2 and output3 of inputs.
+  kNone,   ///< A forward task, computed again; or a collective, sum or slice of gradients.
+  kInput,  ///< By its inputs: input and input2 are the gradients of its outputs, output, output2 and output3 of inputs.
   kWeight,  ///< By its weight: input is the gradient of its output; adds to the weight's gradient.
 };
 
@@ -319,9 +319,9 @@ struct Task {
   ValueId output3 = kNoValue;  ///< Gradients only.
 
   Gradient gradient = Gradient::kNone;
-  bool beside_product = false;     ///< A collective that runs beside the product before it (TrainingSpec::overlap_tensor).
-  bool sums_copies = false;        ///< An all_reduce of those columns alone that its ranks hold copies of (KV heads).
-  bool of_gradients = false;       ///< In a backward pass: not a forward task that is computed again.
+  bool beside_product = false;  ///< A collective that runs beside the product before it (TrainingSpec::overlap_tensor).
+  bool sums_copies = false;     ///< An all_reduce of those columns alone that its ranks hold copies of (KV heads).
+  bool of_gradients = false;    ///< In a backward pass: not a forward task that is computed again.
   std::int32_t gradient_of = -1;  ///< The forward task, where `gradient` is not kNone.
 
   /// kEmbed, kMatmul, kExpertMatmul. (kUpProject, kAbsorbKey and kValueProject name theirs by their kind, and split
@@ -374,7 +374,7 @@ struct Block {
   ValueId input_gradient = kNoValue;
   double kept_bytes = 0;         ///< Of one micro-batch, from its forward to its backward pass.
   double recomputed_bytes = 0;   ///< What is kept beside while the block is computed again.
-  double max_payload_bytes = 0;      ///< The largest collective's.
+  double max_payload_bytes = 0;  ///< The largest collective's.
 };
 
 /// One phase of a program, for one micro-batch.

@@ -67,7 +67,7 @@ struct Strategy {
   std::array<Sharding, kNumShardedOperators> shardings{};
   // Training's own; inference has the first value of each.
   std::int64_t virtual_pipeline_parallel_size = 1;  ///< Chunks of layers that a stage holds, interleaved over stages.
-  std::int64_t zero_stage = 0;                      ///< What data parallel ranks share: 1 optimizer, 2 gradients, 3 weights.
+  std::int64_t zero_stage = 0;  ///< What data parallel ranks share: 1 optimizer, 2 gradients, 3 weights.
   Recomputation recomputation = Recomputation::kNone;
 
   Sharding ShardingOf(Operator op) const { return shardings[static_cast<std::size_t>(op)]; }

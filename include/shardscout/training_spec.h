@@ -21,9 +21,9 @@ struct TrainingSpec {
   std::int64_t global_batch_size = 1;  ///< Sequences of a step over the whole cluster.
   TrainingPrecision precision = TrainingPrecision::kBf16;
   Optimizer optimizer = Optimizer::kAdam;
-  bool fp32_gradients = true;      ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
-  bool fused_attention = true;     ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
-  bool dropout = false;            ///< Of attention's weights (not fused) and of what is added to the residual stream.
+  bool fp32_gradients = true;   ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
+  bool fused_attention = true;  ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
+  bool dropout = false;         ///< Of attention's weights (not fused) and of what is added to the residual stream.
   double host_task_s = kHostTaskSeconds;  ///< The host's time to launch one task of the program; 0: CUDA graphs.
   /// Collectives of tensor parallelism run beside products by weights where nothing waits for one of the two: the sum
   /// of a column-parallel product's input gradient beside its product by the weight, what is gathered again beside its

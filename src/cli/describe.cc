@@ -80,10 +80,9 @@ void PrintTraining(std::ostream& out, const Problem& problem, const Evaluation& 
       << Number(metrics.throughput_per_device) << " a device; model FLOP utilisation "
       << Percent(metrics.model_flops_utilisation) << "; " << Grouped(metrics.idle_devices) << " idle devices\n"
       << "  memory      " << Bytes(memory.TotalBytes()) << " a device (limit " << Bytes(memory.limit_bytes)
-      << "): weights " << Bytes(memory.weight_bytes) << ", gradients " << Bytes(memory.gradient_bytes)
-      << ", optimizer " << Bytes(memory.optimizer_bytes) << ", activations " << Bytes(memory.activation_bytes)
-      << ", communication " << Bytes(memory.communication_bytes) << ", reserve " << Bytes(memory.reserved_bytes)
-      << "\n";
+      << "): weights " << Bytes(memory.weight_bytes) << ", gradients " << Bytes(memory.gradient_bytes) << ", optimizer "
+      << Bytes(memory.optimizer_bytes) << ", activations " << Bytes(memory.activation_bytes) << ", communication "
+      << Bytes(memory.communication_bytes) << ", reserve " << Bytes(memory.reserved_bytes) << "\n";
   if (metrics.cost_usd_per_million_tokens > 0) {
     out << "  cost        " << Number(metrics.cost_usd_per_million_tokens) << " USD and "
         << Number(metrics.energy_j_per_token * 1e6 / 3.6e6) << " kWh per million tokens\n";

@@ -38,7 +38,8 @@ void PrintTimes(const Problem& problem, const Breakdown& breakdown, Phase phase)
   if (rows.empty()) return;
   std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->time_s > b->time_s; });
   std::cout << "\n"
-            << (problem.workload().IsTraining() ? "forward and backward" : ToString(phase)) << ": one micro-batch through all stages takes " << Duration(total) << ", "
+            << (problem.workload().IsTraining() ? "forward and backward" : ToString(phase))
+            << ": one micro-batch through all stages takes " << Duration(total) << ", "
             << Percent(total > 0 ? communication / total : 0) << " of it in collectives\n";
   Table table({"operator", "what", ">calls", ">time", ">share", ">bytes", ">GFLOP", "tier"});
   for (const BreakdownRow* row : rows) {

@@ -52,8 +52,8 @@ WorkloadSpec MakeWorkload(const ProblemArguments& arguments) {
 
 bool ProblemArguments::AnyGiven() const {
   return !model.empty() || !cluster.empty() || !workload.empty() || devices || input_tokens || output_tokens ||
-         batch_size || concurrency || global_batch_size || !ttft.empty() || !tpot.empty() || !objective.empty() || !engine.empty() ||
-         memory_fraction || !fixed.empty() || !overlaps.empty() || !framework.empty() ||
+         batch_size || concurrency || global_batch_size || !ttft.empty() || !tpot.empty() || !objective.empty() ||
+         !engine.empty() || memory_fraction || !fixed.empty() || !overlaps.empty() || !framework.empty() ||
          !overrides.weight_dtype.empty() || !overrides.activation_dtype.empty() || !overrides.kv_dtype.empty() ||
          overrides.weight_quant_block >= 0;
 }

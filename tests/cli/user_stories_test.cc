@@ -260,9 +260,27 @@ TEST_F(UserStories, PrefillToDecodeFollowsTheRequests) {
 
 /// 11. 61 layers over 16 stages: NVIDIA/Megatron-LM issues 5958, 1459, 857.
 TEST_F(UserStories, LayersThatDoNotDivideOverStages) {
-  RunJson({"search", "--model", "deepseek-v3", "--cluster", "h100-sxm", "--devices", "1024", "--workload", "train-4k",
-           "--global-batch", "4096", "--for", "megatron", "--searcher", "local-search", "--budget", "60", "--fix",
-           "pipeline_parallel_size=16", "--out", Path("plan.json")});
+  RunJson({"search",
+           "--model",
+           "deepseek-v3",
+           "--cluster",
+           "h100-sxm",
+           "--devices",
+           "1024",
+           "--workload",
+           "train-4k",
+           "--global-batch",
+           "4096",
+           "--for",
+           "megatron",
+           "--searcher",
+           "local-search",
+           "--budget",
+           "60",
+           "--fix",
+           "pipeline_parallel_size=16",
+           "--out",
+           Path("plan.json")});
   const ProcessResult exported =
       Run({"export", Path("plan.json"), "--to", "megatron", "--out-dir", Path("to/megatron")});
   ASSERT_EQ(exported.exit_code, 0) << exported.err;
@@ -276,8 +294,8 @@ TEST_F(UserStories, LayersThatDoNotDivideOverStages) {
 
 /// 12. Will it fit before 64 GPUs are booked: Megatron-LM issues 597 and 525.
 TEST_F(UserStories, WillItFit) {
-  const Words on = {"--model",    "llama-3.1-70b", "--cluster",      "h100-sxm", "--devices", "64",
-                    "--workload", "train-4k",      "--global-batch", "256"};
+  const Words on = {"--model", "llama-3.1-70b", "--cluster", "h100-sxm",       "--devices",
+                    "64",      "--workload",    "train-4k",  "--global-batch", "256"};
   const auto evaluate = [&](const std::string& training) {
     std::string layers = R"("residual_layout":"token_sharded","dense_ffn_group":"tp","expert_exchange":"all_to_all",)"
                          R"("overlap":"none","shardings":{"embedding":"vocab","qkv":"heads","attention":"heads",)"
@@ -298,8 +316,8 @@ TEST_F(UserStories, WillItFit) {
   EXPECT_GT(whole.at("excess").at("memory").get<double>(), 0.5);
   EXPECT_NEAR(whole.at("memory").at("optimizer_bytes").get<double>(), 12 * 70.55e9 / 8, 1e9);
   EXPECT_NEAR(whole.at("memory").at("gradient_bytes").get<double>(), 4 * 70.55e9 / 8, 1e9);
-  const json shared = evaluate(
-      R"(,"training":{"virtual_pipeline_parallel_size":1,"zero_stage":1,"recomputation":"full"})");
+  const json shared =
+      evaluate(R"(,"training":{"virtual_pipeline_parallel_size":1,"zero_stage":1,"recomputation":"full"})");
   EXPECT_LE(shared.at("excess").at("memory").get<double>(), 0);
   EXPECT_NEAR(shared.at("memory").at("optimizer_bytes").get<double>(), 12 * 70.55e9 / 64, 1e9);
 }

@@ -23,9 +23,8 @@ std::string ErrorAt(const std::string& pointer, const std::string& text) {
 }
 
 TEST(WorkloadPresetTest, ChatPresets) {
-  EXPECT_THAT(ListPresets("workloads"),
-              ::testing::ElementsAre("decode-chat", "decode-tiny", "prefill-chat", "prefill-tiny", "serve-chat",
-                                     "train-2k", "train-4k"));
+  EXPECT_THAT(ListPresets("workloads"), ::testing::ElementsAre("decode-chat", "decode-tiny", "prefill-chat",
+                                                               "prefill-tiny", "serve-chat", "train-2k", "train-4k"));
   WorkloadSpec expected;
   expected.name = "serve-chat";
   expected.kind = WorkloadKind::kServe;
@@ -114,8 +113,7 @@ TEST(WorkloadSpecTest, Training) {
   EXPECT_EQ(workload.WholeBatch(), 1536);
   EXPECT_TRUE(workload.HasPhase(Phase::kPrefill));
   EXPECT_FALSE(workload.HasPhase(Phase::kDecode));
-  EXPECT_EQ(ErrorAt("/training", R"({"name": "w", "kind": "train"})"),
-            "missing, expected one exactly for kind train");
+  EXPECT_EQ(ErrorAt("/training", R"({"name": "w", "kind": "train"})"), "missing, expected one exactly for kind train");
   EXPECT_EQ(ErrorAt("/training", R"({"name": "w", "kind": "decode", "training": {"global_batch_size": 8}})"),
             "found one, expected one exactly for kind train");
   EXPECT_EQ(ErrorAt("/training", base + "{}}"), "missing key \"global_batch_size\"");

@@ -18,7 +18,8 @@ void GradientRunner::Run(const Held& output_gradient, const std::string& where) 
     const bool collective = task.kind == TaskKind::kCollective;
     runner_.where_ = where + ", backward task " + std::to_string(i) + " (" + std::string(ToString(task.op)) + " " +
                      std::string(collective ? ToString(task.collective) : ToString(task.kind)) + ")";
-    if (!task.of_gradients || task.gradient == Gradient::kWeight) continue;  // Computed again: the same; weights: asked.
+    if (!task.of_gradients || task.gradient == Gradient::kWeight)
+      continue;  // Computed again: the same; weights: asked.
     if (task.sums_copies) {
       SumCopies(task);
     } else if (collective) {
@@ -84,7 +85,8 @@ double GradientRunner::Product(BlockRunner& runner, const Task& forward, const T
   const auto add = [&](ValueId gradient, const Local& output) {
     if (gradient == kNoValue) return;
     const Local& g = *runner_.HeldOf(gradient).at[rank];
-    if (*g.rows != *output.rows || *g.columns != *output.columns) runner_.Fail("the gradient is not laid out as its value");
+    if (*g.rows != *output.rows || *g.columns != *output.columns)
+      runner_.Fail("the gradient is not laid out as its value");
     const bool product = forward.kind == TaskKind::kMatmul && back.gradient == Gradient::kInput;
     for (std::size_t j = 0; j < g.columns->size(); ++j) {
       const auto column = static_cast<Eigen::Index>(j);

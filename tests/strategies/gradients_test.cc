@@ -30,7 +30,8 @@ ModelSpec Small(const std::string& name) {
 }
 
 std::vector<ModelSpec> SmallModels() {
-  std::vector<ModelSpec> models = {Small("mha"), Small("mha-qknorm-ungated"), Small("mla"), Small("gqa2"), Small("mqa-gated"), Small("whole")};
+  std::vector<ModelSpec> models = {Small("mha"),  Small("mha-qknorm-ungated"), Small("mla"),
+                                   Small("gqa2"), Small("mqa-gated"),          Small("whole")};
   models[3].attention.num_kv_heads = 2;
   models[4].attention.num_kv_heads = 1;
   models[4].attention.output_gate = true;
@@ -215,12 +216,15 @@ class BlockProof {
   /// Moves a matrix in a direction of its own; false: not a matrix of this block's layer.
   static bool Move(WeightKind kind, ModelWeights& weights, double step) {
     LayerWeights& layer = weights.layers.front();
-    const std::map<WeightKind, Matrix*> matrices = {
-        {WeightKind::kEmbedding, &weights.embedding}, {WeightKind::kLmHead, &weights.lm_head},
-        {WeightKind::kQkv, &layer.qkv},               {WeightKind::kAttnOut, &layer.attn_out},
-        {WeightKind::kFfnUp, &layer.ffn_up},          {WeightKind::kFfnDown, &layer.ffn_down},
-        {WeightKind::kQueryDown, &layer.query_down},  {WeightKind::kQueryUp, &layer.query_up},
-        {WeightKind::kLatentDown, &layer.latent_down}};
+    const std::map<WeightKind, Matrix*> matrices = {{WeightKind::kEmbedding, &weights.embedding},
+                                                    {WeightKind::kLmHead, &weights.lm_head},
+                                                    {WeightKind::kQkv, &layer.qkv},
+                                                    {WeightKind::kAttnOut, &layer.attn_out},
+                                                    {WeightKind::kFfnUp, &layer.ffn_up},
+                                                    {WeightKind::kFfnDown, &layer.ffn_down},
+                                                    {WeightKind::kQueryDown, &layer.query_down},
+                                                    {WeightKind::kQueryUp, &layer.query_up},
+                                                    {WeightKind::kLatentDown, &layer.latent_down}};
     const auto found = matrices.find(kind);
     if (found == matrices.end()) return false;
     Matrix& matrix = *found->second;
@@ -278,10 +282,10 @@ TEST(Gradients, OfBlocksAreTheDerivatives) {
   }
   std::cout << blocks << " blocks, largest relative error " << worst << "\n";
   for (const char* what :
-       {"embedding vocab", "embedding hidden", "qkv heads", "qkv hidden", "qkv token", "attention heads",
-        "attention token", "attn_out heads", "attn_out hidden", "attn_out token", "ffn_up ffn", "ffn_up hidden",
-        "ffn_up token", "ffn_down ffn", "ffn_down hidden", "ffn_down token", "lm_head vocab", "lm_head hidden",
-        "lm_head token", "replicated", "token_sharded", "feature_sharded"}) {
+       {"embedding vocab", "embedding hidden", "qkv heads",       "qkv hidden",     "qkv token",     "attention heads",
+        "attention token", "attn_out heads",   "attn_out hidden", "attn_out token", "ffn_up ffn",    "ffn_up hidden",
+        "ffn_up token",    "ffn_down ffn",     "ffn_down hidden", "ffn_down token", "lm_head vocab", "lm_head hidden",
+        "lm_head token",   "replicated",       "token_sharded",   "feature_sharded"}) {
     EXPECT_TRUE(covered.count(what)) << what;
   }
 }

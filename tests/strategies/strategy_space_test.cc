@@ -74,7 +74,8 @@ bool ValidAndCanonical(const Problem& problem, const Strategy& s) {
       (m.moe.num_experts % s.expert_parallel_size != 0 || !rules.ExpertTensorSplits(s.expert_tensor_parallel_size))) {
     return false;
   }
-  if (s.batch_size % s.num_microbatches != 0 || (s.pipeline_parallel_size == 1 && s.num_microbatches > 1 && !problem.workload().IsTraining())) {
+  if (s.batch_size % s.num_microbatches != 0 ||
+      (s.pipeline_parallel_size == 1 && s.num_microbatches > 1 && !problem.workload().IsTraining())) {
     return false;
   }
   if (!rules.BatchSplits(s) || !rules.Residual(s, s.residual_layout) || !rules.FfnGroup(s, s.dense_ffn_group) ||

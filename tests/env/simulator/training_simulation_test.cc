@@ -39,8 +39,7 @@ TEST(TrainingSimulation, HasTheClosedFormsBubble) {
 TEST(TrainingSimulation, ZeroBubbleFillsWithGradientsByWeights) {
   for (const std::int64_t pp : {2, 4, 8}) {
     const ChunkTimes times{.forward_s = 1, .backward_s = 2, .weights_s = 1};
-    const double found =
-        Makespan(Equal(pp, 1, times), {.microbatches = 16, .schedule = PipelineSchedule::kZeroBubble});
+    const double found = Makespan(Equal(pp, 1, times), {.microbatches = 16, .schedule = PipelineSchedule::kZeroBubble});
     EXPECT_NEAR(found, 3 * 16 + static_cast<double>(pp - 1), 1e-9);
   }
 }
