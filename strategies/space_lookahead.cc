@@ -67,8 +67,8 @@ bool StrategySpace::Impl::MicrobatchExists(const Strategy& s) const {
     with.num_microbatches = m;
     if (!rules.Microbatches(with)) continue;
     if (rules.BatchSplits(with) && LayersComplete(with)) return true;
-    // More micro-batches only take divisibility away.
-    if (m == 1) return false;
+    // More micro-batches only take divisibility away; but chunks of a stage, where they are fixed, need enough of them.
+    if (m == 1 && !problem.workload().IsTraining()) return false;
   }
   return false;
 }

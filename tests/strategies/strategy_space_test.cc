@@ -191,6 +191,26 @@ TEST(StrategySpace, TreeOfTrainingHoldsExactlyTheValidCanonicalStrategies) {
   }
 }
 
+TEST(StrategySpace, FixedChunksFindTheirMicroBatches) {
+  const Problem plain = SmallProblem(DenseModel(4), 4, WorkloadKind::kPrefill, 2);
+  WorkloadSpec workload = plain.workload();
+  workload.kind = WorkloadKind::kTrain;
+  workload.ttft_target_s.reset();
+  workload.batch_size.reset();
+  workload.training = {.global_batch_size = 8};
+  ProblemOptions options;
+  options.fixed["training.virtual_pipeline_parallel_size"] = "2";
+  const Problem problem(plain.model(), plain.cluster(), workload, options);
+  const StrategySpace space(problem);
+  Rng rng(1);
+  for (int i = 0; i < 50; ++i) {
+    const Strategy s = space.Sample(rng);
+    EXPECT_EQ(s.virtual_pipeline_parallel_size, 2);
+    EXPECT_EQ(s.num_microbatches % s.pipeline_parallel_size, 0);
+    EXPECT_GT(s.pipeline_parallel_size, 1);
+  }
+}
+
 TEST(StrategySpace, EncodeThenDecodeIsIdentityAndSamplesAreMembers) {
   Rng rng(7);
   for (const ModelSpec& model : {DenseModel(), MoeModel(), MoeModel(4, 0, 0), MultiLatentModel()}) {
