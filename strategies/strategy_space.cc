@@ -243,9 +243,10 @@ StrategySpace::Impl::Impl(const Problem& p) : problem(p), rules(p) {
   Strategy s;
   std::erase_if(all(Variable::kTensorParallelSize), [&](std::int64_t tp) {
     s.tensor_parallel_size = tp;
-    // The fewest stages take the most, unless a framework's micro-batches, which follow from pp, are fixed.
+    // The fewest stages take the most, unless what follows from pp is fixed: a framework's micro-batches, or chunks.
     const auto& pps = all(Variable::kPipelineParallelSize);
-    return std::none_of(pps.begin(), Framed() && any_fixed ? pps.end() : pps.begin() + 1, [&](std::int64_t pp) {
+    const bool fixed_by_pp = any_fixed && (Framed() || problem.workload().IsTraining());
+    return std::none_of(pps.begin(), fixed_by_pp ? pps.end() : pps.begin() + 1, [&](std::int64_t pp) {
       s.pipeline_parallel_size = pp;
       return tp <= MaxStage(s) && ContextExists(s);
     });
