@@ -123,7 +123,8 @@ PlanReport MakePlanReport(const Plan& plan, const PlanReportRequest& request, co
   report.frameworks = AskFrameworks(plan, exporters, *evaluator);
   if (EvaluatorOf(plan) != "analytical") return report;
   FindOptimum(request, searchers, evaluators, report);
-  if (!report.front) {
+  // A step of training has one time, and so no front.
+  if (!report.front && !report.problem.workload().IsTraining()) {
     report.front = FindParetoFront(
         report.problem, {.threads = request.threads, .time_limit_s = request.time_limit_s, .stop = request.stop},
         evaluators);
