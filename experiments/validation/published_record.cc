@@ -51,6 +51,8 @@ bool IsInference(const PublishedRecord& record) {
   return record.phase == "prefill" || record.phase == "decode" || record.phase == "e2e";
 }
 
+bool IsTraining(const PublishedRecord& record) { return record.phase == "train"; }
+
 PublishedRecord ParsePublishedRecord(std::string_view text, const std::string& place) {
   json object;
   try {
@@ -73,7 +75,7 @@ PublishedRecord ParsePublishedRecord(std::string_view text, const std::string& p
   record.other_parallelism = Text(object, "other_parallelism", place);
   record.notes = Text(object, "notes", place);
   record.metric = RequiredText(object, "metric", place);
-  if (!IsInference(record)) return record;
+  if (!IsInference(record) && !IsTraining(record)) return record;
   if (const auto load = Count(object, "batch_or_concurrency", place)) {
     record.load = std::to_string(*load);
   } else {
@@ -84,8 +86,12 @@ PublishedRecord ParsePublishedRecord(std::string_view text, const std::string& p
   record.pipeline_parallel = Count(object, "pp", place);
   record.expert_parallel = Count(object, "ep", place);
   record.data_parallel = Count(object, "dp", place);
+  record.context_parallel = Count(object, "cp", place);
+  if (const auto extra = object.find("extra"); extra != object.end() && extra->is_object()) {
+    record.micro_batch = Count(*extra, "micro_batch", place + "#/extra");
+  }
   record.input_tokens = Count(object, "isl", place);
-  record.output_tokens = Count(object, "osl", place);
+  if (IsInference(record)) record.output_tokens = Count(object, "osl", place);
   record.value = Value(object, record.metric, place);
   return record;
 }

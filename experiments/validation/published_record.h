@@ -16,6 +16,8 @@ struct PublishedRecord {
   std::string load;  ///< batch_or_concurrency, in the source's words or as its number.
   std::string metric, notes;
   std::optional<std::int64_t> n_gpus, tensor_parallel, pipeline_parallel, expert_parallel, data_parallel;
+  std::optional<std::int64_t> context_parallel;
+  std::optional<std::int64_t> micro_batch;                  ///< Of training, where it is no part of a note.
   std::optional<std::int64_t> input_tokens, output_tokens;  ///< Unset too where the record names a data set.
   double value = 0;
   bool operator==(const PublishedRecord&) const = default;
@@ -23,6 +25,7 @@ struct PublishedRecord {
 
 /// prefill, decode or e2e.
 bool IsInference(const PublishedRecord& record);
+bool IsTraining(const PublishedRecord& record);
 
 /// One object. Fields that a prediction does not read may be anything. `place` names it in SpecErrors.
 PublishedRecord ParsePublishedRecord(std::string_view json, const std::string& place);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,15 +12,16 @@ namespace shardscout::validation {
 /// A measured step of training.
 struct TrainingPoint {
   std::string set;    ///< "selene", "multi_node", "single_node", ...
-  std::string group;  ///< What points share that differ in nothing but how they are split.
+  std::string group;  ///< What points share that differ in nothing but how they are split; "": nothing is known.
   ModelSpec model;
   ClusterSpec cluster;
   WorkloadSpec workload;
   std::int64_t tensor_parallel = 1, data_parallel = 1, pipeline_parallel = 1, virtual_pipeline_parallel = 1;
+  std::int64_t context_parallel = 1, expert_parallel = 1;
   std::int64_t micro_batch = 1;  ///< Sequences.
   bool sequence_parallel = false;
   std::int64_t zero_stage = 0;
-  Recomputation recomputation = Recomputation::kNone;
+  std::optional<Recomputation> recomputation;  ///< nullopt: not stated; the least with which it fits.
   double step_s = 0;           ///< 0: not measured.
   bool out_of_memory = false;  ///< Reported as not fitting.
 };
@@ -32,9 +34,14 @@ bool HoldsTrainingPoints(const std::string& path);
 /// selene_steps.csv: Megatron-LM on Selene, whose nodes have 200 Gb/s a device. SpecErrors name the file and the row.
 std::vector<TrainingPoint> ReadTrainingPoints(const std::string& path);
 
-/// Of a table of published measurements (published_record.h) the steps of training whose model is spelled out: GPTs by
-/// "hidden ..., layers ..., heads ...". BigScience's sweep for BLOOM: Megatron-DeepSpeed with ZeRO 1 on nodes of 8
-/// A100s and four Omni-Path links of 100 Gb/s, a vocabulary of 250,880, every layer computed again, no fused attention.
-std::vector<TrainingPoint> ReadPublishedSteps(const std::string& path);
+/// A GPT of Megatron's: learned positions, the head's weights the embedding's.
+ModelSpec Gpt(std::int64_t hidden, std::int64_t heads, std::int64_t layers, std::int64_t positions,
+              std::int64_t vocabulary = 51200);
+
+/// A step of so many sequences: no fused attention, dropout, no exchange overlapped.
+WorkloadSpec TrainingWorkload(std::int64_t sequence, std::int64_t global_batch);
+
+/// What a node sends and receives at most.
+void SetNodeBandwidth(ClusterSpec& cluster, double bytes_per_s);
 
 }  // namespace shardscout::validation

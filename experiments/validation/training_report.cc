@@ -31,7 +31,7 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
   for (std::size_t i = 0; i < points.size(); ++i) {
     const TrainingPoint& point = points[i];
     if (!predictions[i].why_not.empty()) {
-      ++missing[predictions[i].why_not];
+      ++missing[predictions[i].why_not.substr(0, predictions[i].why_not.find(" after "))];
       continue;
     }
     const bool infeasible = predictions[i].evaluation.excess.memory > 0;
@@ -45,7 +45,7 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
     add(sets[point.set + ", tp " + std::to_string(point.tensor_parallel)]);
     add(sets[point.set + ", pp " + std::to_string(point.pipeline_parallel)]);
     if (point.recomputation == Recomputation::kSelective) add(sets[point.set + ", selective recomputation"]);
-    add(groups[point.group]);
+    if (!point.group.empty()) add(groups[point.group]);
   }
   std::string text = "                                              points     mean    median    signed\n";
   for (const auto& [name, figures] : sets) text += Line(name, figures);

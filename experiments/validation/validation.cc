@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "experiments/validation/published_report.h"
+#include "experiments/validation/published_training.h"
 #include "experiments/validation/serving_report.h"
 #include "experiments/validation/training_report.h"
 #include "shardscout/plan.h"
@@ -50,7 +51,9 @@ int Main(int argc, char** argv) {
   if (HoldsPublishedRecords(path)) {
     ValidatePublished(std::cout, path, only, csv);
     std::cout << "\nsteps of training\n";
-    ValidateTraining(ReadPublishedSteps(path), csv.empty() ? "" : csv + ".train.csv");
+    const PublishedSteps steps = PublishedStepsOf(ReadPublishedRecords(path));
+    ValidateTraining(steps.points, csv.empty() ? "" : csv + ".train.csv");
+    for (const auto& [why, times] : steps.why_not) std::cout << "not predicted: " << times << "  " << why << '\n';
     return EXIT_SUCCESS;
   }
   if (HoldsTrainingPoints(path)) {

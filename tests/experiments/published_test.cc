@@ -57,7 +57,7 @@ TEST(PublishedRecord, ReadsWhatARecordHas) {
       << R"({"id": "b", "phase": "e2e", "isl": "ShareGPT", "batch_or_concurrency": "QPS 16", "metric": "x", )"
       << R"("value": 6.5})"
       << "\n"
-      << R"({"id": "c", "phase": "train", "metric": "y", "tp": "any"})"
+      << R"({"id": "c", "phase": "collective", "metric": "y", "tp": "any"})"
       << "\n";
   const std::vector<PublishedRecord> records = ReadPublishedRecords(path);
   EXPECT_TRUE(HoldsPublishedRecords(path));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "experiments/validation/prediction_error.h"
+#include "experiments/validation/published_training.h"
 #include "experiments/validation/training_prediction.h"
 #include "experiments/validation/training_report.h"
 
@@ -57,7 +58,9 @@ TEST(TrainingPoints, BloomsStepsThatDidNotFit) {
   const char* data = std::getenv("SHARDSCOUT_DATA");
   if (data == nullptr) GTEST_SKIP() << "SHARDSCOUT_DATA is not set";
   int reported = 0, steps = 0;
-  for (const TrainingPoint& point : ReadPublishedSteps(std::string(data) + "/data/published/measurements.jsonl")) {
+  const PublishedSteps steps_of_all =
+      PublishedStepsOf(ReadPublishedRecords(std::string(data) + "/data/published/measurements.jsonl"));
+  for (const TrainingPoint& point : steps_of_all.points) {
     (point.out_of_memory ? reported : steps) += 1;
     if (!point.out_of_memory) continue;
     EXPECT_EQ(Predict(point).why_not, "") << point.group;

@@ -1,0 +1,134 @@
+// What published steps of training say, in this library's terms.
+
+#include "experiments/validation/published_training.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "experiments/validation/training_prediction.h"
+
+namespace shardscout::validation {
+namespace {
+
+PublishedRecord Foundry() {
+  PublishedRecord record;
+  record.id = "r";
+  record.phase = "train";
+  record.group_kind = "cross_workload";
+  record.model = "MPT 7b";
+  record.framework = "llm-foundry / PyTorch FSDP";
+  record.hardware = "H100-SXM 80GB";
+  record.dtype = "amp_bf16";
+  record.other_parallelism = "FSDP FULL_SHARD; activation checkpointing False";
+  record.notes = "MFU 42.2%, MBS 6, grad accum 1, 6658859008 params";
+  record.load = "3072";
+  record.n_gpus = record.data_parallel = 512;
+  record.tensor_parallel = record.pipeline_parallel = record.expert_parallel = 1;
+  record.input_tokens = 2048;
+  record.metric = "tokens_per_s_per_gpu";
+  record.value = 9670;
+  return record;
+}
+
+PublishedRecord Bridge() {
+  PublishedRecord record = Foundry();
+  record.group = "megatron-bridge-26.02.01|Pre-Training|LLAMA3_70B";
+  record.group_kind = "ranking_same_gpus";
+  record.model = "LLAMA3_70B";
+  record.framework = "Megatron-Bridge / Megatron-Core, NeMo container 26.02.01";
+  record.dtype = "FP8";
+  record.other_parallelism = "VP=5";
+  record.notes = "Pre-Training, NeMo container 26.02.01; Model TFLOP/s/GPU=736; MBS=1";
+  record.load = "256";
+  record.n_gpus = 64;
+  record.tensor_parallel = 4;
+  record.pipeline_parallel = 8;
+  record.data_parallel = 2;
+  record.input_tokens = 8192;
+  record.value = 1639;
+  return record;
+}
+
+TrainingPoint PointOf(const PublishedRecord& record) {
+  std::string why_not;
+  const auto point = TrainingPointOf(record, why_not);
+  EXPECT_TRUE(point) << why_not;
+  return point.value_or(TrainingPoint{});
+}
+
+std::string WhyNot(const PublishedRecord& record) {
+  std::string why_not;
+  EXPECT_FALSE(TrainingPointOf(record, why_not));
+  return why_not;
+}
+
+TEST(PublishedTraining, ShardedDataParallelismOfLlmFoundry) {
+  const TrainingPoint point = PointOf(Foundry());
+  EXPECT_NEAR(static_cast<double>(CountParameters(point.model).total), 6658859008, 0.001 * 6658859008);
+  EXPECT_DOUBLE_EQ(point.step_s, 3072.0 * 2048 / (9670.0 * 512));
+  EXPECT_EQ(point.zero_stage, 3);
+  EXPECT_EQ(point.micro_batch, 6) << "of the notes";
+  EXPECT_EQ(point.recomputation, Recomputation::kNone);
+  EXPECT_EQ(point.group, "") << "its group differs in more than the mapping";
+  EXPECT_EQ(point.workload.training->precision, TrainingPrecision::kBf16);
+  PublishedRecord again = Foundry();
+  again.other_parallelism = "FSDP FULL_SHARD; activation checkpointing True";
+  again.micro_batch = 3;
+  EXPECT_EQ(PointOf(again).recomputation, Recomputation::kFull);
+  EXPECT_EQ(PointOf(again).micro_batch, 3);
+}
+
+TEST(PublishedTraining, MegatronBridge) {
+  const TrainingPoint point = PointOf(Bridge());
+  EXPECT_EQ(point.virtual_pipeline_parallel, 5);
+  EXPECT_EQ(point.zero_stage, 1);
+  EXPECT_TRUE(point.sequence_parallel);
+  EXPECT_EQ(point.recomputation, std::nullopt);
+  EXPECT_EQ(point.workload.training->precision, TrainingPrecision::kFp8);
+  EXPECT_NE(point.group, "");
+  const TrainingPrediction prediction = Predict(point);
+  EXPECT_EQ(prediction.why_not, "");
+  EXPECT_EQ(prediction.strategy.num_microbatches, 128);
+  EXPECT_TRUE(prediction.evaluation.Feasible()) << "it ran";
+  PublishedRecord sharded = Bridge();
+  sharded.other_parallelism = "VP=1, FSDP=64";
+  sharded.tensor_parallel = sharded.pipeline_parallel = 1;
+  sharded.data_parallel = 64;
+  EXPECT_EQ(PointOf(sharded).zero_stage, 3);
+}
+
+/// The record has both figures: 1,639 tokens and 736 TFLOP a second and device.
+TEST(PublishedTraining, FlopsAreMegatronsFormula) {
+  PublishedRecord record = Bridge();
+  const double step_s = PointOf(record).step_s;
+  record.metric = "tflops_per_gpu";
+  record.value = 736;
+  EXPECT_NEAR(PointOf(record).step_s, step_s, 0.005 * step_s);
+  record.framework = "Megatron-LM";
+  EXPECT_EQ(WhyNot(record), "a figure of tflops_per_gpu") << "whose formula counts what is computed again";
+}
+
+TEST(PublishedTraining, WhatIsNotStatedIsNotPredicted) {
+  const auto with = [](PublishedRecord record, auto change) {
+    change(record);
+    return WhyNot(record);
+  };
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.group = "megatron-bridge-26.06|LoRA|LLAMA3_70B"; }),
+            "adapters alone are trained");
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.notes = ""; }), "micro-batch not stated");
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.dtype = "NVFP4"; }), "number format NVFP4");
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.load = "local batch 16"; }),
+            "global batch or sequence length not stated");
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.pipeline_parallel.reset(); }), "number of GPUs or mapping not stated");
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.model = "Nemotron_3_Nano"; }), "no preset of the model Nemotron_3_Nano");
+  EXPECT_EQ(with(Foundry(), [](auto& r) { r.hardware = "TPU v5p"; }), "no preset of the hardware \"TPU v5p\"");
+  EXPECT_EQ(with(Foundry(), [](auto& r) { r.other_parallelism = "ZeRO-1 group size 8"; }),
+            "states shared by some of the data parallel ranks");
+  EXPECT_EQ(with(Foundry(), [](auto& r) { r.model = "BLOOM-like GPT 200B (hidden 14400, layers not stated)"; }),
+            "sizes of the model not stated");
+}
+
+}  // namespace
+}  // namespace shardscout::validation
