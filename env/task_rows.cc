@@ -38,32 +38,33 @@ bool HasRoutedBytes(const Block& block, const Task& task) {
   return false;
 }
 
-std::int64_t CallsOf(const ModelSpec& model, const Program& program, BlockKind block, std::size_t task) {
-  std::int64_t dense = 0, moe = 0, windows = 0, linear = 0;
-  for (const Stage& stage : program.stages) {
-    windows += NumWindowLayers(model, stage);
-    linear += NumLinearLayers(model, stage);
-    dense += stage.num_dense;
-    moe += stage.num_moe;
-  }
+std::int64_t CallsOf(const LayerCounts& layers, BlockKind block) {
   switch (block) {
     case BlockKind::kAttention:
-      return dense + moe - windows - linear;
+      return layers.full;
     case BlockKind::kWindowAttention:
-      return windows;
+      return layers.windows;
     case BlockKind::kLinearAttention:
-      return linear;
+      return layers.linear;
     case BlockKind::kDenseFfn:
-      return dense;
+      return layers.dense;
     case BlockKind::kMoe:
-      return moe;
-    case BlockKind::kTransfer:
-      return task == 0 ? static_cast<std::int64_t>(program.stages.size()) - 1 : 1;
+      return layers.moe;
     case BlockKind::kEmbedding:
     case BlockKind::kHead:
+    case BlockKind::kTransfer:
       return 1;
   }
   return 1;
+}
+
+std::int64_t CallsOf(const ModelSpec& model, const Program& program, BlockKind block, std::size_t task) {
+  if (block == BlockKind::kTransfer && task == 0) return static_cast<std::int64_t>(program.stages.size()) - 1;
+  LayerCounts layers;
+  for (const StageClass& stage : ClassifyStages(model, program.strategy)) {
+    for (std::int64_t i = 0; i < stage.count; ++i) layers += stage.Layers();
+  }
+  return CallsOf(layers, block);
 }
 
 }  // namespace shardscout::env

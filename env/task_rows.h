@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "env/analytical/block_cost.h"
 #include "shardscout/program.h"
 
 namespace shardscout::env {
@@ -17,6 +18,9 @@ std::string BackwardTaskName(const Strategy& strategy, const Task& task);
 
 /// Whether a collective's bytes depend on which experts the tokens choose: its payload is then a mean.
 bool HasRoutedBytes(const Block& block, const Task& task);
+
+/// Blocks of a kind among so many layers; of the ends one.
+std::int64_t CallsOf(const LayerCounts& layers, BlockKind block);
 
 /// Times a task runs in one pass of one micro-batch through all stages.
 std::int64_t CallsOf(const ModelSpec& model, const Program& program, BlockKind block, std::size_t task);

@@ -49,7 +49,7 @@ Pool MakePool(const Problem& problem, const Strategy& strategy) {
   pool.strategy = strategy;
   pool.replicas = problem.Replicas(strategy);
   pool.placement = PlaceRanks(problem, strategy);
-  pool.stages = SplitLayers(problem.model(), strategy.pipeline_parallel_size);
+  pool.stages = StagesOf(problem.model(), strategy);
   pool.experts = PlaceExperts(problem.model(), strategy);
   return pool;
 }

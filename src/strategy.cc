@@ -41,7 +41,8 @@ static_assert(std::size(kOperators) == kNumOperators);
 
 /// Strategies of inference hash and read as they did before there was training.
 bool HasTrainingVariables(const Strategy& s) {
-  return s.virtual_pipeline_parallel_size > 1 || s.zero_stage > 0 || s.recomputation != Recomputation::kNone;
+  return s.virtual_pipeline_parallel_size > 1 || s.zero_stage > 0 || s.recomputation != Recomputation::kNone ||
+         s.head_layers > 0;
 }
 
 }  // namespace
@@ -60,8 +61,10 @@ std::uint64_t Hash(const Strategy& s) {
   for (const Sharding sharding : s.shardings) fnv.Add(sharding, 1);
   if (!HasTrainingVariables(s)) return fnv.hash();
   fnv.Add(s.virtual_pipeline_parallel_size, 8);
+  fnv.Add(s.head_layers, 8);
   fnv.Add(s.zero_stage, 1);
   fnv.Add(s.recomputation, 1);
+  fnv.Add(s.recomputed_layers, 8);
   return fnv.hash();
 }
 
@@ -108,6 +111,8 @@ std::string ToShortString(const Strategy& s) {
   size("v", s.virtual_pipeline_parallel_size);
   size("zero", s.zero_stage);
   text += ToString(s.recomputation);
+  if (s.recomputed_layers > 0) text += " " + std::to_string(s.recomputed_layers);
+  if (s.head_layers > 0) text += " head" + std::to_string(s.head_layers);
   return text;
 }
 

@@ -66,7 +66,7 @@ struct TrainingFields {
   Strategy& strategy;
   bool AtFirstValues() const {
     return strategy.virtual_pipeline_parallel_size == 1 && strategy.zero_stage == 0 &&
-           strategy.recomputation == Recomputation::kNone;
+           strategy.recomputation == Recomputation::kNone && strategy.head_layers == 0;
   }
 };
 
@@ -74,12 +74,20 @@ template <class V>
 void VisitFields(V& visit, TrainingFields& fields) {
   visit("virtual_pipeline_parallel_size", fields.strategy.virtual_pipeline_parallel_size,
         {.doc = "Chunks of layers that each stage holds, interleaved.", .min = 1});
+  visit("head_layers", fields.strategy.head_layers,
+        {.doc = "Layers that the head counts as where the layers are split over the stages.",
+         .min = 0,
+         .omitted = fields.strategy.head_layers == 0});
   visit("zero_stage", fields.strategy.zero_stage,
         {.doc = "What data parallel ranks share: 0 nothing, 1 optimizer states, 2 gradients too, 3 weights too.",
          .min = 0,
          .max = 3});
   visit("recomputation", fields.strategy.recomputation,
         {.doc = "What the backward pass computes again: none, selective (the core of attention) or full (layers)."});
+  visit("recomputed_layers", fields.strategy.recomputed_layers,
+        {.doc = "With full recomputation: of each chunk of a stage, the first so many layers; 0: all.",
+         .min = 0,
+         .omitted = fields.strategy.recomputed_layers == 0});
 }
 
 template <class V>

@@ -5,24 +5,75 @@
 #include "strategies/block_builder.h"
 
 namespace shardscout {
+namespace {
 
-std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp) {
-  SHARDSCOUT_CHECK(pp >= 1 && pp <= model.num_layers);
-  std::vector<Stage> stages(static_cast<std::size_t>(pp));
-  const std::int64_t each = model.num_layers / pp;
-  const std::int64_t extra = model.num_layers % pp;
+void CountKinds(const ModelSpec& model, Stage& stage) {
+  for (std::int64_t layer = stage.first_layer; layer < stage.first_layer + stage.num_layers; ++layer) {
+    (model.layers[static_cast<std::size_t>(layer)] == LayerKind::kDense ? stage.num_dense : stage.num_moe) += 1;
+  }
+}
+
+/// Runs of layers, one after the other, with their kinds counted.
+std::vector<Stage> Consecutive(const ModelSpec& model, const std::vector<std::int64_t>& sizes) {
+  std::vector<Stage> stages;
   std::int64_t next = 0;
-  for (std::int64_t i = 0; i < pp; ++i) {
-    Stage& stage = stages[static_cast<std::size_t>(i)];
-    stage.first_layer = next;
-    stage.num_layers = each + (i >= pp - 1 - extra && i < pp - 1 ? 1 : 0);
-    next += stage.num_layers;
-    for (std::int64_t layer = stage.first_layer; layer < next; ++layer) {
-      (model.layers[static_cast<std::size_t>(layer)] == LayerKind::kDense ? stage.num_dense : stage.num_moe) += 1;
-    }
+  for (const std::int64_t size : sizes) {
+    Stage& stage = stages.emplace_back(Stage{.first_layer = next, .num_layers = size});
+    next += size;
+    CountKinds(model, stage);
   }
   SHARDSCOUT_CHECK_OP(next, ==, model.num_layers);
   return stages;
+}
+
+/// `layers` over `parts`, those that are over to the parts just before the last.
+std::vector<std::int64_t> Sizes(std::int64_t layers, std::int64_t parts) {
+  const std::int64_t extra = layers % parts;
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(parts), layers / parts);
+  for (std::int64_t i = parts - 1 - extra; i < parts - 1; ++i) ++sizes[static_cast<std::size_t>(i)];
+  return sizes;
+}
+
+/// All chunks in the order of the model's layers.
+std::vector<Stage> ChunksInOrder(const ModelSpec& model, const Strategy& s) {
+  const std::int64_t chunks = s.pipeline_parallel_size * s.virtual_pipeline_parallel_size;
+  std::vector<std::int64_t> sizes = Sizes(model.num_layers + s.head_layers, chunks);
+  sizes.back() -= s.head_layers;
+  return Consecutive(model, sizes);
+}
+
+}  // namespace
+
+std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp) {
+  SHARDSCOUT_CHECK(pp >= 1 && pp <= model.num_layers);
+  return Consecutive(model, Sizes(model.num_layers, pp));
+}
+
+std::vector<std::vector<Stage>> ChunksOf(const ModelSpec& model, const Strategy& s) {
+  std::vector<std::vector<Stage>> chunks(static_cast<std::size_t>(s.pipeline_parallel_size));
+  std::size_t next = 0;
+  for (const Stage& chunk : ChunksInOrder(model, s)) chunks[next++ % chunks.size()].push_back(chunk);
+  return chunks;
+}
+
+std::vector<Stage> StagesOf(const ModelSpec& model, const Strategy& s) {
+  std::vector<Stage> stages;
+  for (const std::vector<Stage>& chunks : ChunksOf(model, s)) {
+    Stage& stage = stages.emplace_back(Stage{.first_layer = chunks.front().first_layer});
+    for (const Stage& chunk : chunks) {
+      stage.num_layers += chunk.num_layers;
+      stage.num_dense += chunk.num_dense;
+      stage.num_moe += chunk.num_moe;
+    }
+  }
+  return stages;
+}
+
+std::int64_t MostLayersOfAChunk(const ModelSpec& model, const Strategy& s) {
+  const std::int64_t chunks = s.pipeline_parallel_size * s.virtual_pipeline_parallel_size;
+  const std::int64_t layers = model.num_layers + s.head_layers;
+  // Of one chunk that is the last too, the head takes none of the layers; elsewhere the last is no larger than others.
+  return chunks == 1 ? model.num_layers : (layers + chunks - 1) / chunks;
 }
 
 std::int64_t PrefillRequests(const Problem& problem, const Strategy& s) {
@@ -137,7 +188,7 @@ bool SharesEmbedding(const ModelSpec& model, const Strategy& s) {
 Program Lower(const Problem& problem, const Strategy& strategy) {
   Program program{.strategy = strategy,
                   .phases = {},
-                  .stages = SplitLayers(problem.model(), strategy.pipeline_parallel_size),
+                  .stages = StagesOf(problem.model(), strategy),
                   .shares_embedding = SharesEmbedding(problem.model(), strategy)};
   for (Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (!problem.workload().HasPhase(phase)) continue;

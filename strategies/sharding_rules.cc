@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shardscout/program.h"
 #include "strategies/framework_rules.h"
 
 namespace shardscout::strategies {
@@ -200,16 +201,24 @@ bool ShardingRules::Microbatches(const Strategy& s) const {
 bool ShardingRules::Training(const Strategy& s, Variable variable, std::int64_t value) const {
   const std::optional<TrainingSpec>& training = problem_.workload().training;
   const std::int64_t first = variable == Variable::kVirtualPipelineParallelSize ? 1 : 0;
+  const std::int64_t layers = model_.num_layers, pp = s.pipeline_parallel_size;
   if (!training || value == first) return value == first;
   if (framework_ && !TakesTraining(*framework_, variable, value)) return false;
   switch (variable) {
     case Variable::kVirtualPipelineParallelSize:
-      return s.pipeline_parallel_size > 1 && model_.num_layers % (s.pipeline_parallel_size * value) == 0 &&
-             s.num_microbatches % s.pipeline_parallel_size == 0;
+      if (pp == 1 || s.num_microbatches % pp != 0) return false;
+      return layers % (pp * value) == 0 || (layers % pp != 0 && pp * value <= layers);
+    case Variable::kHeadLayers: {
+      // One layer fewer would split them alike where the parts but the last are just filled.
+      const std::int64_t chunks = pp * s.virtual_pipeline_parallel_size, parts = layers + value;
+      return pp > 1 && parts % chunks != 0 && parts / chunks > value;
+    }
     case Variable::kZeroStage:
       return value <= 3 && s.context_parallel_size * s.data_parallel_size > 1;
     case Variable::kRecomputation:
       return static_cast<Recomputation>(value) == Recomputation::kFull || !training->fused_attention;
+    case Variable::kRecomputedLayers:
+      return s.recomputation == Recomputation::kFull && value < MostLayersOfAChunk(model_, s);
     default:
       return false;
   }

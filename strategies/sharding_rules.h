@@ -39,9 +39,10 @@ class ShardingRules {
   bool ExpertMesh(const Strategy& s) const;
   /// num_microbatches for a batch and pp.
   bool Microbatches(const Strategy& s) const;
-  /// A value of one of training's own variables. Chunks must be whole layers on every stage, and the micro-batches go
-  /// through the stages by groups of pp (as Megatron's interleaved schedule has it); ZeRO needs data parallel ranks;
-  /// `selective` computes again what a fused attention never keeps.
+  /// A value of one of training's own variables. Chunks must be as even as the stages (equal where pp divides the
+  /// layers), and the micro-batches go through the stages by groups of pp (as Megatron's interleaved schedule has it);
+  /// the head counts as layers where that moves one, and leaves its chunk one; ZeRO needs data parallel ranks;
+  /// `selective` computes again what a fused attention never keeps; of a chunk's layers fewer than all.
   bool Training(const Strategy& s, Variable variable, std::int64_t value) const;
   /// No framework ties cp and dp to the experts' degrees.
   bool SizesAreFree() const { return !framework_ || *framework_ == Framework::kMegatron; }

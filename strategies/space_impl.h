@@ -37,8 +37,10 @@ struct StrategySpace::Impl {
   bool MicrobatchExists(const Strategy& s) const;
   bool ExpertMeshExists(const Strategy& s) const;  ///< pp, tp, cp, dp given.
   bool DataExists(const Strategy& s) const;        ///< pp, tp, cp given.
-  bool ContextExists(const Strategy& s) const;     ///< pp, tp given.
-  bool TensorExists(const Strategy& s) const;      ///< pp given.
+  /// Whether training's variables from this one on have values.
+  bool TrainingComplete(const Strategy& s, int variable) const;
+  bool ContextExists(const Strategy& s) const;  ///< pp, tp given.
+  bool TensorExists(const Strategy& s) const;   ///< pp given.
 
   bool Allowed(const Strategy& s, int variable, std::int64_t value) const;
   /// Whether all values from 2 up are allowed alike, as far as devices reach: cp and dp of large clusters have tens of
@@ -58,6 +60,8 @@ struct StrategySpace::Impl {
 
   SpaceSize Count() const;
   SpaceSize CountFramed() const;
+  /// Of training's own variables.
+  double CountTraining(const Strategy& strategy) const;
 
   const Problem& problem;
   strategies::ShardingRules rules;

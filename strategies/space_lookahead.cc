@@ -33,12 +33,25 @@ bool StrategySpace::Impl::LayerValueAllowed(const Strategy& s, int variable, std
     case Variable::kExpertExchange:
       return rules.Exchange(s, static_cast<ExpertExchange>(value));
     case Variable::kVirtualPipelineParallelSize:
+    case Variable::kHeadLayers:
     case Variable::kZeroStage:
     case Variable::kRecomputation:
-      return rules.Training(s, static_cast<Variable>(variable), value);
+    case Variable::kRecomputedLayers: {
+      if (!rules.Training(s, static_cast<Variable>(variable), value)) return false;
+      Strategy with = s;
+      SetVariable(with, variable, value);
+      return TrainingComplete(with, variable + 1);
+    }
     default:
       return true;  // overlap: the list of admitted values
   }
+}
+
+bool StrategySpace::Impl::TrainingComplete(const Strategy& s, int variable) const {
+  if (variable == kNumVariables) return true;
+  const auto& candidates = values[static_cast<std::size_t>(variable)];
+  return std::any_of(candidates.begin(), candidates.end(),
+                     [&](std::int64_t value) { return LayerValueAllowed(s, variable, value); });
 }
 
 bool StrategySpace::Impl::LayersComplete(const Strategy& s) const {
@@ -50,10 +63,11 @@ bool StrategySpace::Impl::LayersComplete(const Strategy& s) const {
                        [&](std::int64_t value) { return LayerValueAllowed(s, v, value); });
   };
   if (!possible(kExchange)) return false;
-  for (int v = Index(Variable::kResidualLayout); v < kNumVariables; ++v) {
+  for (int v = Index(Variable::kResidualLayout); v <= Index(Variable::kVirtualPipelineParallelSize); ++v) {
     const bool ffn = v == kFirstShardingVariable + static_cast<int>(Operator::kFfnUp) ||
                      v == kFirstShardingVariable + static_cast<int>(Operator::kFfnDown);
-    if (v == kExchange || ffn) continue;  // the FFN's are looked at with their group
+    // The FFN's are looked at with their group, and training's others with the chunks.
+    if (v == kExchange || ffn) continue;
     if (!possible(v)) return false;
   }
   return true;

@@ -200,6 +200,32 @@ SpaceSize StrategySpace::Impl::Count() const {
   return size;
 }
 
+/// Chunks decide how the layers may be split and how many of them computed again; ZeRO stands alone.
+double StrategySpace::Impl::CountTraining(const Strategy& strategy) const {
+  auto of = [&](Variable v) -> const std::vector<std::int64_t>& { return values[static_cast<std::size_t>(v)]; };
+  Strategy s = strategy;
+  const auto admitted = [&](Variable v) { return [&, v](std::int64_t value) { return rules.Training(s, v, value); }; };
+  const auto& zero = of(Variable::kZeroStage);
+  double count = 0;
+  for (const std::int64_t chunks : of(Variable::kVirtualPipelineParallelSize)) {
+    if (!rules.Training(s, Variable::kVirtualPipelineParallelSize, chunks)) continue;
+    s.virtual_pipeline_parallel_size = chunks;
+    for (const std::int64_t head : of(Variable::kHeadLayers)) {
+      if (!rules.Training(s, Variable::kHeadLayers, head)) continue;
+      s.head_layers = head;
+      for (const std::int64_t again : of(Variable::kRecomputation)) {
+        if (!rules.Training(s, Variable::kRecomputation, again)) continue;
+        s.recomputation = static_cast<Recomputation>(again);
+        const auto& layers = of(Variable::kRecomputedLayers);
+        const auto end = std::partition_point(layers.begin(), layers.end(), admitted(Variable::kRecomputedLayers));
+        count += static_cast<double>(end - layers.begin());
+      }
+    }
+    s.head_layers = 0;
+  }
+  return count * static_cast<double>(std::count_if(zero.begin(), zero.end(), admitted(Variable::kZeroStage)));
+}
+
 /// A framework leaves so few degrees and layer variables that they are gone through one by one. The layer variables
 /// that are left do not depend on each other, but for the FFN's on their group.
 SpaceSize StrategySpace::Impl::CountFramed() const {
@@ -212,8 +238,8 @@ SpaceSize StrategySpace::Impl::CountFramed() const {
                                              [&](std::int64_t value) { return LayerValueAllowed(s, v, value); }));
   };
   auto layer_count = [&](const Strategy& s) {
-    double product = 1;
-    for (int v = static_cast<int>(Variable::kResidualLayout); v < kNumVariables && product > 0; ++v) {
+    double product = problem.workload().IsTraining() ? CountTraining(s) : 1;
+    for (int v = static_cast<int>(Variable::kResidualLayout); v < kNumInferenceVariables && product > 0; ++v) {
       if (v != ffn_up && v != ffn_down && v != static_cast<int>(Variable::kDenseFfnGroup)) product *= options(s, v);
     }
     double ffn = 0;

@@ -49,15 +49,21 @@ std::vector<std::int64_t> BatchValues(const Problem& problem) {
   return {sizes.begin(), sizes.end()};
 }
 
+/// Sizes that start at 0.
+bool MayBeZero(int variable) {
+  return variable == Index(Variable::kHeadLayers) || variable == Index(Variable::kZeroStage) ||
+         variable == Index(Variable::kRecomputedLayers);
+}
+
 /// Whether its values are numbers in a strategy's JSON.
 bool IsSize(int variable) {
   return variable < Index(Variable::kResidualLayout) || variable == Index(Variable::kVirtualPipelineParallelSize) ||
-         variable == Index(Variable::kZeroStage);
+         MayBeZero(variable);
 }
 
 std::int64_t ParseFixed(int variable, const std::string& text) {
   const std::string place = "--fix " + VariableName(variable);
-  const std::int64_t least = variable == Index(Variable::kZeroStage) ? 0 : 1;
+  const std::int64_t least = MayBeZero(variable) ? 0 : 1;
   if (IsSize(variable)) {
     std::int64_t value = 0;
     for (char c : text) {
@@ -99,12 +105,24 @@ std::int64_t ParseFixed(int variable, const std::string& text) {
   throw SpecError(place, "found \"" + text + "\"; allowed: " + allowed);
 }
 
+/// As many layers as have the head's weights, of those that a token meets.
+std::int64_t HeadInLayers(const ModelSpec& model) {
+  const std::int64_t table = model.vocab_size * model.hidden_size;
+  const std::int64_t met = CountParameters(model).active - (model.tie_word_embeddings ? 0 : table);
+  return table * model.num_layers / std::max<std::int64_t>(1, met - table);
+}
+
 /// Layer variables take few values; the order is that of their ordinals.
 std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
   std::vector<std::int64_t> values;
   if (variable == Index(Variable::kVirtualPipelineParallelSize)) {
     values = {1};
-    if (problem.workload().IsTraining()) values = Divisors(problem.model().num_layers);
+    if (problem.workload().IsTraining()) values = Range(std::max<std::int64_t>(1, problem.model().num_layers / 2));
+  } else if (variable == Index(Variable::kRecomputedLayers) || variable == Index(Variable::kHeadLayers)) {
+    const bool head = variable == Index(Variable::kHeadLayers);
+    const std::int64_t most = head ? HeadInLayers(problem.model()) : problem.model().num_layers - 1;
+    values = Range(problem.workload().IsTraining() ? most : 0);
+    values.insert(values.begin(), 0);
   } else if (variable >= kNumInferenceVariables) {
     values = {0};
     if (problem.workload().IsTraining()) values = {0, 1, 2};
@@ -403,7 +421,7 @@ std::string StrategySpace::WhyNot(const Strategy& strategy) const {
   Strategy s;  // grows with the variables looked at
   for (int v = 0; v < kNumVariables; ++v) {
     const std::int64_t value = GetVariable(strategy, v);
-    if (value >= 1 || !IsSize(v) || v == Index(Variable::kZeroStage)) {
+    if (value >= 1 || !IsSize(v) || (MayBeZero(v) && value == 0)) {
       const auto values = Values(v);
       if (std::binary_search(values.begin(), values.end(), value) && impl_->Allowed(s, v, value)) {
         SetVariable(s, v, value);

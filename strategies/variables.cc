@@ -21,7 +21,8 @@ constexpr std::array<const char*, kFirstShardingVariable> kFieldNames = {"pipeli
                                                                          "overlap"};
 
 constexpr std::array<const char*, kNumVariables - kNumInferenceVariables> kTrainingNames = {
-    "training.virtual_pipeline_parallel_size", "training.zero_stage", "training.recomputation"};
+    "training.virtual_pipeline_parallel_size", "training.head_layers", "training.zero_stage", "training.recomputation",
+    "training.recomputed_layers"};
 
 /// kFirstSharding for all shardings.
 Variable KindOf(int variable) {
@@ -88,10 +89,14 @@ std::int64_t GetVariable(const Strategy& s, int variable) {
       return static_cast<std::int64_t>(s.overlap);
     case Variable::kVirtualPipelineParallelSize:
       return s.virtual_pipeline_parallel_size;
+    case Variable::kHeadLayers:
+      return s.head_layers;
     case Variable::kZeroStage:
       return s.zero_stage;
     case Variable::kRecomputation:
       return static_cast<std::int64_t>(s.recomputation);
+    case Variable::kRecomputedLayers:
+      return s.recomputed_layers;
     case Variable::kFirstSharding:
       break;
   }
@@ -144,11 +149,17 @@ void SetVariable(Strategy& s, int variable, std::int64_t value) {
     case Variable::kVirtualPipelineParallelSize:
       s.virtual_pipeline_parallel_size = value;
       return;
+    case Variable::kHeadLayers:
+      s.head_layers = value;
+      return;
     case Variable::kZeroStage:
       s.zero_stage = value;
       return;
     case Variable::kRecomputation:
       s.recomputation = static_cast<Recomputation>(value);
+      return;
+    case Variable::kRecomputedLayers:
+      s.recomputed_layers = value;
       return;
     case Variable::kFirstSharding:
       break;

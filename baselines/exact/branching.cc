@@ -404,7 +404,7 @@ void Branching::ExpandMesh(const Node& node, const Staircase& known, Expansion& 
         if (!maker_.rules().ExpertMesh(s)) continue;
         env::SpanCache spans(problem_, s);
         env::TrainingExchanges exchanges(problem_, s, spans, flop_per_token_);
-        child.bound = Tightest(node.bound, MostOfTraining(s, StagesOf(pp), cost, exchanges));
+        child.bound = Tightest(node.bound, MostOfTraining(s, TrainingChoices(s), cost, exchanges));
         if (!known.Covers(child.bound)) into.children.push_back(child);
         continue;
       }

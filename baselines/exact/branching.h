@@ -64,6 +64,16 @@ class Memo {
   std::map<Key, std::shared_ptr<const Value>> values_;
 };
 
+/// Values of training's own variables.
+struct TrainingChoice {
+  std::int64_t chunks = 1;
+  std::int64_t head = 0;
+  std::int64_t zero = 0;
+  bool whole = true;  ///< The setting's recomputation itself is admitted, of all layers.
+  std::shared_ptr<const std::vector<env::StageClass>> stages;
+};
+Strategy With(Strategy strategy, const TrainingChoice& choice);
+
 class Branching {
  public:
   Branching(const StrategySpace& space, Goal goal);
@@ -136,12 +146,18 @@ class Branching {
   env::StorageTerms LeastStorage(const LeastCosts& least, std::int64_t requests, std::int64_t pp) const;
   /// Whether a stage-wide dense FFN under these degrees may be worth more: a bound without its menu.
   bool MayStageBe(const Node& node, const Strategy& degrees, const Staircase& known, const Staircase& found) const;
-  /// Calls f with `s` under each of training's variables but the recomputation, which is the setting's.
-  void ForEachTraining(Strategy s, const std::function<void(const Strategy&)>& f) const;
+  std::shared_ptr<const std::vector<env::StageClass>> TrainingStagesOf(const Strategy& s) const;
+  /// Whether strategies that compute some layers again belong to this one's node.
+  bool MayComputeLayersAgain(const Strategy& s) const;
+  /// What training's variables may be with `s`, but for the recomputation, which is the setting's.
+  std::vector<TrainingChoice> TrainingChoices(Strategy s) const;
   /// The most that any of them is worth.
-  Worth MostOfTraining(const Strategy& degrees, const std::vector<env::StageClass>& stages,
+  Worth MostOfTraining(const Strategy& degrees, const std::vector<TrainingChoice>& choices,
                        const env::StrategyCost& cost, env::TrainingExchanges& exchanges) const;
-  void SolveTraining(const Strategy& s, const std::vector<env::StageClass>& stages, const env::StrategyCost& cost,
+  /// `s` with as few layers of each chunk computed again as make it fit, fewer than all.
+  std::optional<Candidate> FewestComputedAgain(Strategy s, const env::StrategyCost& cost,
+                                               env::TrainingExchanges& exchanges) const;
+  void SolveTraining(const Strategy& s, const std::vector<TrainingChoice>& choices, const env::StrategyCost& cost,
                      env::TrainingExchanges& exchanges, const Staircase& known, Staircase& found) const;
   /// Adds the best strategies of these degrees, setting and group that are not known to be covered.
   void SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const;
@@ -156,6 +172,7 @@ class Branching {
   Overlap overlap_;
   double flop_per_token_ = 0;  ///< Training.
 
+  mutable Memo<std::vector<env::StageClass>> training_stages_;
   mutable Memo<WorkBound> work_;
   mutable Memo<MoeBound> moe_bounds_;
   mutable Memo<std::vector<double>> experts_;

@@ -212,40 +212,6 @@ bool Branching::MayStageBe(const Node& node, const Strategy& s, const Staircase&
   return !known.Covers(worth) && !found.Covers(worth);
 }
 
-void Branching::ForEachTraining(Strategy s, const std::function<void(const Strategy&)>& f) const {
-  const strategies::ShardingRules& rules = maker_.rules();
-  for (std::int64_t chunks : Values(Variable::kVirtualPipelineParallelSize)) {
-    if (!rules.Training(s, Variable::kVirtualPipelineParallelSize, chunks)) continue;
-    s.virtual_pipeline_parallel_size = chunks;
-    for (std::int64_t zero : Values(Variable::kZeroStage)) {
-      if (!rules.Training(s, Variable::kZeroStage, zero)) continue;
-      s.zero_stage = zero;
-      f(s);
-    }
-  }
-}
-
-Worth Branching::MostOfTraining(const Strategy& degrees, const std::vector<env::StageClass>& stages,
-                                const env::StrategyCost& cost, env::TrainingExchanges& exchanges) const {
-  Worth most = kNothing;
-  ForEachTraining(degrees, [&](const Strategy& s) {
-    most = Loosest(most, WorthOf(env::AssembleTraining(problem_, s, stages, cost, exchanges)));
-  });
-  // What is hidden behind more computing is subtracted from it and added again.
-  most.score *= 1 + 1e-12;
-  return most;
-}
-
-void Branching::SolveTraining(const Strategy& strategy, const std::vector<env::StageClass>& stages,
-                              const env::StrategyCost& cost, env::TrainingExchanges& exchanges, const Staircase& known,
-                              Staircase& found) const {
-  ForEachTraining(strategy, [&](const Strategy& s) {
-    const Evaluation evaluation = env::AssembleTraining(problem_, s, stages, cost, exchanges);
-    const Worth worth = WorthOf(evaluation);
-    if (!known.Covers(worth) && !found.Covers(worth)) found.Add({s, evaluation, worth});
-  });
-}
-
 void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Staircase& known, Staircase& found) const {
   const std::int64_t in_use = problem_.Replicas(degrees) * degrees.InstanceSize();
   const std::int64_t devices = SpansAreLeast(degrees, in_use) ? 0 : in_use;
@@ -271,12 +237,16 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
   const std::vector<env::StageClass>& stages = StagesOf(node.pp);
   env::SpanCache strategy_spans(problem_, degrees);
   std::optional<env::TrainingExchanges> exchanges;
-  if (problem_.workload().IsTraining()) exchanges.emplace(problem_, degrees, strategy_spans, flop_per_token_);
+  std::vector<TrainingChoice> choices;
+  if (problem_.workload().IsTraining()) {
+    exchanges.emplace(problem_, degrees, strategy_spans, flop_per_token_);
+    choices = TrainingChoices(degrees);
+  }
   const auto requests = static_cast<double>(degrees.batch_size);
   const env::StorageTerms least_storage = LeastStorage(*LeastOf(node), degrees.batch_size, node.pp);
   const auto covered = [&](const Worth& worth) { return known.Covers(worth) || found.Covers(worth); };
   const auto bound_of = [&](const env::StrategyCost& cost, const env::StorageTerms& storage) {
-    if (exchanges) return MostOfTraining(degrees, stages, cost, *exchanges);
+    if (exchanges) return MostOfTraining(degrees, choices, cost, *exchanges);
     return WorthOf(env::Assemble(problem_, degrees, stages, cost, storage));
   };
 
@@ -333,7 +303,7 @@ void Branching::SolveLeaf(const Node& node, const Strategy& degrees, const Stair
           cost.head = head.cost;
           s.SetSharding(Operator::kLmHead, head.sharding);
           if (exchanges) {
-            SolveTraining(s, stages, cost, *exchanges, known, found);
+            SolveTraining(s, choices, cost, *exchanges, known, found);
             continue;
           }
           const Evaluation evaluation = env::Assemble(problem_, s, stages, cost);

@@ -235,16 +235,20 @@ std::vector<Setting> MenuMaker::Settings(const Shape& shape) const {
     if (tokens > 0) values.push_back(true);
     return values;
   };
+  // Some layers computed again are priced from what costs nothing again (training_leaf.cc).
+  std::set<Recomputation> recomputations;
+  for (std::int64_t again : space_.Values(static_cast<int>(Variable::kRecomputation))) {
+    if (rules_.Training(s, Variable::kRecomputation, again)) recomputations.insert(static_cast<Recomputation>(again));
+  }
+  const bool some = space_.Values(static_cast<int>(Variable::kRecomputedLayers)).back() > 0;
+  if (some && recomputations.contains(Recomputation::kFull)) recomputations.insert(Recomputation::kNone);
   std::vector<Setting> settings;
   for (std::int64_t value : space_.Values(static_cast<int>(Variable::kResidualLayout))) {
     const auto layout = static_cast<Layout>(value);
     if (!rules_.Residual(s, layout)) continue;
     for (bool attention : token_values(Operator::kAttention, workload.HasPhase(Phase::kPrefill))) {
       for (bool head : token_values(Operator::kLmHead, workload.kind == WorkloadKind::kServe)) {
-        for (std::int64_t again : space_.Values(static_cast<int>(Variable::kRecomputation))) {
-          if (!rules_.Training(s, Variable::kRecomputation, again)) continue;
-          settings.push_back({layout, attention, head, static_cast<Recomputation>(again)});
-        }
+        for (const Recomputation again : recomputations) settings.push_back({layout, attention, head, again});
       }
     }
   }

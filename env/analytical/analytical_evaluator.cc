@@ -1,6 +1,7 @@
 #include "env/analytical/analytical_evaluator.h"
 
 #include <array>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -95,9 +96,22 @@ struct AnalyticalEvaluator::Impl {
           stages(ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size))) {
       if (problem.workload().IsTraining()) exchanges.emplace(problem, s, spans, flop_per_token);
     }
+
+    /// Of training: by what decides which layers a stage has, and which of them it computes again.
+    const std::vector<StageClass>& TrainingStages(const ModelSpec& model, const Strategy& s) {
+      const bool full = s.recomputation == Recomputation::kFull;
+      const std::array<std::int64_t, 3> key = {s.virtual_pipeline_parallel_size, s.head_layers,
+                                               full ? s.recomputed_layers : -1};
+      for (const auto& [known, classes] : training_stages) {
+        if (known == key) return classes;
+      }
+      return training_stages.emplace_back(key, ClassifyStages(model, s)).second;
+    }
+
     SpanCache spans;
     std::optional<TrainingExchanges> exchanges;
     std::vector<StageClass> stages;
+    std::deque<std::pair<std::array<std::int64_t, 3>, std::vector<StageClass>>> training_stages;
     std::unordered_map<std::uint32_t, BlockCost> blocks;
     std::unordered_map<std::uint32_t, TransferCost> transfers;
   };
@@ -164,12 +178,25 @@ struct AnalyticalEvaluator::Impl {
   std::vector<std::unique_ptr<Workspace>> idle;
 };
 
+namespace {
+
+/// The same with no layer computed again: their cost follows from that (ComputedAgain).
+Strategy WithLayersKept(Strategy s) {
+  if (s.recomputation != Recomputation::kFull) return s;
+  s.recomputation = Recomputation::kNone;
+  s.recomputed_layers = 0;
+  return s;
+}
+
+}  // namespace
+
 AnalyticalEvaluator::AnalyticalEvaluator(const Problem& problem) : impl_(std::make_unique<Impl>(problem)) {}
 AnalyticalEvaluator::~AnalyticalEvaluator() = default;
 
-Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
+Evaluation AnalyticalEvaluator::Evaluate(const Strategy& strategy) const {
   std::unique_ptr<Impl::Workspace> workspace = impl_->Acquire();
-  Impl::Table& table = impl_->TableOf(*workspace, s);
+  Impl::Table& table = impl_->TableOf(*workspace, strategy);
+  const Strategy s = WithLayersKept(strategy);
   StrategyCost cost;
   cost.embedding = impl_->CostOf(table, s, BlockKind::kEmbedding);
   cost.attention = impl_->CostOf(table, s, BlockKind::kAttention);
@@ -183,9 +210,14 @@ Evaluation AnalyticalEvaluator::Evaluate(const Strategy& s) const {
   if (impl_->problem.model().HasMoe()) cost.moe = impl_->CostOf(table, s, BlockKind::kMoe);
   cost.head = impl_->CostOf(table, s, BlockKind::kHead);
   if (s.pipeline_parallel_size > 1) cost.transfer = impl_->TransferOf(table, s);
-  const Evaluation evaluation = impl_->problem.workload().IsTraining()
-                                    ? AssembleTraining(impl_->problem, s, table.stages, cost, *table.exchanges)
-                                    : Assemble(impl_->problem, s, table.stages, cost);
+  Evaluation evaluation;
+  if (impl_->problem.workload().IsTraining()) {
+    const std::vector<StageClass>& stages = table.TrainingStages(impl_->problem.model(), strategy);
+    const StrategyCost again = s == strategy ? StrategyCost() : ComputedAgain(cost);
+    evaluation = AssembleTraining(impl_->problem, strategy, stages, {cost, again}, *table.exchanges);
+  } else {
+    evaluation = Assemble(impl_->problem, s, table.stages, cost);
+  }
   impl_->Release(std::move(workspace));
   return evaluation;
 }
@@ -219,38 +251,28 @@ StrategyCost PriceProgram(const ClusterSpec& cluster, const Program& program, Sp
 
 }  // namespace
 
-namespace {
-
-/// Each stage a class of its own.
-std::vector<StageClass> StagesApart(const Problem& problem, const Program& program) {
-  std::vector<StageClass> stages;
-  for (std::size_t i = 0; i < program.stages.size(); ++i) {
-    stages.push_back(ClassifyStages(problem.model(), {program.stages[i]}).front());
-    stages.back().first_index = static_cast<std::int64_t>(i);
-    stages.back().first = i == 0;
-    stages.back().last = i + 1 == program.stages.size();
-  }
-  return stages;
-}
-
-}  // namespace
-
 std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strategy& strategy) {
-  const Program program = Lower(problem, strategy);
   SpanCache spans(problem, strategy);
-  const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
+  const StrategyCost kept = PriceProgram(problem.cluster(), Lower(problem, WithLayersKept(strategy)), spans);
+  const StrategyCost again = ComputedAgain(kept);
   TrainingExchanges exchanges(problem, strategy, spans, ModelFlopPerToken(problem));
-  return TrainingStages(problem, strategy, StagesApart(problem, program), cost, exchanges);
+  return TrainingStages(problem, strategy, StagesApart(problem.model(), strategy), {kept, again}, exchanges);
 }
 
 Evaluation AnalyticalEvaluator::EvaluateProgram(const Program& program) const {
   const Problem& problem = impl_->problem;
   SpanCache spans(problem, program.strategy);
-  const std::vector<StageClass> stages = ClassifyStages(problem.model(), program.stages);
   const StrategyCost cost = PriceProgram(problem.cluster(), program, spans);
-  if (!problem.workload().IsTraining()) return Assemble(problem, program.strategy, stages, cost);
+  if (!problem.workload().IsTraining()) {
+    return Assemble(problem, program.strategy, ClassifyStages(problem.model(), program.stages), cost);
+  }
   TrainingExchanges exchanges(problem, program.strategy, spans, impl_->flop_per_token);
-  return AssembleTraining(problem, program.strategy, stages, cost, exchanges);
+  const std::vector<StageClass> stages = ClassifyStages(problem.model(), program.strategy);
+  // Where the program's layers are not all computed again, the cost of the others is that of another program.
+  const bool some = program.strategy.recomputed_layers > 0;
+  const StrategyCost kept =
+      some ? PriceProgram(problem.cluster(), Lower(problem, WithLayersKept(program.strategy)), spans) : cost;
+  return AssembleTraining(problem, program.strategy, stages, {kept, cost}, exchanges);
 }
 
 Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
@@ -261,6 +283,12 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
   Breakdown breakdown;
   breakdown.bytes_by_tier.assign(cluster.tiers.size(), 0.0);
   const auto pp = static_cast<double>(program.stages.size());
+  const std::vector<StageClass> apart = StagesApart(problem.model(), s);
+  LayerCounts again;
+  for (const StageClass& stage : apart) again += stage.again;
+  const auto calls_again = [&](BlockKind kind, std::int64_t of_all) {
+    return s.recomputation == Recomputation::kFull ? std::min(of_all, CallsOf(again, kind)) : of_all;
+  };
   for (const PhaseProgram& phase : program.phases) {
     std::map<std::tuple<Operator, bool, std::string>, BreakdownRow> rows;
     const auto add = [&](const Task& task, const std::string& what, std::int64_t calls) {
@@ -291,36 +319,40 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
       for (std::size_t t = 0; t < block.tasks.size(); ++t) {
         add(block.tasks[t], TaskName(program.strategy, block, t), CallsOf(problem.model(), program, block.kind, t));
       }
+      const std::int64_t of_all = CallsOf(problem.model(), program, block.kind, 0);
+      bool gradients = false;
       for (const Task& task : block.backward) {
-        add(task, BackwardTaskName(program.strategy, task), CallsOf(problem.model(), program, block.kind, 0));
+        gradients = gradients || task.of_gradients;
+        add(task, BackwardTaskName(program.strategy, task), gradients ? of_all : calls_again(block.kind, of_all));
       }
     }
     for (auto& [key, row] : rows) breakdown.rows.push_back(std::move(row));
 
-    auto block_time = [&](BlockKind kind) {
-      double time_s = 0;
-      for (const Task& task : phase.BlockOf(kind).tasks) time_s += TaskTime(cluster, task, spans);
-      for (const Task& task : phase.BlockOf(kind).backward) time_s += TaskTime(cluster, task, spans);
-      return time_s;
+    const auto block_time = [&](BlockKind kind, std::int64_t calls, std::int64_t repeats) {
+      const Block& block = phase.BlockOf(kind);
+      double time_s = 0, again_s = 0;
+      for (const Task& task : block.tasks) time_s += TaskTime(cluster, task, spans);
+      bool gradients = false;
+      for (const Task& task : block.backward) {
+        gradients = gradients || task.of_gradients;
+        (gradients ? time_s : again_s) += TaskTime(cluster, task, spans);
+      }
+      return static_cast<double>(calls) * time_s + static_cast<double>(repeats) * again_s;
     };
-    const double attention_s = block_time(BlockKind::kAttention);
-    const double window_s = block_time(BlockKind::kWindowAttention);
-    const double linear_s = block_time(BlockKind::kLinearAttention);
-    const double dense_s = block_time(BlockKind::kDenseFfn);
-    const double moe_s = block_time(BlockKind::kMoe);
     const std::vector<Task>& sends = phase.BlockOf(BlockKind::kTransfer).tasks;
-    for (std::size_t i = 0; i < program.stages.size(); ++i) {
-      const Stage& stage = program.stages[i];
-      const bool last = i + 1 == program.stages.size();
-      const std::int64_t windowed = NumWindowLayers(problem.model(), stage);
-      const std::int64_t of_linear = NumLinearLayers(problem.model(), stage);
-      double time_s = static_cast<double>(stage.num_layers - windowed - of_linear) * attention_s +
-                      static_cast<double>(windowed) * window_s + static_cast<double>(of_linear) * linear_s +
-                      static_cast<double>(stage.num_dense) * dense_s + static_cast<double>(stage.num_moe) * moe_s;
-      if (i == 0) time_s += block_time(BlockKind::kEmbedding);
-      if (last) time_s += block_time(BlockKind::kHead);
-      if (!last) time_s += TaskTime(cluster, sends.front(), spans);
-      if (last && sends.size() > 1) time_s += TaskTime(cluster, sends[1], spans);
+    for (const StageClass& stage : apart) {
+      const LayerCounts layers = stage.Layers();
+      double time_s = 0;
+      for (const BlockKind kind : {BlockKind::kAttention, BlockKind::kWindowAttention, BlockKind::kLinearAttention,
+                                   BlockKind::kDenseFfn, BlockKind::kMoe}) {
+        const std::int64_t calls = CallsOf(layers, kind);
+        const bool selective = s.recomputation == Recomputation::kSelective;
+        time_s += block_time(kind, calls, selective ? calls : CallsOf(stage.again, kind));
+      }
+      if (stage.first) time_s += block_time(BlockKind::kEmbedding, 1, 1);
+      if (stage.last) time_s += block_time(BlockKind::kHead, 1, 1);
+      if (!stage.last) time_s += TaskTime(cluster, sends.front(), spans);
+      if (stage.last && sends.size() > 1) time_s += TaskTime(cluster, sends[1], spans);
       breakdown.stages.push_back({phase.phase, time_s});
     }
   }
@@ -332,12 +364,13 @@ Breakdown AnalyticalEvaluator::Explain(const Strategy& s) const {
 namespace shardscout {
 
 std::vector<MemoryUse> MemoryByStage(const Problem& problem, const Strategy& strategy) {
-  const Program program = Lower(problem, strategy);
   env::SpanCache spans(problem, strategy);
+  const Program program = Lower(problem, env::WithLayersKept(strategy));
   const env::StrategyCost cost = env::PriceProgram(problem.cluster(), program, spans);
   if (problem.workload().IsTraining()) {
     const env::TrainingExchanges exchanges(problem, strategy, spans, env::ModelFlopPerToken(problem));
-    return env::TrainingMemories(problem, strategy, env::StagesApart(problem, program), cost, exchanges);
+    return env::TrainingMemories(problem, strategy, env::StagesApart(problem.model(), strategy),
+                                 {cost, env::ComputedAgain(cost)}, exchanges);
   }
   return env::StageMemories(problem, strategy, program.stages, cost);
 }

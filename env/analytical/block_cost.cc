@@ -111,20 +111,39 @@ const std::vector<GroupSpan>& SpanCache::Find(const Group& group, std::int64_t r
   return *spans_.emplace_back(group, std::move(spans)).second;
 }
 
-std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector<Stage>& stages) {
+namespace {
+
+LayerCounts CountsOf(const ModelSpec& model, const Stage& stage) {
+  const std::int64_t windows = NumWindowLayers(model, stage), linear = NumLinearLayers(model, stage);
+  return {.full = stage.num_layers - windows - linear,
+          .windows = windows,
+          .linear = linear,
+          .dense = stage.num_dense,
+          .moe = stage.num_moe};
+}
+
+/// The first layers of a chunk.
+Stage FirstOf(const ModelSpec& model, Stage chunk, std::int64_t layers) {
+  if (layers >= chunk.num_layers) return chunk;
+  chunk.num_layers = layers;
+  chunk.num_dense = 0;
+  for (std::int64_t layer = chunk.first_layer; layer < chunk.first_layer + layers; ++layer) {
+    chunk.num_dense += model.layers[static_cast<std::size_t>(layer)] == LayerKind::kDense ? 1 : 0;
+  }
+  chunk.num_moe = layers - chunk.num_dense;
+  return chunk;
+}
+
+bool Alike(const StageClass& a, const StageClass& b) {
+  return a.first == b.first && a.last == b.last && a.num_windows == b.num_windows && a.num_linear == b.num_linear &&
+         a.stage.num_layers == b.stage.num_layers && a.stage.num_dense == b.stage.num_dense && a.again == b.again;
+}
+
+std::vector<StageClass> Merged(const std::vector<StageClass>& apart) {
   std::vector<StageClass> classes;
-  for (std::size_t i = 0; i < stages.size(); ++i) {
-    const StageClass next{.stage = stages[i],
-                          .num_windows = NumWindowLayers(model, stages[i]),
-                          .num_linear = NumLinearLayers(model, stages[i]),
-                          .first_index = static_cast<std::int64_t>(i),
-                          .first = i == 0,
-                          .last = i + 1 == stages.size()};
-    const auto alike = std::find_if(classes.begin(), classes.end(), [&](const StageClass& c) {
-      return c.first == next.first && c.last == next.last && c.num_windows == next.num_windows &&
-             c.num_linear == next.num_linear && c.stage.num_layers == next.stage.num_layers &&
-             c.stage.num_dense == next.stage.num_dense;
-    });
+  for (const StageClass& next : apart) {
+    const auto alike =
+        std::find_if(classes.begin(), classes.end(), [&](const StageClass& c) { return Alike(c, next); });
     if (alike == classes.end()) {
       classes.push_back(next);
     } else {
@@ -132,6 +151,58 @@ std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector
     }
   }
   return classes;
+}
+
+}  // namespace
+
+LayerCounts& LayerCounts::operator+=(const LayerCounts& more) {
+  full += more.full;
+  windows += more.windows;
+  linear += more.linear;
+  dense += more.dense;
+  moe += more.moe;
+  return *this;
+}
+
+std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector<Stage>& stages) {
+  std::vector<StageClass> apart;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    apart.push_back({.stage = stages[i],
+                     .num_windows = NumWindowLayers(model, stages[i]),
+                     .num_linear = NumLinearLayers(model, stages[i]),
+                     .first_index = static_cast<std::int64_t>(i),
+                     .first = i == 0,
+                     .last = i + 1 == stages.size(),
+                     .again = {}});
+  }
+  return Merged(apart);
+}
+
+std::vector<StageClass> StagesApart(const ModelSpec& model, const Strategy& s) {
+  const std::vector<std::vector<Stage>> chunks = ChunksOf(model, s);
+  const std::vector<Stage> stages = StagesOf(model, s);
+  std::vector<StageClass> apart;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    LayerCounts all, again;
+    for (const Stage& chunk : chunks[i]) {
+      all += CountsOf(model, chunk);
+      if (s.recomputation != Recomputation::kFull) continue;
+      const std::int64_t layers = s.recomputed_layers == 0 ? chunk.num_layers : s.recomputed_layers;
+      again += CountsOf(model, FirstOf(model, chunk, layers));
+    }
+    apart.push_back({.stage = stages[i],
+                     .num_windows = all.windows,
+                     .num_linear = all.linear,
+                     .first_index = static_cast<std::int64_t>(i),
+                     .first = i == 0,
+                     .last = i + 1 == chunks.size(),
+                     .again = again});
+  }
+  return apart;
+}
+
+std::vector<StageClass> ClassifyStages(const ModelSpec& model, const Strategy& s) {
+  return Merged(StagesApart(model, s));
 }
 
 const std::vector<GroupSpan>& SpanCache::Of(const Group& group) {
@@ -212,6 +283,17 @@ BlockCost ComputedAgain(BlockCost cost, BlockKind kind) {
   // A layer is an attention block and an FFN block; its input is the former's.
   const bool ffn = kind == BlockKind::kDenseFfn || kind == BlockKind::kMoe;
   cost.kept_bytes = ffn ? 0 : cost.input_bytes;
+  return cost;
+}
+
+StrategyCost ComputedAgain(StrategyCost cost) {
+  for (const auto& [block, kind] :
+       {std::pair(&cost.attention, BlockKind::kAttention),
+        std::pair(&cost.window_attention, BlockKind::kWindowAttention),
+        std::pair(&cost.linear_attention, BlockKind::kLinearAttention),
+        std::pair(&cost.dense_ffn, BlockKind::kDenseFfn), std::pair(&cost.moe, BlockKind::kMoe)}) {
+    *block = ComputedAgain(*block, kind);
+  }
   return cost;
 }
 

@@ -38,6 +38,14 @@ struct TransferCost {
   double max_payload_bytes = 0;
 };
 
+/// Layers by their blocks.
+struct LayerCounts {
+  std::int64_t full = 0, windows = 0, linear = 0;  ///< kAttention, kWindowAttention, kLinearAttention.
+  std::int64_t dense = 0, moe = 0;
+  bool operator==(const LayerCounts&) const = default;
+  LayerCounts& operator+=(const LayerCounts& more);
+};
+
 /// Stages that are alike: as many layers of each kind, at the same end of the pipeline.
 struct StageClass {
   Stage stage;                   ///< The first of them.
@@ -47,10 +55,24 @@ struct StageClass {
   std::int64_t first_index = 0;  ///< The place of the first of them in the pipeline.
   bool first = false;            ///< Of the pipeline: holds the embedding.
   bool last = false;             ///< Holds the head.
+  LayerCounts again;             ///< Training: of its layers, those that are computed again in the backward pass.
+  LayerCounts Layers() const {
+    return {.full = NumFull(),
+            .windows = num_windows,
+            .linear = num_linear,
+            .dense = stage.num_dense,
+            .moe = stage.num_moe};
+  }
   /// Of its layers, those whose attention is kAttention.
   std::int64_t NumFull() const { return stage.num_layers - num_windows - num_linear; }
 };
 std::vector<StageClass> ClassifyStages(const ModelSpec& model, const std::vector<Stage>& stages);
+
+/// Training's, from a strategy's chunks and what it computes again.
+std::vector<StageClass> ClassifyStages(const ModelSpec& model, const Strategy& strategy);
+
+/// The same, each stage a class of its own.
+std::vector<StageClass> StagesApart(const ModelSpec& model, const Strategy& strategy);
 
 /// Spans of the groups of one tuple of degrees, found once each.
 class SpanCache {
@@ -87,6 +109,10 @@ double TaskTime(const ClusterSpec& cluster, const Task& task, SpanCache& spans);
 
 /// The cost of a layer's block under Recomputation::kFull from that under kNone, to the last bit.
 BlockCost ComputedAgain(BlockCost cost, BlockKind kind);
+
+struct StrategyCost;
+/// The same of all blocks.
+StrategyCost ComputedAgain(StrategyCost cost);
 
 /// Prices the lowered blocks of one kind, prefill and decode (either may be null).
 BlockCost PriceBlock(const ClusterSpec& cluster, const Block* prefill, const Block* decode, SpanCache& spans);

@@ -41,9 +41,10 @@ struct StageTotals {
   double layers = 0;
 };
 
-StageTotals TotalsOf(const StageClass& c, const StrategyCost& cost) {
+StageTotals TotalsOf(const StageClass& c, const TrainingBlocks& blocks) {
   StageTotals t;
   const auto add = [&](const BlockCost& block, std::int64_t count) {
+    if (count == 0) return;
     const auto n = static_cast<double>(count);
     t.forward_s += n * block.time_s[kForward];
     t.backward_s += n * block.backward_s;
@@ -53,28 +54,32 @@ StageTotals TotalsOf(const StageClass& c, const StrategyCost& cost) {
     t.expert_elements += n * block.expert_elements;
     t.summed_elements += n * block.summed_elements;
     t.kept_bytes += n * block.kept_bytes;
-    if (count == 0) return;
     t.largest_layer_elements = std::max(t.largest_layer_elements, block.elements);
     t.largest_layer_expert_elements = std::max(t.largest_layer_expert_elements, block.expert_elements);
   };
-  add(cost.attention, c.NumFull());
-  add(cost.window_attention, c.num_windows);
-  add(cost.linear_attention, c.num_linear);
-  add(cost.dense_ffn, c.stage.num_dense);
-  add(cost.moe, c.stage.num_moe);
-  if (c.first) add(cost.embedding, 1);
-  if (c.last) add(cost.head, 1);
+  const LayerCounts layers = c.Layers();
+  const auto add_layers = [&](BlockCost StrategyCost::*block, std::int64_t LayerCounts::*count) {
+    add(blocks.kept.*block, layers.*count - c.again.*count);
+    add(blocks.again.*block, c.again.*count);
+  };
+  add_layers(&StrategyCost::attention, &LayerCounts::full);
+  add_layers(&StrategyCost::window_attention, &LayerCounts::windows);
+  add_layers(&StrategyCost::linear_attention, &LayerCounts::linear);
+  add_layers(&StrategyCost::dense_ffn, &LayerCounts::dense);
+  add_layers(&StrategyCost::moe, &LayerCounts::moe);
+  if (c.first) add(blocks.kept.embedding, 1);
+  if (c.last) add(blocks.kept.head, 1);
   t.layers = static_cast<double>(c.stage.num_layers);
   return t;
 }
 
 TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
-                      const StrategyCost& cost, TrainingExchanges& exchanges) {
+                      const TrainingBlocks& blocks, TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
   TrainingStage stage{.forward_s = std::max(t.forward_s, t.forward_tasks * training.host_task_s),
                       .backward_s = std::max(t.backward_s, t.backward_tasks * training.host_task_s),
                       .layers = std::max(t.layers, 1.0)};
-  stage.send_s = cost.transfer.send_s[kForward];
+  stage.send_s = blocks.kept.transfer.send_s[kForward];
   stage.neighbours = (c.last ? 0 : 1) + (c.first ? 0 : 1);
   const Collective sum = s.zero_stage == 0 ? Collective::kAllReduce : Collective::kReduceScatter;
   const double gradients_s = exchanges.GradientsTime(sum, t.elements, t.expert_elements, t.summed_elements);
@@ -111,8 +116,9 @@ double InFlight(const Strategy& s, std::int64_t index) {
 }
 
 MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
-                   const StrategyCost& cost, const TrainingExchanges& exchanges) {
+                   const TrainingBlocks& blocks, const TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
+  const StrategyCost& cost = blocks.kept;
   MemoryUse memory;
   memory.limit_bytes = problem.MemoryLimitBytes();
   memory.reserved_bytes = problem.cluster().device.reserved_bytes;
@@ -134,11 +140,11 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
   // The head's values are of one micro-batch only: its backward follows at once.
   const double head = c.last ? cost.head.kept_bytes : 0;
   if (c.stage.num_layers > 0) {
-    recomputed = std::max({cost.attention.recomputed_bytes, cost.window_attention.recomputed_bytes,
-                           cost.linear_attention.recomputed_bytes});
-    if (s.recomputation == Recomputation::kFull) {
-      recomputed += std::max(cost.dense_ffn.recomputed_bytes, cost.moe.recomputed_bytes);
-    }
+    const bool layers = s.recomputation == Recomputation::kFull;
+    const StrategyCost& again = layers ? blocks.again : blocks.kept;
+    recomputed = std::max({again.attention.recomputed_bytes, again.window_attention.recomputed_bytes,
+                           again.linear_attention.recomputed_bytes});
+    if (layers) recomputed += std::max(again.dense_ffn.recomputed_bytes, again.moe.recomputed_bytes);
   }
   memory.activation_bytes = InFlight(s, c.first_index) * (t.kept_bytes - head) + head + recomputed + passing;
   memory.communication_bytes = payload;
@@ -198,21 +204,23 @@ double ExposedExchange(double exchange_s, double computing_s, double parts, bool
 }
 
 std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy& s,
-                                          const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                          const std::vector<StageClass>& stages, const TrainingBlocks& blocks,
                                           TrainingExchanges& exchanges) {
   std::vector<TrainingStage> of_stages;
   of_stages.reserve(stages.size());
-  for (const StageClass& c : stages) of_stages.push_back(StageOf(problem, s, c, TotalsOf(c, cost), cost, exchanges));
+  for (const StageClass& c : stages) {
+    of_stages.push_back(StageOf(problem, s, c, TotalsOf(c, blocks), blocks, exchanges));
+  }
   return of_stages;
 }
 
 std::vector<MemoryUse> TrainingMemories(const Problem& problem, const Strategy& s,
-                                        const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                        const std::vector<StageClass>& stages, const TrainingBlocks& blocks,
                                         const TrainingExchanges& exchanges) {
   std::vector<MemoryUse> memories;
   memories.reserve(stages.size());
   for (const StageClass& c : stages) {
-    memories.push_back(MemoryOf(problem, s, c, TotalsOf(c, cost), cost, exchanges));
+    memories.push_back(MemoryOf(problem, s, c, TotalsOf(c, blocks), blocks, exchanges));
   }
   return memories;
 }
@@ -237,14 +245,14 @@ Evaluation TrainingEvaluation(const Problem& problem, const Strategy& s, double 
 }
 
 Evaluation AssembleTraining(const Problem& problem, const Strategy& s, const std::vector<StageClass>& stages,
-                            const StrategyCost& cost, TrainingExchanges& exchanges) {
+                            const TrainingBlocks& blocks, TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
   const auto v = static_cast<double>(s.virtual_pipeline_parallel_size);
   double sum_s = 0, slowest_s = 0, rest_s = 0;
   MemoryUse fullest;
   for (const StageClass& c : stages) {
-    const StageTotals totals = TotalsOf(c, cost);
-    const TrainingStage stage = StageOf(problem, s, c, totals, cost, exchanges);
+    const StageTotals totals = TotalsOf(c, blocks);
+    const TrainingStage stage = StageOf(problem, s, c, totals, blocks, exchanges);
     const double microbatch_s =
         stage.forward_s + stage.backward_s + static_cast<double>(stage.neighbours) * v * stage.send_s;
     sum_s += static_cast<double>(c.count) * microbatch_s;
@@ -252,7 +260,7 @@ Evaluation AssembleTraining(const Problem& problem, const Strategy& s, const std
     const double gradients_s =
         ExposedExchange(stage.gradients_s, stage.backward_s / v, stage.layers, training.overlap_gradients);
     rest_s = std::max(rest_s, gradients_s + stage.parameters_s + stage.optimizer_s);
-    const MemoryUse memory = MemoryOf(problem, s, c, totals, cost, exchanges);
+    const MemoryUse memory = MemoryOf(problem, s, c, totals, blocks, exchanges);
     if (memory.TotalBytes() > fullest.TotalBytes()) fullest = memory;
   }
   const auto m = static_cast<double>(s.num_microbatches);

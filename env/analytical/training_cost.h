@@ -44,6 +44,13 @@ class TrainingExchanges {
   std::vector<Known> known_;
 };
 
+/// The costs of blocks whose values are kept, or computed again as far as the strategy's recomputation is kSelective,
+/// and of those that are computed again (StageClass::again counts them).
+struct TrainingBlocks {
+  const StrategyCost& kept;
+  const StrategyCost& again;
+};
+
 /// What one stage does in a training step (training_cost.cc has the formulas).
 struct TrainingStage {
   double forward_s = 0, backward_s = 0;  ///< One micro-batch, transfers left out, ZeRO's gathers beside it included.
@@ -57,7 +64,7 @@ struct TrainingStage {
 
 /// Of each class of stages.
 std::vector<TrainingStage> TrainingStages(const Problem& problem, const Strategy& strategy,
-                                          const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                          const std::vector<StageClass>& stages, const TrainingBlocks& blocks,
                                           TrainingExchanges& exchanges);
 
 /// The same of each stage, in order, priced from the strategy's own blocks.
@@ -65,7 +72,7 @@ std::vector<TrainingStage> TrainingStagesOf(const Problem& problem, const Strate
 
 /// The memory of each class of stages, the fullest of the class.
 std::vector<MemoryUse> TrainingMemories(const Problem& problem, const Strategy& strategy,
-                                        const std::vector<StageClass>& stages, const StrategyCost& cost,
+                                        const std::vector<StageClass>& stages, const TrainingBlocks& blocks,
                                         const TrainingExchanges& exchanges);
 
 /// What is left of `exchange_s` when it goes on beside `computing_s`, in `parts` equal parts the last of which comes
@@ -74,7 +81,7 @@ double ExposedExchange(double exchange_s, double computing_s, double parts, bool
 
 /// The metrics and the memory of a step.
 Evaluation AssembleTraining(const Problem& problem, const Strategy& strategy, const std::vector<StageClass>& stages,
-                            const StrategyCost& cost, TrainingExchanges& exchanges);
+                            const TrainingBlocks& blocks, TrainingExchanges& exchanges);
 
 /// The metrics that follow from a step's time, and the memory of the fullest stage.
 Evaluation TrainingEvaluation(const Problem& problem, const Strategy& strategy, double step_s, const MemoryUse& memory,

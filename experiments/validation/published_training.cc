@@ -74,9 +74,8 @@ std::optional<ModelSpec> SpelledOut(const PublishedRecord& record) {
 /// "LLAMA3_70B" and "Llama3-70B (SFT)" are llama-3.1-70b, "DeepSeekV3 (w/o MTP)" is deepseek-v3.
 std::optional<ModelSpec> PresetModel(const PublishedRecord& record) {
   std::string name = record.model.substr(0, record.model.find(" ("));
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
-    return c == '_' || c == ' ' ? '-' : static_cast<char>(std::tolower(c));
-  });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return c == '_' || c == ' ' ? '-' : static_cast<char>(std::tolower(c)); });
   constexpr std::array<std::pair<const char*, const char*>, 3> kSpellings = {
       {{"llama3-", "llama-3.1-"}, {"llama-3-", "llama-3.1-"}, {"deepseekv3", "deepseek-v3"}}};
   for (const auto& [written, preset] : kSpellings) {
@@ -124,6 +123,14 @@ double StepSeconds(const PublishedRecord& record, const TrainingPoint& point, st
   }
   why_not = "a figure of " + record.metric;
   return 0;
+}
+
+/// Racks of 72 are used 64 at a time where the devices then fill them.
+void SpreadOverRacks(ClusterSpec& cluster) {
+  NetworkTier& rack = cluster.tiers.front();
+  if (rack.size <= cluster.devices_per_node || cluster.num_devices <= rack.size) return;
+  const std::int64_t racks = (cluster.num_devices + rack.size - 1) / rack.size;
+  if (cluster.num_devices % racks == 0) rack.size = cluster.num_devices / racks;
 }
 
 /// How the framework trains, where the record says nothing else.
@@ -196,6 +203,7 @@ std::optional<TrainingPoint> TrainingPointOf(const PublishedRecord& record, std:
   }
   point.model = std::move(*model);
   point.cluster = LoadCluster(*cluster, *record.n_gpus);
+  SpreadOverRacks(point.cluster);
   point.workload = TrainingWorkload(*record.input_tokens, batch);
   point.tensor_parallel = *record.tensor_parallel;
   point.pipeline_parallel = *record.pipeline_parallel;

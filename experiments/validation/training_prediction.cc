@@ -1,9 +1,8 @@
 #include "experiments/validation/training_prediction.h"
 
-#include <vector>
-
 #include "env/analytical/analytical_evaluator.h"
 #include "shardscout/megatron_rule.h"
+#include "shardscout/program.h"
 #include "shardscout/strategy_space.h"
 
 namespace shardscout::validation {
@@ -49,14 +48,16 @@ TrainingPrediction Predict(const TrainingPoint& point) {
   s = StrategyOf(point);
   const Problem problem(point.model, point.cluster, point.workload);
   const env::AnalyticalEvaluator evaluator(problem);
-  std::vector<Recomputation> candidates = {Recomputation::kNone, Recomputation::kFull};
-  if (point.recomputation) candidates = {*point.recomputation};
-  for (const Recomputation recomputation : candidates) {
-    s.recomputation = recomputation;
-    prediction.why_not = StrategySpace(problem).WhyNot(s);
-    if (!prediction.why_not.empty()) return prediction;
+  s.recomputation = point.recomputation.value_or(Recomputation::kNone);
+  prediction.why_not = StrategySpace(problem).WhyNot(s);
+  if (!prediction.why_not.empty()) return prediction;
+  prediction.evaluation = evaluator.Evaluate(s);
+  if (point.recomputation || prediction.evaluation.Feasible()) return prediction;
+  s.recomputation = Recomputation::kFull;
+  const std::int64_t most = MostLayersOfAChunk(point.model, s);
+  for (std::int64_t layers = 1; layers <= most && !prediction.evaluation.Feasible(); ++layers) {
+    s.recomputed_layers = layers < most ? layers : 0;  // All.
     prediction.evaluation = evaluator.Evaluate(s);
-    if (prediction.evaluation.Feasible()) break;
   }
   return prediction;
 }

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "experiments/validation/prediction_error.h"
@@ -27,6 +28,8 @@ std::string Line(const std::string& name, const Figures& figures) {
 std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const TrainingPrediction> predictions) {
   std::map<std::string, Figures> sets, groups;
   std::map<std::string, int> missing;
+  std::map<std::string, std::set<std::string>> clusters;
+  for (const TrainingPoint& point : points) clusters[point.set].insert(point.cluster.name);
   int oom_found = 0, oom_missed = 0, oom_wrong = 0, fits = 0;
   for (std::size_t i = 0; i < points.size(); ++i) {
     const TrainingPoint& point = points[i];
@@ -44,6 +47,8 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
     add(sets[point.set]);
     add(sets[point.set + ", tp " + std::to_string(point.tensor_parallel)]);
     add(sets[point.set + ", pp " + std::to_string(point.pipeline_parallel)]);
+    if (clusters[point.set].size() > 1) add(sets[point.set + ", " + point.cluster.name]);
+    if (point.model.HasMoe()) add(sets[point.set + ", experts"]);
     if (point.recomputation == Recomputation::kSelective) add(sets[point.set + ", selective recomputation"]);
     if (!point.group.empty()) add(groups[point.group]);
   }

@@ -413,6 +413,18 @@ struct Program {
 /// last (7 layers over 3: 2, 3, 2; 61 over 4: 15, 15, 16, 15), as vLLM does.
 std::vector<Stage> SplitLayers(const ModelSpec& model, std::int64_t pp);
 
+/// By stage, the chunks of layers that it holds: one, or in training with virtual stages v of them, chunk c of stage i
+/// being number c * pp + i of the model's. Layers are split over the pp * v chunks as SplitLayers does over
+/// stages, which gives each stage as many as over pp; the last chunk has Strategy::head_layers of its part for the
+/// head.
+std::vector<std::vector<Stage>> ChunksOf(const ModelSpec& model, const Strategy& strategy);
+
+/// Each stage's layers in all; first_layer is its first chunk's.
+std::vector<Stage> StagesOf(const ModelSpec& model, const Strategy& strategy);
+
+/// The layers of the largest chunk.
+std::int64_t MostLayersOfAChunk(const ModelSpec& model, const Strategy& strategy);
+
 /// Lowers a valid strategy. A strategy that ValidateStrategy refuses is a programmer's error.
 Program Lower(const Problem& problem, const Strategy& strategy);
 

@@ -22,7 +22,7 @@ enum class Overlap : std::uint8_t { kNone, kTwoBatch, kChunked };
 
 /// Training: what of the forward pass is computed again in the backward pass instead of being kept. kSelective: the
 /// core of an attention that is not fused (its scores; Korthikanti et al., arXiv 2205.05198, section 5). kFull: every
-/// layer, of which only the input is kept.
+/// layers, of which only the input is kept: all, or of each chunk the first Strategy::recomputed_layers.
 enum class Recomputation : std::uint8_t { kNone, kSelective, kFull };
 
 /// The operators of the layer graph. The first kNumShardedOperators carry a sharding, in the order in which a strategy
@@ -67,8 +67,10 @@ struct Strategy {
   std::array<Sharding, kNumShardedOperators> shardings{};
   // Training's own; inference has the first value of each.
   std::int64_t virtual_pipeline_parallel_size = 1;  ///< Chunks of layers that a stage holds, interleaved over stages.
-  std::int64_t zero_stage = 0;  ///< What data parallel ranks share: 1 optimizer, 2 gradients, 3 weights.
+  std::int64_t head_layers = 0;  ///< Layers that the head counts as where layers are split over the pipeline.
+  std::int64_t zero_stage = 0;   ///< What data parallel ranks share: 1 optimizer, 2 gradients, 3 weights.
   Recomputation recomputation = Recomputation::kNone;
+  std::int64_t recomputed_layers = 0;  ///< kFull: of each chunk, the first so many; 0: all.
 
   Sharding ShardingOf(Operator op) const { return shardings[static_cast<std::size_t>(op)]; }
   void SetSharding(Operator op, Sharding sharding) { shardings[static_cast<std::size_t>(op)] = sharding; }
@@ -110,7 +112,8 @@ std::string ToJson(const Strategy& strategy, int indent = -1);
 Strategy ParseStrategy(std::string_view json, std::string_view place);
 
 /// "pp1 tp8 cp1 dp4 ep32 etp1 b64 m1 T tp all_to_all | vocab heads heads heads token ffn ffn none none vocab", for
-/// tables and logs; where training's variables are not all at their first value also " v2 zero1 full".
+/// tables and logs; where training's variables are not all at their first value also " v2 zero1 full", with "full 3"
+/// for three layers and " head2" where the head counts as two.
 std::string ToShortString(const Strategy& strategy);
 
 }  // namespace shardscout

@@ -31,13 +31,15 @@ enum class Variable : std::uint8_t {
   kOverlap,
   kFirstSharding,  ///< kFirstSharding + i is the sharding of Operator(i).
   kVirtualPipelineParallelSize = kFirstSharding + kNumShardedOperators,
+  kHeadLayers,
   kZeroStage,
   kRecomputation,
+  kRecomputedLayers,
 };
 inline constexpr int kFirstShardingVariable = static_cast<int>(Variable::kFirstSharding);
 /// Those of inference; the others have one value there.
 inline constexpr int kNumInferenceVariables = kFirstShardingVariable + static_cast<int>(kNumShardedOperators);
-inline constexpr int kNumVariables = kNumInferenceVariables + 3;
+inline constexpr int kNumVariables = kNumInferenceVariables + 5;
 constexpr bool IsSharding(int variable) {
   return variable >= kFirstShardingVariable && variable < kNumInferenceVariables;
 }

@@ -45,11 +45,25 @@ void WriteTraining(std::ostream& out, const Problem& problem, const MegatronArgu
   if (training.overlap_gradients) out << "--overlap-grad-reduce\n";
   if (training.overlap_parameters && a.distributed_optimizer) out << "--overlap-param-gather\n";
   if (!a.recompute_granularity.empty()) out << "--recompute-granularity " << a.recompute_granularity << "\n";
-  if (a.recompute_granularity == "full") out << "--recompute-method uniform\n--recompute-num-layers 1\n";
+  if (a.recompute_layers > 0) {
+    out << "--recompute-method block\n--recompute-num-layers " << a.recompute_layers << "\n";
+  } else if (a.recompute_granularity == "full") {
+    out << "--recompute-method uniform\n--recompute-num-layers 1\n";
+  }
   out << "--bf16\n";
   if (training.precision == TrainingPrecision::kFp8) out << "--fp8-format hybrid\n";
   if (training.fused_attention) out << "--use-flash-attn\n";
   out << "--optimizer " << ToString(training.optimizer) << "\n";
+}
+
+/// Layers of each chunk in the order of the model's layers.
+std::vector<std::int64_t> ChunkSizes(const ModelSpec& model, const Strategy& s) {
+  const std::vector<std::vector<Stage>> stages = ChunksOf(model, s);
+  std::vector<std::int64_t> sizes;
+  for (std::size_t chunk = 0; chunk < stages.front().size(); ++chunk) {
+    for (const std::vector<Stage>& stage : stages) sizes.push_back(stage[chunk].num_layers);
+  }
+  return sizes;
 }
 
 std::string WriteArguments(const Problem& problem, const MegatronArguments& a) {
@@ -77,18 +91,19 @@ MegatronArguments MegatronArgumentsOf(const Problem& problem, const Strategy& s)
   SetDegrees(a, DegreesOf(s));
   a.sequence_parallel = s.residual_layout == Layout::kTokenSharded;
   a.moe_token_dispatcher_type = s.expert_exchange == ExpertExchange::kAllToAll ? "alltoall" : "allgather";
-  if (model.num_layers % s.pipeline_parallel_size != 0) {
-    a.pipeline_layout = frameworks::LayoutOf(PartitionUnless(problem, s, {}));
-  }
+  const bool even =
+      model.num_layers % (s.pipeline_parallel_size * s.virtual_pipeline_parallel_size) == 0 && s.head_layers == 0;
+  if (!even) a.pipeline_layout = frameworks::LayoutOf(ChunkSizes(model, s));
   a.micro_batch_size = s.batch_size / s.num_microbatches;
   a.global_batch_size = s.batch_size * s.data_parallel_size;
   // The positions are padded to what cp and tp cut.
   const std::int64_t parts = (s.context_parallel_size > 1 ? 2 * s.context_parallel_size : 1) * s.tensor_parallel_size;
   if (problem.workload().IsTraining()) {
     a.world_size = s.InstanceSize();
-    a.virtual_stages = s.virtual_pipeline_parallel_size;
+    if (even) a.virtual_stages = s.virtual_pipeline_parallel_size;  // Else the layout says it.
     a.distributed_optimizer = s.zero_stage == 1;
     if (s.recomputation != Recomputation::kNone) a.recompute_granularity = ToString(s.recomputation);
+    a.recompute_layers = s.recomputed_layers;
     a.seq_length = problem.workload().input_tokens;
     return a;
   }

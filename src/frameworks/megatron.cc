@@ -102,7 +102,11 @@ std::string VirtualStagesDivide(const MegatronArguments& a, const ModelSpec& mod
 }
 
 std::string VirtualStagesFill(const MegatronArguments& a, const ModelSpec&) {
-  if (a.virtual_stages == 1 || a.global_batch_size == 0) return "";
+  std::int64_t virtual_stages = a.virtual_stages;
+  if (const auto stages = ExpandLayout(a.pipeline_layout); !a.pipeline_layout.empty() && stages) {
+    virtual_stages = static_cast<std::int64_t>(stages->size()) / a.pipeline_model_parallel_size;
+  }
+  if (virtual_stages == 1 || a.global_batch_size == 0) return "";
   const std::int64_t pass = a.micro_batch_size * std::max<std::int64_t>(1, a.DataParallelSize());
   if (a.global_batch_size / pass % a.pipeline_model_parallel_size == 0) return "";
   return Text(a.global_batch_size / pass) + " micro-batches must be divisible by pp with virtual stages";
@@ -112,6 +116,13 @@ std::string KnownRecomputation(const MegatronArguments& a, const ModelSpec&) {
   const std::string& granularity = a.recompute_granularity;
   if (granularity.empty() || granularity == "full" || granularity == "selective") return "";
   return "unknown recompute-granularity \"" + granularity + "\"";
+}
+
+std::string RecomputesLayers(const MegatronArguments& a, const ModelSpec& model) {
+  if (a.recompute_layers == 0) return "";
+  if (a.recompute_granularity != "full") return "recompute-num-layers needs recompute-granularity full";
+  if (a.recompute_layers <= model.num_layers) return "";
+  return "recompute-num-layers " + Text(a.recompute_layers) + " is more than the model's " + Text(model.num_layers);
 }
 
 std::string KnownDispatcher(const MegatronArguments& a, const ModelSpec&) {
@@ -125,7 +136,7 @@ constexpr const char* kValidate = "megatron/training/arguments.py validate_args"
 constexpr const char* kState = "megatron/core/parallel_state.py";
 constexpr const char* kConfig = "megatron/core/transformer/transformer_config.py __post_init__";
 
-constexpr std::array<MegatronRule, 13> kRules = {{
+constexpr std::array<MegatronRule, 14> kRules = {{
     {"megatron.world_divides", "world % (tp * pp * cp) == 0", kValidate, WorldDivides},
     {"megatron.expert_grid", "world % (etp * ep * pp) == 0", kState, ExpertGridDivides},
     {"megatron.heads_divide", "heads % tp == 0; query groups and tp divide one another", kConfig, HeadsSplit},
@@ -142,6 +153,8 @@ constexpr std::array<MegatronRule, 13> kRules = {{
     {"megatron.virtual_batches", "micro-batches % pp == 0 with virtual stages",
      "megatron/core/pipeline_parallel/schedules.py", VirtualStagesFill},
     {"megatron.recompute", "recompute-granularity is full or selective", kConfig, KnownRecomputation},
+    {"megatron.recompute_layers", "recompute-num-layers: granularity full, at most the model's layers", kConfig,
+     RecomputesLayers},
     {"megatron.dispatcher", "moe-token-dispatcher-type is allgather, alltoall or flex", kConfig, KnownDispatcher},
 }};
 

@@ -33,7 +33,8 @@ struct MegatronArguments {
   // Training's.
   std::int64_t virtual_stages = 1;         ///< num-virtual-stages-per-pipeline-rank.
   bool distributed_optimizer = false;      ///< use-distributed-optimizer
-  std::string recompute_granularity = {};  ///< "": not written; "full" with uniform method, one layer; "selective".
+  std::string recompute_granularity = {};  ///< "": not written; "full" or "selective".
+  std::int64_t recompute_layers = 0;  ///< 0: all, by method uniform; else of each (virtual) stage, by method block.
   bool operator==(const MegatronArguments&) const = default;
 
   std::int64_t ExpertTensorSize() const {

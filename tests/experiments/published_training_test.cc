@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string>
 
+#include "env/analytical/analytical_evaluator.h"
 #include "experiments/validation/training_prediction.h"
 
 namespace shardscout::validation {
@@ -99,6 +100,36 @@ TEST(PublishedTraining, MegatronBridge) {
   EXPECT_EQ(PointOf(sharded).zero_stage, 3);
 }
 
+TEST(PublishedTraining, RacksOf72AreUsed64AtATime) {
+  PublishedRecord record = Bridge();
+  record.hardware = "GB200";
+  record.n_gpus = 256;
+  record.data_parallel = 8;
+  EXPECT_EQ(PointOf(record).cluster.tiers.front().size, 64);
+  record.n_gpus = 64;
+  EXPECT_EQ(PointOf(record).cluster.tiers.front().size, 72);
+  record.hardware = "H100-SXM 80GB";
+  record.n_gpus = 12;
+  EXPECT_EQ(PointOf(record).cluster.tiers.front().size, 8) << "nodes are whole";
+}
+
+TEST(PublishedTraining, TheFewestLayersAreComputedAgainThatFit) {
+  PublishedRecord record = Foundry();
+  record.other_parallelism = "FSDP FULL_SHARD";
+  record.n_gpus = record.data_parallel = 8;
+  record.load = "128";
+  record.micro_batch = 16;
+  TrainingPoint point = PointOf(record);
+  ASSERT_EQ(point.recomputation, std::nullopt);
+  TrainingPrediction prediction = Predict(point);
+  EXPECT_TRUE(prediction.evaluation.Feasible());
+  EXPECT_EQ(prediction.strategy.recomputation, Recomputation::kFull);
+  ASSERT_GT(prediction.strategy.recomputed_layers, 1);
+  --prediction.strategy.recomputed_layers;
+  const Problem problem(point.model, point.cluster, point.workload);
+  EXPECT_FALSE(env::AnalyticalEvaluator(problem).Evaluate(prediction.strategy).Feasible());
+}
+
 /// The record has both figures: 1,639 tokens and 736 TFLOP a second and device.
 TEST(PublishedTraining, FlopsAreMegatronsFormula) {
   PublishedRecord record = Bridge();
@@ -119,8 +150,7 @@ TEST(PublishedTraining, WhatIsNotStatedIsNotPredicted) {
             "adapters alone are trained");
   EXPECT_EQ(with(Bridge(), [](auto& r) { r.notes = ""; }), "micro-batch not stated");
   EXPECT_EQ(with(Bridge(), [](auto& r) { r.dtype = "NVFP4"; }), "number format NVFP4");
-  EXPECT_EQ(with(Bridge(), [](auto& r) { r.load = "local batch 16"; }),
-            "global batch or sequence length not stated");
+  EXPECT_EQ(with(Bridge(), [](auto& r) { r.load = "local batch 16"; }), "global batch or sequence length not stated");
   EXPECT_EQ(with(Bridge(), [](auto& r) { r.pipeline_parallel.reset(); }), "number of GPUs or mapping not stated");
   EXPECT_EQ(with(Bridge(), [](auto& r) { r.model = "Nemotron_3_Nano"; }), "no preset of the model Nemotron_3_Nano");
   EXPECT_EQ(with(Foundry(), [](auto& r) { r.hardware = "TPU v5p"; }), "no preset of the hardware \"TPU v5p\"");

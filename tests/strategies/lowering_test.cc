@@ -114,6 +114,30 @@ TEST(Lowering, ExtraLayersGoJustBeforeTheLastStage) {
   ModelSpec sixty_one = DenseModel(61);
   EXPECT_EQ(sizes(SplitLayers(sixty_one, 4)), (std::vector<std::int64_t>{15, 15, 16, 15}));
   EXPECT_EQ(sizes(SplitLayers(sixty_one, 61)), std::vector<std::int64_t>(61, 1));
+
+  // Chunks: as many layers a stage whatever their number.
+  Strategy s;
+  for (const std::int64_t pp : {2, 3, 4, 7}) {
+    for (s.virtual_pipeline_parallel_size = 1; s.virtual_pipeline_parallel_size * pp <= 61;
+         ++s.virtual_pipeline_parallel_size) {
+      s.pipeline_parallel_size = pp;
+      EXPECT_EQ(sizes(StagesOf(sixty_one, s)), sizes(SplitLayers(sixty_one, pp))) << ToShortString(s);
+      for (const auto& chunks : ChunksOf(sixty_one, s)) {
+        EXPECT_EQ(std::ssize(chunks), s.virtual_pipeline_parallel_size);
+        for (const Stage& chunk : chunks) {
+          EXPECT_LE(chunk.num_layers, MostLayersOfAChunk(sixty_one, s));
+          EXPECT_GE(chunk.num_layers, MostLayersOfAChunk(sixty_one, s) - 1);
+        }
+      }
+    }
+  }
+  // The head as layers: 7 + 1 over 3, 61 + 3 over 4.
+  s.pipeline_parallel_size = 3;
+  s.virtual_pipeline_parallel_size = s.head_layers = 1;
+  EXPECT_EQ(sizes(StagesOf(seven, s)), (std::vector<std::int64_t>{3, 3, 1}));
+  s.pipeline_parallel_size = 4;
+  s.head_layers = 4;
+  EXPECT_EQ(sizes(StagesOf(sixty_one, s)), (std::vector<std::int64_t>{16, 16, 17, 12}));
 }
 
 /// Sum over the ranks of a stage of what each holds, copies counted once each.

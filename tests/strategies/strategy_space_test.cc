@@ -5,6 +5,7 @@
 #include <set>
 
 #include "shardscout/error.h"
+#include "shardscout/program.h"
 #include "strategies/sharding_rules.h"
 #include "tests/tiny_problems.h"
 
@@ -48,16 +49,38 @@ std::set<Strategy> Members(const StrategySpace& space) {
   return members;
 }
 
-/// Training's own variables: the batch is the global one over dp, chunks are whole layers on every stage and
-/// micro-batches fill the stages, ZeRO and recomputation take their first value where they do nothing.
+/// Training's own variables: the batch is the global one over dp, chunks are as even as the stages and micro-batches
+/// fill the stages, the head counts as layers where that moves one, ZeRO and recomputation take their first value where
+/// they do nothing.
 bool TrainingHolds(const Problem& problem, const Strategy& s) {
   const std::int64_t chunks = s.virtual_pipeline_parallel_size;
   const std::optional<TrainingSpec>& training = problem.workload().training;
-  if (!training) return chunks == 1 && s.zero_stage == 0 && s.recomputation == Recomputation::kNone;
+  if (!training) {
+    return chunks == 1 && s.head_layers == 0 && s.zero_stage == 0 && s.recomputation == Recomputation::kNone &&
+           s.recomputed_layers == 0;
+  }
   if (s.batch_size * s.data_parallel_size != training->global_batch_size) return false;
   const std::int64_t pp = s.pipeline_parallel_size;
-  if (chunks > 1 && (pp == 1 || problem.model().num_layers % (pp * chunks) != 0 || s.num_microbatches % pp != 0)) {
-    return false;
+  const std::int64_t layers = problem.model().num_layers, all = pp * chunks;
+  if (chunks > 1 && (pp == 1 || s.num_microbatches % pp != 0)) return false;
+  if (chunks > 1 && layers % all != 0 && (layers % pp == 0 || all > layers)) return false;
+  const auto sizes = [&](std::int64_t head) {
+    Strategy with = s;
+    with.head_layers = head;
+    std::vector<std::int64_t> stages;
+    for (const auto& chunks_of_stage : ChunksOf(problem.model(), with)) {
+      for (const Stage& chunk : chunks_of_stage) stages.push_back(chunk.num_layers);
+    }
+    return stages;
+  };
+  if (s.head_layers > 0) {
+    if (pp == 1 || (layers + s.head_layers) / all <= s.head_layers) return false;
+    if (sizes(s.head_layers) == sizes(s.head_layers - 1)) return false;
+  }
+  if (s.recomputed_layers > 0 && s.recomputation != Recomputation::kFull) return false;
+  if (s.recomputed_layers > 0) {
+    const std::vector<std::int64_t> chunk_sizes = sizes(s.head_layers);
+    if (s.recomputed_layers >= *std::max_element(chunk_sizes.begin(), chunk_sizes.end())) return false;
   }
   if (s.zero_stage > 0 && s.context_parallel_size * s.data_parallel_size == 1) return false;
   return s.recomputation != Recomputation::kSelective || !training->fused_attention;
@@ -100,8 +123,10 @@ bool LayerRuleHolds(const strategies::ShardingRules& rules, const Strategy& s, i
     case Variable::kOverlap:
       return s.overlap == Overlap::kNone;
     case Variable::kVirtualPipelineParallelSize:
+    case Variable::kHeadLayers:
     case Variable::kZeroStage:
     case Variable::kRecomputation:
+    case Variable::kRecomputedLayers:
       return true;  // Judged at the end.
     default:
       break;
@@ -166,8 +191,15 @@ TEST(StrategySpace, TreeHoldsExactlyTheValidCanonicalStrategies) {
   }
 }
 
+/// A head of some layers' weights.
+ModelSpec WithWideHead(ModelSpec model) {
+  model.vocab_size *= 32;
+  return model;
+}
+
 TEST(StrategySpace, TreeOfTrainingHoldsExactlyTheValidCanonicalStrategies) {
-  for (const auto& [model, fused] : {std::pair(DenseModel(4), false), std::pair(MoeModel(2, 0, 0), true)}) {
+  for (const auto& [model, fused] : {std::pair(DenseModel(4), false), std::pair(WithWideHead(DenseModel(5)), true),
+                                     std::pair(MoeModel(2, 0, 0), true)}) {
     WorkloadSpec workload = SmallProblem(model, 2, WorkloadKind::kPrefill, 2).workload();
     workload.kind = WorkloadKind::kTrain;
     workload.ttft_target_s.reset();
@@ -188,6 +220,8 @@ TEST(StrategySpace, TreeOfTrainingHoldsExactlyTheValidCanonicalStrategies) {
     EXPECT_EQ(space.Size().strategies, brute);
     EXPECT_TRUE(space.Size().exact);
     EXPECT_GT(brute, 1000);
+    const bool wide = model.num_layers == 5;
+    EXPECT_EQ(std::any_of(members.begin(), members.end(), [](const Strategy& m) { return m.head_layers > 1; }), wide);
   }
 }
 
@@ -208,6 +242,28 @@ TEST(StrategySpace, FixedChunksFindTheirMicroBatches) {
     EXPECT_EQ(s.virtual_pipeline_parallel_size, 2);
     EXPECT_EQ(s.num_microbatches % s.pipeline_parallel_size, 0);
     EXPECT_GT(s.pipeline_parallel_size, 1);
+  }
+}
+
+TEST(StrategySpace, WhatIsFixedOfTrainingIsReached) {
+  const Problem plain = SmallProblem(WithWideHead(DenseModel(5)), 4, WorkloadKind::kPrefill, 2);
+  WorkloadSpec workload = plain.workload();
+  workload.kind = WorkloadKind::kTrain;
+  workload.ttft_target_s.reset();
+  workload.batch_size.reset();
+  workload.training = {.global_batch_size = 8};
+  for (const auto& [name, value] : {std::pair("head_layers", "2"), std::pair("recomputed_layers", "2"),
+                                    std::pair("virtual_pipeline_parallel_size", "2")}) {
+    ProblemOptions options;
+    options.fixed["training." + std::string(name)] = value;
+    const Problem problem(plain.model(), plain.cluster(), workload, options);
+    const StrategySpace space(problem);
+    Rng rng(1);
+    for (int i = 0; i < 50; ++i) {
+      const Strategy s = space.Sample(rng);
+      ASSERT_TRUE(ValidAndCanonical(problem, s)) << ToShortString(s);
+      EXPECT_TRUE(s.head_layers == 2 || s.recomputed_layers == 2 || s.virtual_pipeline_parallel_size == 2);
+    }
   }
 }
 

@@ -129,6 +129,55 @@ TEST(TrainingCost, MicroBatchesInFlight) {
   EXPECT_NEAR(activations(64, 2) - activations(64, 1), 3.5 * one, 1);
 }
 
+/// Each layer more that is computed again takes time and frees memory, up to all of them.
+TEST(TrainingCost, LayersComputedAgainLieBetween) {
+  const Problem problem = Gpt(8, true);
+  const AnalyticalEvaluator evaluator(problem);
+  Strategy s = Megatron(4, Layout::kTokenSharded);
+  s.pipeline_parallel_size = 2;
+  s.virtual_pipeline_parallel_size = 3;
+  Evaluation fewer = evaluator.Evaluate(s);
+  s.recomputation = Recomputation::kFull;
+  const Evaluation all = evaluator.Evaluate(s);
+  for (s.recomputed_layers = 1; s.recomputed_layers < 8; ++s.recomputed_layers) {
+    ASSERT_EQ(StrategySpace(problem).WhyNot(s), "");
+    const Evaluation e = evaluator.Evaluate(s);
+    EXPECT_GT(e.metrics.step_time_s, fewer.metrics.step_time_s);
+    EXPECT_LT(e.metrics.step_time_s, all.metrics.step_time_s);
+    EXPECT_GT(e.memory.TotalBytes(), all.memory.TotalBytes());
+    if (s.recomputed_layers > 1) {
+      EXPECT_LT(e.memory.TotalBytes(), fewer.memory.TotalBytes());
+    }
+    fewer = e;
+  }
+  s.recomputed_layers = 8;  // A chunk has eight.
+  EXPECT_EQ(evaluator.Evaluate(s).metrics, all.metrics);
+  EXPECT_NE(StrategySpace(problem).WhyNot(s), "") << "the same as all";
+}
+
+/// A head of more than two layers' weights: the last stage is the slowest where all have as many layers.
+TEST(TrainingCost, AHeadThatCountsAsLayersEvensTheStages) {
+  WorkloadSpec workload = LoadWorkload("train-4k");
+  workload.training->global_batch_size = 64;
+  workload.training->host_task_s = 0;
+  const Problem problem(LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm", 4), workload);
+  Strategy s;
+  s.pipeline_parallel_size = 4;
+  s.batch_size = s.num_microbatches = 64;
+  s.recomputation = Recomputation::kFull;
+  const StrategySpace space(problem);
+  const AnalyticalEvaluator evaluator(problem);
+  const auto step_s = [&](std::int64_t head) {
+    s.head_layers = head;
+    EXPECT_EQ(space.WhyNot(s), "");
+    return evaluator.Evaluate(s).metrics.step_time_s;
+  };
+  EXPECT_LT(step_s(1), step_s(0));
+  EXPECT_LT(step_s(2), step_s(0));
+  s.head_layers = 3;
+  EXPECT_NE(space.WhyNot(s), "") << "more than the head's weights are";
+}
+
 /// Nothing gets slower by a faster network or memory, or by fewer bytes of gradients.
 TEST(TrainingCost, MoreIsNeverSlower) {
   const Problem problem = Gpt(64, true);

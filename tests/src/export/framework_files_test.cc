@@ -142,6 +142,29 @@ TEST(MegatronExport, ExpertsInSequenceParallel) {
                        "--global-batch-size 128", "--num-query-groups 8"});
 }
 
+TEST(MegatronExport, UnevenChunksAndSomeLayersComputedAgain) {
+  WorkloadSpec workload = LoadWorkload("train-4k");
+  workload.training->global_batch_size = 64;
+  const Problem problem(LoadModel("deepseek-v3"), LoadCluster("h100-sxm", 8), workload);
+  Strategy s;
+  s.pipeline_parallel_size = 8;
+  s.batch_size = s.num_microbatches = 64;
+  s.virtual_pipeline_parallel_size = 2;
+  s.head_layers = 1;
+  s.recomputation = Recomputation::kFull;
+  s.recomputed_layers = 3;
+  // 61 layers and the head over 16 chunks: 3 or 4 each, the last 2.
+  ExpectLines(ExportTo("megatron", problem, s),
+              {"--pipeline-model-parallel-layout "
+               "Et*3|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*4|t*2L",
+               "--recompute-granularity full", "--recompute-method block", "--recompute-num-layers 3"});
+  // Equal chunks need no layout.
+  const Problem even(LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm", 8), workload);
+  s.head_layers = s.recomputed_layers = 0;
+  ExpectLines(ExportTo("megatron", even, s),
+              {"--num-virtual-stages-per-pipeline-rank 2", "--recompute-method uniform"});
+}
+
 TEST(DeepSpeedExport, AShardingAnOperator) {
   const Problem problem = MakeProblem("llama-3.1-70b", "decode-chat", 8);
   Strategy strategy = Tensor(8);

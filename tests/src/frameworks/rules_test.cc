@@ -149,6 +149,9 @@ TEST(MegatronRules, EachIsBrokenByItsCase) {
        Breaks<A>("megatron.virtual_batches", "llama-3.1-8b",
                  {.pipeline_model_parallel_size = 4, .world_size = 4, .global_batch_size = 6, .virtual_stages = 2}),
        Breaks<A>("megatron.recompute", "llama-3.1-8b", {.recompute_granularity = "all"}),
+       Breaks<A>("megatron.recompute_layers", "llama-3.1-8b", {.recompute_layers = 2}),
+       Breaks<A>("megatron.recompute_layers", "llama-3.1-8b",
+                 {.recompute_granularity = "full", .recompute_layers = 33}),
        Breaks<A>("megatron.dispatcher", "deepseek-v3", {.moe_token_dispatcher_type = "deepep"})});
 }
 
