@@ -256,8 +256,10 @@ class BackwardMaker {
 
   /// The pending part, summed over its group.
   ValueId Summed(ValueId of, const Sum& sum, Operator op) {
-    const Value& value = ValueOf(of);
-    const double bytes = value.rows * value.width * BytesPerElement(ValueOf(sum.pending).dtype);
+    // Slices together are the value, or more: KV heads that several ranks hold are in several.
+    const Value& value = sum.sliced ? ValueOf(sum.pending) : ValueOf(of);
+    const auto parts = static_cast<double>(sum.sliced ? sum.group.size : 1);
+    const double bytes = parts * value.rows * value.width * BytesPerElement(ValueOf(sum.pending).dtype);
     const Collective collective = sum.sliced ? Collective::kAllGather : Collective::kAllReduce;
     return Collect(op, value.ffn, collective, sum.group, bytes, sum.pending, of, kAlone, true);
   }
@@ -408,8 +410,10 @@ class BackwardMaker {
     back.output = back.output2 = back.output3 = kNoValue;
     const auto differentiate = [&](ValueId input, ValueId& output) {
       if (input == kNoValue || ValueOf(input).kind == TensorKind::kIds) return;
-      // A rotation makes each output of its own input; of all others every output depends on every input.
-      const bool apart = task.kind == TaskKind::kRotary && input == task.input2;
+      // A rotation, and picking out what KV positions have, make each output of its own input; of all others every
+      // output depends on every input.
+      const bool one_of_one = task.kind == TaskKind::kRotary || task.kind == TaskKind::kSelectKeyValue;
+      const bool apart = one_of_one && input == task.input2;
       const Group kept = b_.CopiesOf(ValueOf(apart ? task.output2 : task.output));
       const Group copies = b_.CopiesOf(ValueOf(input));
       Group pending = kept.size == 1 ? copies : Without(copies, kept).value_or(copies);

@@ -256,7 +256,7 @@ TEST(Gradients, OfBlocksAreTheDerivatives) {
       SpreadSampler sampler;
       Rng rng(3);
       std::set<Strategy> seen;
-      for (int draw = 0; draw < 60 && seen.size() < 12; ++draw) {
+      for (int draw = 0; draw < 120 && seen.size() < 24; ++draw) {
         Strategy s = sampler.Sample(space, rng);
         if (s.StageSize() == 1 || s.batch_size / s.num_microbatches * s.data_parallel_size > 4) continue;
         if (!seen.insert(s).second) continue;
