@@ -129,7 +129,7 @@ struct SearchEnvironment::Impl {
     for (Journal::Entry& entry : entries) {
       if (next == unpaid.size() || entry.strategy != unpaid[next]) continue;
       CheckFinite(answers[next]);
-      entry.evaluation = std::move(answers[next++]);
+      entry.evaluation = answers[next++];
     }
     if (options.journal != nullptr && !entries.empty()) options.journal->Append(entries);
     return entries;
