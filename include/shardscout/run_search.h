@@ -30,22 +30,22 @@ StartFrom ParseStartFrom(std::string_view text, std::string_view place);
 
 struct SearchRequest {
   std::string searcher = "ppo";
-  SearcherSettings settings;
+  SearcherSettings settings = {};
   std::string evaluator = "analytical";
   std::int64_t budget = 4000;  ///< Charged evaluations, >= 1.
   std::uint64_t seed = 1;
   StartFrom start = StartFrom::kNone;
-  std::optional<ScreenRequest> screen;  ///< A cheaper evaluator's search first (screening.h).
-  std::size_t top = 0;                  ///< SearchReport::top holds so many.
-  int threads = 0;                      ///< 0: OpenMP's default. Changes no result.
-  double time_limit_s = 0;              ///< 0: none. A time-limited search is not repeatable.
-  std::string journal_path;             ///< "": no journal.
-  bool resume = false;                  ///< Replays the journal at journal_path; needs one.
-  std::string build;  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
+  std::optional<ScreenRequest> screen = {};  ///< A cheaper evaluator's search first (screening.h).
+  std::size_t top = 0;                       ///< SearchReport::top holds so many.
+  int threads = 0;                           ///< 0: OpenMP's default. Changes no result.
+  double time_limit_s = 0;                   ///< 0: none. A time-limited search is not repeatable.
+  std::string journal_path = {};             ///< "": no journal.
+  bool resume = false;                       ///< Replays the journal at journal_path; needs one.
+  std::string build = {};  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C. Not owned.
-  std::function<void(const Progress&)> on_progress;
+  std::function<void(const Progress&)> on_progress = {};
   /// EnvironmentOptions::evaluate_batch. Changes no result.
-  std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch;
+  std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
 };
 
 /// What a search found. Wall times are here and never in the plan.
