@@ -1,5 +1,5 @@
 # What is installed, in components that are also the Debian packages (scripts/cmake/package.cmake):
-#   program        the command line and presets
+#   program        the command line, presets, manual page and completions
 #   agents, live   the module and the program that need LibTorch
 #   devel          headers, the core as a static library, find_package(shardscout) and pkg-config
 #   agents-devel   the agents as a static library
@@ -31,6 +31,27 @@ if(SHARDSCOUT_HAVE_LIVE)
           DESTINATION ${SHARDSCOUT_PACKAGE_DIR} COMPONENT live)
 endif()
 install(TARGETS shardscout_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+
+# The manual page and the shells' completions, which the program writes of its own options.
+set(pages ${PROJECT_BINARY_DIR}/pages)
+file(MAKE_DIRECTORY ${pages})
+set(SHARDSCOUT_PAGES)
+foreach(page "shardscout.1 man" "shardscout completion bash" "_shardscout completion zsh" "shardscout.fish completion fish")
+  string(REPLACE " " ";" words ${page})
+  list(POP_FRONT words file)
+  add_custom_command(OUTPUT ${pages}/${file} COMMAND shardscout_cli ${words} > ${pages}/${file} DEPENDS shardscout_cli
+                     VERBATIM)
+  list(APPEND SHARDSCOUT_PAGES ${pages}/${file})
+endforeach()
+add_custom_target(shardscout_pages ALL DEPENDS ${SHARDSCOUT_PAGES})
+install(FILES ${pages}/shardscout.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
+install(FILES ${pages}/shardscout DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT program)
+install(FILES ${pages}/shardscout.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d
+        COMPONENT program)
+# zsh itself looks in the first; below /usr Debian's looks in the second only.
+foreach(folder site-functions vendor-completions)
+  install(FILES ${pages}/_shardscout DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/${folder} COMPONENT program)
+endforeach()
 
 configure_package_config_file(scripts/cmake/shardscout-config.cmake.in ${PROJECT_BINARY_DIR}/shardscout-config.cmake
                               INSTALL_DESTINATION ${SHARDSCOUT_PACKAGE_DIR} NO_SET_AND_CHECK_MACRO)

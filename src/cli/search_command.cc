@@ -10,6 +10,7 @@
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/pareto_options.h"
 #include "src/cli/problem_options.h"
@@ -190,6 +191,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("search", "Search the best strategy and write it as a plan");
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--searcher,-s", arguments->searcher, "Which algorithm searches (shardscout list searchers)")
+      ->type_name(takes::kSearcher)
       ->group("Search")
       ->take_last()
       ->capture_default_str();
@@ -197,7 +199,9 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   command->add_option("--top", arguments->top, "Also show the N best strategies")
       ->check(CLI::Range(0, 100000))
       ->group("Output");
-  command->add_option("--report", arguments->report, "Where a page that shows the plan is written")->group("Output");
+  command->add_option("--report", arguments->report, "Where a page that shows the plan is written")
+      ->type_name(takes::kFile)
+      ->group("Output");
   AddParetoOptions(*command, arguments->pareto);
   AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);
