@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shardscout/evaluator.h"
+#include "shardscout/event_file.h"
 #include "shardscout/megatron_rule.h"
 #include "shardscout/plan.h"
 #include "shardscout/problem.h"
@@ -44,6 +45,7 @@ struct SearchRequest {
   std::string build = {};  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C. Not owned.
   std::function<void(const Progress&)> on_progress = {};
+  OnScalars on_scalars = {};  ///< What the searcher tells of its learning (event_file.h).
   /// EnvironmentOptions::evaluate_batch. Changes no result.
   std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
 };
@@ -71,6 +73,12 @@ struct SearchReport {
 /// The problem must outlive the call only.
 SearchReport RunSearch(const Problem& problem, const SearchRequest& request, const SearcherRegistry& searchers,
                        const EvaluatorRegistry& evaluators);
+
+/// Has the request's search write its curves to a TensorBoard event file: after every batch search/best_reward (once a
+/// strategy was scored) and search/feasible_share, and what the searcher itself records (ppo: agents/ppo_searcher.h),
+/// each at the number of charged evaluations. The callbacks that the request had are still called. `file` must outlive
+/// the search.
+void WriteCurves(SearchRequest& request, EventFile& file);
 
 /// Index of the report with the best strategy (feasible before infeasible); reports of the same problem. Ties go to the
 /// smaller strategy, then to the first. `reports` must not be empty.

@@ -29,6 +29,7 @@ struct Arguments {
   std::string report;
   std::string searcher = "ppo";
   bool searcher_given = false;
+  std::string tensorboard;
   int top = 0;
 };
 
@@ -163,6 +164,8 @@ int Run(const Arguments& arguments, const Context& context) {
       return helpers->Evaluate(problem, request.evaluator, batch);
     };
   }
+  std::optional<EventFile> curves;
+  if (!arguments.tensorboard.empty()) WriteCurves(request, curves.emplace(arguments.tensorboard));
   const SearchReport report = RunWithProgress(problem, request, context);
   if (report.plan && !out.empty()) WriteFileAtomically(out, ToJson(*report.plan));
   const std::optional<ParetoFront> front = FindFront(problem, arguments.pareto, arguments.search, context);
@@ -201,6 +204,11 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       ->group("Output");
   command->add_option("--report", arguments->report, "Where a page that shows the plan is written")
       ->type_name(takes::kFile)
+      ->group("Output");
+  command
+      ->add_option("--tensorboard", arguments->tensorboard,
+                   "Folder of an event file for TensorBoard: the best so far, and what ppo tells of its learning")
+      ->type_name(takes::kFolder)
       ->group("Output");
   AddParetoOptions(*command, arguments->pareto);
   AddLiveOptions(*command, context);

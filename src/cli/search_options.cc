@@ -169,7 +169,12 @@ SearchReport RunWithProgress(const Problem& problem, SearchRequest request, cons
   SearchReport report;
   {
     ProgressLine line(request.searcher, context.quiet);
-    if (line.shown()) request.on_progress = [&](const Progress& progress) { line.Update(progress); };
+    if (line.shown()) {
+      request.on_progress = [&line, before = std::move(request.on_progress)](const Progress& progress) {
+        line.Update(progress);
+        if (before) before(progress);
+      };
+    }
     report = RunSearch(problem, request, context.searchers, context.evaluators);
   }
   for (const std::string& warning : report.warnings) spdlog::warn(warning);

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "tests/cli/cli_fixture.h"
+#include "tests/event_file_reader.h"
 
 namespace shardscout::test {
 namespace {
@@ -226,6 +227,26 @@ TEST_F(Pages, TheLogsFileKeepsWhatQuietKeepsOffStderr) {
   EXPECT_THAT(Read(log), HasSubstr("error: shardscout: "));
   EXPECT_THAT(Read(log), HasSubstr("info: annealing: 300 evaluations")) << "added, not written anew";
   ExpectUserError(Run(Search({"--log-file", Path("no/such/folder/log.txt")})), "cannot be written");
+}
+
+TEST_F(Pages, CurvesForTensorBoard) {
+  ASSERT_EQ(Run(Search({"--quiet", "--tensorboard", Path("runs")})).exit_code, 0);
+  std::vector<ReadEvent> events;
+  for (const auto& entry : std::filesystem::directory_iterator(Path("runs"))) {
+    events = ReadEvents(Read(entry.path().string()));
+  }
+  ASSERT_GT(events.size(), 100u);
+  EXPECT_EQ(events.front().file_version, "brain.Event:2");
+  EXPECT_EQ(events.back().step, 300);
+  float best = 0;
+  for (std::size_t i = 1; i < events.size(); ++i) {
+    ASSERT_TRUE(events[i].scalars.contains("search/best_reward"));
+    EXPECT_LE(events[i - 1].step, events[i].step);
+    EXPECT_GE(events[i].scalars["search/feasible_share"], 0.0f);
+    best = events[i].scalars["search/best_reward"];
+  }
+  EXPECT_GT(best, 1.0f) << "above Megatron's";
+  ExpectUserError(Run(Search({"--quiet", "--tensorboard", "/dev/null/runs"})), "no event file");
 }
 
 }  // namespace
