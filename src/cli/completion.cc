@@ -141,7 +141,8 @@ void FishOption(std::ostream& out, const std::string& condition, const OptionRow
   out << "\n";
 }
 
-constexpr std::string_view kBashBegin = R"(# Completion of shardscout for bash, written by "shardscout completion bash".
+constexpr std::string_view kBashBegin =
+    R"shell(# Completion of shardscout for bash, written by "shardscout completion bash".
 
 # What the program lists, one name a line. _shardscout_program is as it was typed.
 _shardscout_list() {
@@ -173,9 +174,9 @@ _shardscout_offer() {
     esac
     }
 
-)";
+)shell";
 
-constexpr std::string_view kBashEnd = R"(
+constexpr std::string_view kBashEnd = R"shell(
 _shardscout() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   local _shardscout_program=${COMP_WORDS[0]}
@@ -205,9 +206,9 @@ esac if[-n "$offer"]; then
       }
 
 complete -F _shardscout shardscout
-)";
+)shell";
 
-constexpr std::string_view kZshBegin = R"(#compdef shardscout
+constexpr std::string_view kZshBegin = R"shell(#compdef shardscout
 # Completion of shardscout for zsh, written by "shardscout completion zsh".
 
 _shardscout_names() {
@@ -224,18 +225,19 @@ _shardscout_name_list() {
   _sequence _shardscout_names $1
 }
 
-)";
+)shell";
 
-constexpr std::string_view kZshEnd = R"(}
+constexpr std::string_view kZshEnd = R"shell(}
 
 if [ "$funcstack[1]" = _shardscout ]; then
   _shardscout "$@"
 else
   compdef _shardscout shardscout
 fi
-)";
+)shell";
 
-constexpr std::string_view kFishBegin = R"(# Completion of shardscout for fish, written by "shardscout completion fish".
+constexpr std::string_view kFishBegin =
+    R"shell(# Completion of shardscout for fish, written by "shardscout completion fish".
 
 function __shardscout_names
     set -l words (commandline -opc)
@@ -243,7 +245,7 @@ function __shardscout_names
 end
 
 complete -c shardscout -f
-)";
+)shell";
 
 }  // namespace
 
