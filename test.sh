@@ -2,7 +2,8 @@
 # Builds with warnings as errors and runs every test.
 #   ./test.sh          all tests, in build-test/
 #   ./test.sh --all    and the core under address, undefined-behaviour and thread sanitizers, clang-tidy, a short run of
-#                      the fuzz targets, a program that uses the installed library, and pages opened in Chromium
+#                      the fuzz targets, programs that use the installed library, every command of the documents, API pages
+#                      by Doxygen, and pages opened in Chromium
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -44,17 +45,19 @@ if [ "$all" = yes ]; then
     echo "== tsan and fuzzing: skipped, no clang++ here"
   fi
   scripts/clang_tidy.sh
-  echo "== A program that uses the installed library"
+  echo "== Programs that use the installed library"
   prefix=$PWD/build-test/prefix
   rm -rf "$prefix" build-test/consumer
   cmake --install build-test --prefix "$prefix" >/dev/null
-  cmake -S tests/consumer -B build-test/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+  cmake -S tests/consumer -B build-test/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" -DCONSUMER_AGENTS=ON >/dev/null
   cmake --build build-test/consumer
-  build-test/consumer/consumer
-  build-test/consumer/live_consumer
+  ctest --test-dir build-test/consumer --output-on-failure
   "$prefix/bin/shardscout" live --nproc 2 -m tiny-dense -c localhost-cpu -n 2 -w prefill-tiny --repeats 1
   "$prefix/bin/shardscout" search --searcher ppo --budget 32 --model llama-3.1-8b --cluster h100-sxm --devices 8 \
     --workload decode-chat --quiet
+  echo "== The documents' commands, the slow ones too, and API pages"
+  scripts/check_documents.sh --all build-test/shardscout README.md CONTRIBUTING.md docs/*.md
+  scripts/api_pages.sh build-test/api
   echo "== Pages in a browser"
   pages=build-test/pages
   rm -rf "$pages" && mkdir -p "$pages"

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -71,12 +72,13 @@ class Run {
       if (answer.size() < strategies.size() || Over()) return report;
       std::vector<double> rewards;
       for (const Scored& scored : answer) rewards.push_back(Shaped(scored.reward, report.inherited_best));
-      agent.Update(rewards, history_.elites(),
-                   static_cast<double>(report.evaluations) / static_cast<double>(report.share));
+      const UpdateStats update = agent.Update(
+          rewards, history_.elites(), static_cast<double>(report.evaluations) / static_cast<double>(report.share));
       ++report.updates;
       stale = fresh > 0 ? 0 : stale + 1;
-      const bool sure = agent.GreedyConfidence(history_, config_.exit_probability) > config_.exit_probability;
-      confident = sure ? confident + 1 : 0;
+      const double confidence = agent.GreedyConfidence(history_, config_.exit_probability);
+      confident = confidence > config_.exit_probability ? confident + 1 : 0;
+      Record(index, answer, fresh, update, confidence);
       report.end = confident >= config_.exit_updates      ? AgentEnd::kConfident
                    : stale >= config_.exit_stale_rollouts ? AgentEnd::kStale
                                                           : AgentEnd::kShareSpent;
@@ -99,6 +101,27 @@ class Run {
     const auto count = std::min(config_.experience_rollout, environment_.Remaining());
     for (const Scored& scored : Evaluate(experience_->Next(static_cast<std::size_t>(count)))) Remember(scored);
     return environment_.Evaluations() - before;
+  }
+
+  /// The curves of an agent, a point an update.
+  void Record(std::int64_t agent, const std::vector<Scored>& rollout, std::int64_t fresh, const UpdateStats& update,
+              double confidence) const {
+    const auto count = static_cast<double>(rollout.size());
+    double mean = 0, best = kNone;
+    for (const Scored& scored : rollout) {
+      mean += scored.reward / count;
+      best = std::max(best, scored.reward);
+    }
+    const std::array<Scalar, 9> points = {{{"ppo/agent", static_cast<double>(agent)},
+                                           {"ppo/rollout_reward_mean", mean},
+                                           {"ppo/rollout_reward_best", best},
+                                           {"ppo/rollout_new_share", static_cast<double>(fresh) / count},
+                                           {"ppo/surrogate_loss", update.surrogate_loss},
+                                           {"ppo/value_loss", update.value_loss},
+                                           {"ppo/entropy", update.entropy},
+                                           {"ppo/elite_loss", update.elite_loss},
+                                           {"ppo/greedy_confidence", confidence}}};
+    environment_.Record(points);
   }
 
   double Shaped(double reward, double inherited) const {

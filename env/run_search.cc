@@ -195,6 +195,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   options.stop = request.stop;
   options.journal = journal.get();
   options.on_progress = request.on_progress;
+  options.on_scalars = request.on_scalars;
   options.evaluate_batch = request.evaluate_batch;
   SearchEnvironment environment(space, *evaluator, std::move(options));
 

@@ -274,6 +274,9 @@ EndReason SearchEnvironment::Poll() {
   impl_->Over();
   return impl_->ended;
 }
+void SearchEnvironment::Record(std::span<const Scalar> scalars) const {
+  if (impl_->options.on_scalars) impl_->options.on_scalars(impl_->charged, scalars);
+}
 const std::optional<Scored>& SearchEnvironment::best() const { return impl_->best; }
 std::vector<Scored> SearchEnvironment::Top(std::size_t n) const {
   std::vector<Scored> all;

@@ -10,7 +10,7 @@ if ! command -v clang-tidy >/dev/null || ! command -v run-clang-tidy >/dev/null;
 fi
 echo "== clang-tidy"
 cmake --preset tidy >/dev/null
-cmake --build build-tidy --target chakra_schema >/dev/null
+cmake --build build-tidy --target proto_schemas >/dev/null
 log=build-tidy/clang-tidy.log
 if ! run-clang-tidy -quiet -p build-tidy -j "${TIDY_JOBS:-$(nproc)}" \
   "$PWD/(src|strategies|env|baselines)/.*${1:-}.*\.cc\$" >"$log" 2>&1; then

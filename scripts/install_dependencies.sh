@@ -3,13 +3,14 @@
 # Says what it does; asks for nothing. Uses sudo only where it is not root.
 #   scripts/install_dependencies.sh          what ./quickstart.sh and ./test.sh need
 #   scripts/install_dependencies.sh --all    also what ./test.sh --all needs (clang with OpenMP, its fuzzer and
-#                                            clang-tidy; mpirun)
+#                                            clang-tidy; mpirun; doxygen; shells and groff, whose tests are skipped without)
 set -euo pipefail
 
 packages=(cmake ninja-build g++ libtorch-dev libopenblas0-openmp libeigen3-dev nlohmann-json3-dev libspdlog-dev
   libcli11-dev libyaml-cpp-dev libgloo-dev libprotobuf-dev protobuf-compiler libgtest-dev libgmock-dev libbenchmark-dev
   libvalijson-dev libjs-chart.js)
-if [ "${1:-}" = --all ]; then packages+=(clang clang-tidy libclang-rt-dev libomp-dev openmpi-bin chromium); fi
+if [ "${1:-}" = --all ]; then packages+=(clang clang-tidy libclang-rt-dev libomp-dev openmpi-bin chromium
+  doxygen dpkg-dev fish groff-base man-db pkg-config zsh); fi
 
 missing=()
 for package in "${packages[@]}"; do

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "shardscout/error.h"
 #include "src/choices.h"
@@ -20,20 +21,31 @@ std::string WithoutExtension(const std::string& name) {
 }
 
 /// share/shardscout/configs of the tree that the running program is installed in; empty where the system doesn't tell.
-fs::path InstalledConfigs() {
+fs::path BesideTheProgram() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (error) return {};
   return program.parent_path().parent_path() / "share" / "shardscout" / "configs";
 }
 
+std::string Variable(const char* name, const std::string& otherwise) {
+  const char* const value = std::getenv(name);
+  return value == nullptr || *value == '\0' ? otherwise : value;
+}
+
 fs::path ConfigsDirectory() {
-  if (const char* configured = std::getenv("SHARDSCOUT_CONFIGS"); configured != nullptr && *configured != '\0') {
-    return configured;
+  if (const std::string configured = Variable("SHARDSCOUT_CONFIGS", ""); !configured.empty()) return configured;
+  const fs::path beside = BesideTheProgram();
+  std::vector<fs::path> places = {beside, SHARDSCOUT_SOURCE_CONFIGS};
+  std::istringstream data(Variable("XDG_DATA_DIRS", "/usr/local/share:/usr/share"));
+  for (std::string folder; std::getline(data, folder, ':');) {
+    if (!folder.empty()) places.push_back(fs::path(folder) / "shardscout" / "configs");
   }
   std::error_code error;
-  if (fs::is_directory(SHARDSCOUT_SOURCE_CONFIGS, error)) return SHARDSCOUT_SOURCE_CONFIGS;
-  return InstalledConfigs();
+  const auto found = std::find_if(places.begin(), places.end(), [&](const fs::path& place) {
+    return !place.empty() && fs::is_directory(place, error);
+  });
+  return found == places.end() ? beside : *found;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace shardscout {
 class SpecError : public std::runtime_error {
  public:
   /// place: "file#/json/pointer", a flag, or empty. message: what was found and what is allowed. Control characters
-  /// and bytes that are no UTF-8 become \x0a and the like, so that the text is one line that JSON can hold.
+  /// and bytes that are no UTF-8 become `\x0a` and the like, so that the text is one line that JSON can hold.
   SpecError(std::string_view place, std::string_view message);
 
   const std::string& place() const { return place_; }

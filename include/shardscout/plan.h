@@ -10,6 +10,7 @@
 #include "shardscout/problem.h"
 #include "shardscout/program.h"
 #include "shardscout/strategy.h"
+#include "shardscout/version.h"
 
 namespace shardscout {
 
@@ -123,8 +124,5 @@ void WriteFileAtomically(const std::string& path, std::string_view text);
 /// SpecError where WriteFileAtomically would fail at once (no such folder, no permission, a directory), so that a long
 /// search does not end in it. Leaves nothing behind.
 void CheckCanWrite(const std::string& path);
-
-/// Shardscout's version.
-std::string_view Version();
 
 }  // namespace shardscout

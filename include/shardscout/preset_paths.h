@@ -6,8 +6,10 @@
 
 namespace shardscout {
 
-/// Where presets are looked for: $SHARDSCOUT_CONFIGS if set, else the build tree's source configs/, else the installed
-/// share/shardscout/configs. `kind` is "models", "clusters", "workloads", "engines" or "searches".
+/// Where presets are looked for: $SHARDSCOUT_CONFIGS if set, else share/shardscout/configs of the tree that the running
+/// program is installed in, else configs/ of the sources that it was built from, else shardscout/configs in one of
+/// $XDG_DATA_DIRS (/usr/local/share and /usr/share): there a program that only uses the installed library finds them.
+/// The first of these that is there. `kind` is "models", "clusters", "workloads", "engines" or "searches".
 std::string PresetDirectory(std::string_view kind);
 
 /// Sorted names of the presets of a kind, without ".json".

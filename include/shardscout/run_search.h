@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shardscout/evaluator.h"
+#include "shardscout/event_file.h"
 #include "shardscout/megatron_rule.h"
 #include "shardscout/plan.h"
 #include "shardscout/problem.h"
@@ -30,22 +31,23 @@ StartFrom ParseStartFrom(std::string_view text, std::string_view place);
 
 struct SearchRequest {
   std::string searcher = "ppo";
-  SearcherSettings settings;
+  SearcherSettings settings = {};
   std::string evaluator = "analytical";
   std::int64_t budget = 4000;  ///< Charged evaluations, >= 1.
   std::uint64_t seed = 1;
   StartFrom start = StartFrom::kNone;
-  std::optional<ScreenRequest> screen;  ///< A cheaper evaluator's search first (screening.h).
-  std::size_t top = 0;                  ///< SearchReport::top holds so many.
-  int threads = 0;                      ///< 0: OpenMP's default. Changes no result.
-  double time_limit_s = 0;              ///< 0: none. A time-limited search is not repeatable.
-  std::string journal_path;             ///< "": no journal.
-  bool resume = false;                  ///< Replays the journal at journal_path; needs one.
-  std::string build;  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
+  std::optional<ScreenRequest> screen = {};  ///< A cheaper evaluator's search first (screening.h).
+  std::size_t top = 0;                       ///< SearchReport::top holds so many.
+  int threads = 0;                           ///< 0: OpenMP's default. Changes no result.
+  double time_limit_s = 0;                   ///< 0: none. A time-limited search is not repeatable.
+  std::string journal_path = {};             ///< "": no journal.
+  bool resume = false;                       ///< Replays the journal at journal_path; needs one.
+  std::string build = {};  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C. Not owned.
-  std::function<void(const Progress&)> on_progress;
+  std::function<void(const Progress&)> on_progress = {};
+  OnScalars on_scalars = {};  ///< What the searcher tells of its learning (event_file.h).
   /// EnvironmentOptions::evaluate_batch. Changes no result.
-  std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch;
+  std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
 };
 
 /// What a search found. Wall times are here and never in the plan.
@@ -71,6 +73,12 @@ struct SearchReport {
 /// The problem must outlive the call only.
 SearchReport RunSearch(const Problem& problem, const SearchRequest& request, const SearcherRegistry& searchers,
                        const EvaluatorRegistry& evaluators);
+
+/// Has the request's search write its curves to a TensorBoard event file: after every batch search/best_reward (once a
+/// strategy was scored) and search/feasible_share, and what the searcher itself records (ppo: agents/ppo_searcher.h),
+/// each at the number of charged evaluations. The callbacks that the request had are still called. `file` must outlive
+/// the search.
+void WriteCurves(SearchRequest& request, EventFile& file);
 
 /// Index of the report with the best strategy (feasible before infeasible); reports of the same problem. Ties go to the
 /// smaller strategy, then to the first. `reports` must not be empty.

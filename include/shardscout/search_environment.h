@@ -36,6 +36,15 @@ struct Progress {
   double best_reward = 0;     ///< -infinity before the first.
 };
 
+/// A point of a curve, "ppo/entropy" say, of which a searcher tells while it learns.
+struct Scalar {
+  std::string name;
+  double value = 0;
+};
+
+/// Gets points of curves, which belong to so many charged evaluations.
+using OnScalars = std::function<void(std::int64_t evaluations, std::span<const Scalar> scalars)>;
+
 struct EnvironmentOptions {
   std::int64_t budget = 4000;        ///< Charged evaluations: distinct canonical strategies.
   double time_limit_s = 0;           ///< 0: none. A time-limited search is not repeatable.
@@ -47,6 +56,7 @@ struct EnvironmentOptions {
   /// Scores a batch elsewhere (DistributedEvaluator), as the evaluator would; unset: on this process's threads.
   std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
   std::function<void(const Progress&)> on_progress = {};
+  OnScalars on_scalars = {};
 };
 
 /// Why no further evaluation will be given.
@@ -86,6 +96,9 @@ class SearchEnvironment {
   /// Looks at the clock and at Ctrl-C, as Evaluate does before each batch: for a searcher that computes long between.
   EndReason Poll();
   const std::optional<Scored>& best() const;
+
+  /// Hands points of curves to EnvironmentOptions::on_scalars, at Evaluations(); nothing where that is unset.
+  void Record(std::span<const Scalar> scalars) const;
 
   /// The `n` best distinct strategies scored so far, best first (fewer where fewer were scored).
   std::vector<Scored> Top(std::size_t n) const;

@@ -14,6 +14,7 @@
 #include "shardscout/preset_paths.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -115,14 +116,20 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddCalibrateCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("calibrate", "Fit a device's curves to tables of measurements");
-  command->add_option("--data", arguments->data, "Folder of tables (docs/calibration.md)")->required();
+  command->add_option("--data", arguments->data, "Folder of tables (docs/calibration.md)")
+      ->type_name(takes::kFolder)
+      ->required();
   command
       ->add_option("--cluster", arguments->clusters,
                    "Whose device to fit: presets or files, with measured_as set (default: every preset that has it)")
+      ->type_name(takes::kCluster)
       ->delimiter(',');
-  command->add_option("--csv", arguments->csv, "Write each curve's errors and parameters to this file");
-  command->add_option("--html", arguments->html, "Write a page with plots of the held-out residuals to this file");
-  command->add_option("--out", arguments->out, "Write the cluster's file with the fitted curves in it to this file");
+  command->add_option("--csv", arguments->csv, "Write each curve's errors and parameters to this file")
+      ->type_name(takes::kFile);
+  command->add_option("--html", arguments->html, "Write a page with plots of the held-out residuals to this file")
+      ->type_name(takes::kFile);
+  command->add_option("--out", arguments->out, "Write the cluster's file with the fitted curves in it to this file")
+      ->type_name(takes::kFile);
   AddCommonOptions(*command, context);
   command->footer(
       "Prints how well each curve predicts shapes that it was not fitted to, beside a plain roofline.\n\n"

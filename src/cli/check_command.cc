@@ -11,6 +11,7 @@
 #include "shardscout/preset_paths.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 
 namespace shardscout::cli {
 namespace {
@@ -87,8 +88,10 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddCheckCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("check", "Validate files, and say exactly what is wrong and where");
-  CLI::Option* files = command->add_option("files", arguments->files,
-                                           "Models, clusters, workloads, searches, suites, strategies and plans");
+  CLI::Option* files =
+      command
+          ->add_option("files", arguments->files, "Models, clusters, workloads, searches, suites, strategies and plans")
+          ->type_name(takes::kFile);
   command->add_option("--kind", arguments->kind, "What the files are [told by their keys]");
   command
       ->add_option("--print-schema", arguments->schema,

@@ -34,10 +34,11 @@ struct Context {
   bool json = false;
   bool quiet = false;
   std::string log_level = "info";
+  std::string log_file;
   std::function<int()> run;  ///< The chosen command, set while parsing; returns the exit code.
 };
 
-/// --json, --quiet, --log-level.
+/// --json, --quiet, --log-level, --log-file.
 void AddCommonOptions(CLI::App& command, Context& context);
 
 /// SpecError for a searcher that this build knows of but was built without (ppo without LibTorch), with the remedy.
@@ -64,5 +65,7 @@ void AddJoinCommand(CLI::App& app, Context& context);
 void AddDivideCommand(CLI::App& app, Context& context);
 void AddLiveCommand(CLI::App& app, Context& context);
 void AddCalibrateCommand(CLI::App& app, Context& context);
+void AddCompletionCommand(CLI::App& app, Context& context);
+void AddManCommand(CLI::App& app, Context& context);
 
 }  // namespace shardscout::cli

@@ -8,6 +8,7 @@
 #include "src/cli/commands.h"
 #include "src/cli/compare_suite.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/problem_options.h"
 #include "src/cli/search_options.h"
@@ -114,6 +115,7 @@ void AddCompareCommand(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("compare", "Run several searchers on one problem, or on a suite of them");
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--searchers,-s", arguments->searchers, "Which ones, separated by commas [a suite's own]")
+      ->type_name(takes::kSearchers)
       ->delimiter(',')
       ->group("Search");
   AddSearchOptions(*command, arguments->search);

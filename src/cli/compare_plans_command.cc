@@ -15,6 +15,7 @@
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
 #include "src/cli/describe_difference.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/report_page.h"
 #include "src/cli/strategy_input.h"
@@ -146,12 +147,15 @@ void AddComparePlansCommand(CLI::App& app, Context& context) {
   CLI::App* command =
       app.add_subcommand("compare-plans", "Deployments and plans beside each other on one problem, and what differs");
   command->add_option("files", arguments->files, "Plans, strategies, or the settings or commands of deployments")
+      ->type_name(takes::kFile)
       ->required()
       ->expected(2, 64);
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--evaluator,-e", arguments->evaluator, "What scores them (shardscout list evaluators)")
+      ->type_name(takes::kEvaluator)
       ->capture_default_str();
-  command->add_option("--report", arguments->report, "Of two: where a page that shows both is written");
+  command->add_option("--report", arguments->report, "Of two: where a page that shows both is written")
+      ->type_name(takes::kFile);
   AddCommonOptions(*command, context);
   command->footer(
       "The problem is that of the options, else of the first plan among the files; the first file is what the others\n"

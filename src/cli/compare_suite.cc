@@ -16,6 +16,7 @@
 #include "shardscout/plan.h"
 #include "shardscout/preset_paths.h"
 #include "shardscout/search_suite.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/problem_options.h"
 
@@ -139,6 +140,7 @@ void Print(const Comparison& comparison, const std::string& folder) {
 void AddSuiteOptions(CLI::App& command, SuiteArguments& arguments) {
   command
       .add_option("--suite", arguments.suite, "Many problems instead of one: a file, or a preset of configs/searches")
+      ->type_name(takes::kSuite)
       ->group("Suite")
       ->take_last();
   command.add_option("--seeds", arguments.seeds, "Seeds a searcher and problem, from --seed on")

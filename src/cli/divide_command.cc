@@ -5,6 +5,7 @@
 #include "shardscout/divide_cluster.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/problem_options.h"
 #include "src/cli/search_options.h"
@@ -89,6 +90,7 @@ void AddDivideCommand(CLI::App& app, Context& context) {
       app.add_subcommand("divide", "Divide a cluster between a pool that computes prompts and one that decodes");
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--searcher,-s", arguments->searcher, "Who searches each pool")
+      ->type_name(takes::kSearcher)
       ->capture_default_str()
       ->group("Search");
   AddSearchOptions(*command, arguments->search);

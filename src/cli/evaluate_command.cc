@@ -12,6 +12,7 @@
 #include "shardscout/two_pools.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/strategy_input.h"
 
@@ -92,9 +93,10 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("evaluate", "Score one strategy, beside the Megatron rule's");
   AddStrategyOptions(*command, *arguments);
-  command->add_option(
-      "--trace", arguments->trace,
-      "Write what the simulator's streams do to this file, in Chrome's trace format (Perfetto opens it)");
+  command
+      ->add_option("--trace", arguments->trace,
+                   "Write what the simulator's streams do to this file, in Chrome's trace format (Perfetto opens it)")
+      ->type_name(takes::kFile);
   AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);
   command->footer(

@@ -10,6 +10,7 @@
 #include "shardscout/preset_paths.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -106,9 +107,12 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddExportCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("export", "Write a plan in the form that a framework takes");
-  command->add_option("plan", arguments->plan, "A plan")->required();
-  command->add_option("--to", arguments->target, "Which framework (shardscout list exporters)")->required();
+  command->add_option("plan", arguments->plan, "A plan")->type_name(takes::kFile)->required();
+  command->add_option("--to", arguments->target, "Which framework (shardscout list exporters)")
+      ->type_name(takes::kExporter)
+      ->required();
   command->add_option("--out,--out-dir,-o", arguments->folder, "Folder of the files; made where it is not there")
+      ->type_name(takes::kFolder)
       ->capture_default_str();
   command->add_flag("--lower", arguments->lower,
                     "Export what the framework can run, where it cannot run the plan as it is");

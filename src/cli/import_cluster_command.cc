@@ -8,6 +8,7 @@
 #include "shardscout/preset_paths.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -63,11 +64,15 @@ void AddImportClusterCommand(CLI::App& app, Context& context) {
   command
       ->add_option("file", arguments->file,
                    "Text of nvidia-smi topo -m, NCCL's topology (XML), or Slurm's topology.conf")
+      ->type_name(takes::kFile)
       ->required();
-  command->add_option("--like", arguments->like, "A cluster whose devices and outer network these are")->required();
+  command->add_option("--like", arguments->like, "A cluster whose devices and outer network these are")
+      ->type_name(takes::kCluster)
+      ->required();
   command->add_option("--nodes", arguments->nodes, "Nodes [1, or what the file says]")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
-  command->add_option("--out,-o", arguments->out, "Where the cluster file is written [not written]");
+  command->add_option("--out,-o", arguments->out, "Where the cluster file is written [not written]")
+      ->type_name(takes::kFile);
   AddCommonOptions(*command, context);
   command->footer(
       "Examples:\n"

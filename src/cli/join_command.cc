@@ -7,6 +7,7 @@
 #include "shardscout/two_pools.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -38,13 +39,18 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddJoinCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("join", "Make one plan of two pools: a plan for prefill and one for decode");
-  command->add_option("prefill", arguments->prefill, "A plan whose instances compute prompts")->required();
-  command->add_option("decode", arguments->decode, "A plan whose instances decode")->required();
+  command->add_option("prefill", arguments->prefill, "A plan whose instances compute prompts")
+      ->type_name(takes::kFile)
+      ->required();
+  command->add_option("decode", arguments->decode, "A plan whose instances decode")
+      ->type_name(takes::kFile)
+      ->required();
   command
       ->add_option("--workload,-w", arguments->workload,
                    "The requests that both serve: a serve workload with \"requests\"")
+      ->type_name(takes::kWorkload)
       ->required();
-  command->add_option("--out,-o", arguments->out, "Where the plan is written [not written]");
+  command->add_option("--out,-o", arguments->out, "Where the plan is written [not written]")->type_name(takes::kFile);
   AddCommonOptions(*command, context);
   command->footer(
       "The requests are simulated one by one through both pools. The exit code is 3 where a limit is broken.\n\n"

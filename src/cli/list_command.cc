@@ -175,7 +175,15 @@ Section Rules() {
   return section;
 }
 
-int Run(const std::vector<std::string>& kinds, const Context& context) {
+int PrintNames(const std::vector<Section>& sections) {
+  for (const Section& section : sections) {
+    const char* const key = section.name == "rules" ? "id" : "name";
+    for (const ordered_json& row : section.rows) std::cout << row.at(key).get<std::string>() << "\n";
+  }
+  return kExitResult;
+}
+
+int Run(const std::vector<std::string>& kinds, bool names, const Context& context) {
   const auto wanted = [&](const char* kind) {
     return kinds.empty() || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
   };
@@ -189,6 +197,7 @@ int Run(const std::vector<std::string>& kinds, const Context& context) {
   if (wanted("evaluators")) sections.push_back(Evaluators(context));
   if (wanted("exporters")) sections.push_back(Exporters(context));
   if (wanted("rules")) sections.push_back(Rules());
+  if (names) return PrintNames(sections);
   if (context.json) {
     ordered_json json;
     for (Section& section : sections) json[section.name] = std::move(section.rows);
@@ -211,9 +220,12 @@ void AddListCommand(CLI::App& app, Context& context) {
   command->add_option("kinds", *kinds, "Which of them [all]")
       ->check(CLI::IsMember(
           {"models", "clusters", "workloads", "engines", "suites", "searchers", "evaluators", "exporters", "rules"}));
+  auto names = std::make_shared<bool>(false);
+  command->add_flag("--names", *names, "Only their names, one a line")->group("Output");
   AddCommonOptions(*command, context);
-  command->footer("Examples:\n  shardscout list\n  shardscout list searchers --json");
-  command->callback([kinds, &context] { context.run = [kinds, &context] { return Run(*kinds, context); }; });
+  command->footer("Examples:\n  shardscout list\n  shardscout list searchers --json\n  shardscout list models --names");
+  command->callback(
+      [kinds, names, &context] { context.run = [kinds, names, &context] { return Run(*kinds, *names, context); }; });
 }
 
 }  // namespace shardscout::cli

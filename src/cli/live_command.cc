@@ -14,6 +14,7 @@
 #include "shardscout/scale_model.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/strategy_input.h"
 
@@ -278,8 +279,11 @@ void AddLiveCommand(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand(
       "live", "Run a strategy on real processes: prove it right, then time it beside its prediction");
   auto* file =
-      command->add_option("file", arguments->file, "A plan, or a strategy as JSON (needs the problem's options)");
-  command->add_option("--strategy", arguments->strategy_file, "The same, as an option")->excludes(file);
+      command->add_option("file", arguments->file, "A plan, or a strategy as JSON (needs the problem's options)")
+          ->type_name(takes::kFile);
+  command->add_option("--strategy", arguments->strategy_file, "The same, as an option")
+      ->type_name(takes::kFile)
+      ->excludes(file);
   AddProblemOptions(*command, arguments->problem);
   AddLiveOptions(*command, context);
   AddScaleOptions(*command, arguments->scale);

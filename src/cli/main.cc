@@ -1,6 +1,4 @@
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <cstdio>
@@ -13,6 +11,8 @@
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
 #include "src/cli/load_agents.h"
+#include "src/cli/logging.h"
+#include "src/cli/option_table.h"
 
 namespace shardscout::cli {
 namespace {
@@ -27,12 +27,6 @@ void InstallInterruptHandler() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
-}
-
-void SetUpLogging() {
-  auto logger = spdlog::stderr_color_mt("shardscout");
-  logger->set_pattern("%^%l%$: %v");
-  spdlog::set_default_logger(std::move(logger));
 }
 
 /// "--bugdet" -> "--budget", among the options of the command that was given.
@@ -63,6 +57,33 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error) {
   return kExitUser;
 }
 
+/// In the order of --help.
+void AddCommands(CLI::App& app, Context& context) {
+  AddSearchCommand(app, context);
+  AddCompareCommand(app, context);
+  AddComparePlansCommand(app, context);
+  AddEvaluateCommand(app, context);
+  AddExplainCommand(app, context);
+  AddExportCommand(app, context);
+  AddReportCommand(app, context);
+  AddListCommand(app, context);
+  AddCheckCommand(app, context);
+  AddJoinCommand(app, context);
+  AddDivideCommand(app, context);
+  AddImportClusterCommand(app, context);
+  AddCalibrateCommand(app, context);
+  AddLiveCommand(app, context);
+  AddCompletionCommand(app, context);
+  AddManCommand(app, context);
+}
+
+/// As it was typed, near enough to be typed again.
+std::string CommandLine(int argc, char** argv) {
+  std::string text;
+  for (int i = 1; i < argc; ++i) text += (text.empty() ? "" : " ") + std::string(argv[i]);
+  return text;
+}
+
 int Main(int argc, char** argv) {
   SetUpLogging();
   Context context;
@@ -83,30 +104,19 @@ int Main(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 result, 1 bug, 2 wrong input or unwritable output, 3 infeasible or nothing found, 4 a\n"
       "live worker failed, 130 interrupted (the best plan so far is written).\n\n"
+      "Environment: NO_COLOR set to anything: no colours. SHARDSCOUT_CONFIGS: the folder of the presets.\n"
+      "OMP_NUM_THREADS: threads that evaluate, where --threads does not say.\n\n"
       "Example:\n"
       "  shardscout search --model deepseek-v3 --cluster h100-sxm --devices 256 --workload decode-chat --out "
       "plan.json\n"
       "  shardscout export plan.json --to vllm");
-  AddSearchCommand(app, context);
-  AddCompareCommand(app, context);
-  AddComparePlansCommand(app, context);
-  AddEvaluateCommand(app, context);
-  AddExplainCommand(app, context);
-  AddExportCommand(app, context);
-  AddReportCommand(app, context);
-  AddListCommand(app, context);
-  AddCheckCommand(app, context);
-  AddJoinCommand(app, context);
-  AddDivideCommand(app, context);
-  AddImportClusterCommand(app, context);
-  AddCalibrateCommand(app, context);
-  AddLiveCommand(app, context);
+  AddCommands(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return ReportParseError(app, error);
   }
-  spdlog::set_level(context.quiet ? spdlog::level::err : spdlog::level::from_str(context.log_level));
+  ApplyLogOptions(context, CommandLine(argc, argv));
   InstallInterruptHandler();
   const int code = context.run();
   std::cout.flush();
@@ -122,6 +132,9 @@ void AddCommonOptions(CLI::App& command, Context& context) {
   command.add_option("--log-level", context.log_level, "What stderr gets")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->default_str("info")
+      ->group("Output");
+  command.add_option("--log-file", context.log_file, "The same with times, added to this file whatever --quiet says")
+      ->type_name(takes::kFile)
       ->group("Output");
 }
 
@@ -143,13 +156,13 @@ int main(int argc, char** argv) {
   try {
     return shardscout::cli::Main(argc, argv);
   } catch (const shardscout::SpecError& error) {
-    std::cerr << "shardscout: " << error.what() << "\n";
+    shardscout::cli::PrintError(std::string("shardscout: ") + error.what() + "\n");
     return shardscout::cli::kExitUser;
   } catch (const shardscout::LiveError& error) {
-    std::cerr << "shardscout: " << error.what() << "\n";
+    shardscout::cli::PrintError(std::string("shardscout: ") + error.what() + "\n");
     return shardscout::cli::kExitLive;
   } catch (const std::exception& error) {
-    std::cerr << "shardscout: bug: " << error.what() << "\n";
+    shardscout::cli::PrintError(std::string("shardscout: bug: ") + error.what() + "\n");
     return shardscout::cli::kExitBug;
   }
 }

@@ -4,6 +4,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 
 namespace shardscout::cli {
@@ -15,6 +16,7 @@ void AddParetoOptions(CLI::App& command, ParetoArguments& arguments) {
                 "proved with the analytical evaluator. The searcher is then exact, unless another is named")
       ->group("Output");
   command.add_option("--pareto-csv", arguments.csv, "Where the front is written as CSV; implies --pareto")
+      ->type_name(takes::kFile)
       ->group("Output");
 }
 

@@ -10,6 +10,7 @@
 
 #include "shardscout/error.h"
 #include "src/cli/flag_values.h"
+#include "src/cli/option_table.h"
 #include "src/spec_fields.h"
 
 namespace shardscout::cli {
@@ -71,11 +72,14 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
     return kRepeatable ? option : option->take_last();
   };
   const auto tokens = CLI::Range(std::int64_t{1}, kMostTokens);
-  add("--model,-m", arguments.model, "A Hugging Face config.json, or a preset (shardscout list models)");
-  add("--cluster,-c", arguments.cluster, "A cluster file, or a preset (shardscout list clusters)");
+  add("--model,-m", arguments.model, "A Hugging Face config.json, or a preset (shardscout list models)")
+      ->type_name(takes::kModel);
+  add("--cluster,-c", arguments.cluster, "A cluster file, or a preset (shardscout list clusters)")
+      ->type_name(takes::kCluster);
   add("--devices,-n", arguments.devices, "Devices of the cluster [the file's]")
       ->check(CLI::Range(std::int64_t{1}, kMaxDevices));
-  add("--workload,-w", arguments.workload, "A workload file, or a preset (shardscout list workloads)");
+  add("--workload,-w", arguments.workload, "A workload file, or a preset (shardscout list workloads)")
+      ->type_name(takes::kWorkload);
   add("--isl", arguments.input_tokens, "Input tokens a request; training: of a sequence")->check(tokens);
   add("--osl", arguments.output_tokens, "Output tokens a request")->check(tokens);
   auto* batch = add("--batch", arguments.batch_size, "Concurrent requests a data parallel rank [searched]");
@@ -90,7 +94,8 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
   add("--objective", arguments.objective,
       "throughput_per_device, latency, cost_per_million_tokens or energy_per_token");
   add("--engine", arguments.engine,
-      "What the serving engine's host adds to each step: a file, or a preset (shardscout list engines) [nothing]");
+      "What the serving engine's host adds to each step: a file, or a preset (shardscout list engines) [nothing]")
+      ->type_name(takes::kEngine);
   add("--memory-fraction", arguments.memory_fraction, "Of a device's memory that may be used")
       ->check(CLI::Range(kLeastFraction, 1.0))
       ->check(IsNumber());

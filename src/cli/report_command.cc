@@ -3,6 +3,7 @@
 #include "shardscout/plan_report.h"
 #include "shardscout/preset_paths.h"
 #include "src/cli/commands.h"
+#include "src/cli/option_table.h"
 #include "src/cli/report_page.h"
 
 namespace shardscout::cli {
@@ -26,8 +27,10 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddReportCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();  // shared with the callback, which outlives this function
   CLI::App* command = app.add_subcommand("report", "One page that shows a plan: for people, without network");
-  command->add_option("plan", arguments->plan, "A plan's file")->required();
-  command->add_option("--out,-o", arguments->out, "Where the page is written")->capture_default_str();
+  command->add_option("plan", arguments->plan, "A plan's file")->type_name(takes::kFile)->required();
+  command->add_option("--out,-o", arguments->out, "Where the page is written")
+      ->type_name(takes::kFile)
+      ->capture_default_str();
   command
       ->add_option("--time-limit", arguments->request.time_limit_s,
                    "Seconds, of the proof of the optimum and of the Pareto front each")

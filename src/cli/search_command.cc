@@ -10,6 +10,7 @@
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/pareto_options.h"
 #include "src/cli/problem_options.h"
@@ -28,6 +29,7 @@ struct Arguments {
   std::string report;
   std::string searcher = "ppo";
   bool searcher_given = false;
+  std::string tensorboard;
   int top = 0;
 };
 
@@ -162,6 +164,8 @@ int Run(const Arguments& arguments, const Context& context) {
       return helpers->Evaluate(problem, request.evaluator, batch);
     };
   }
+  std::optional<EventFile> curves;
+  if (!arguments.tensorboard.empty()) WriteCurves(request, curves.emplace(arguments.tensorboard));
   const SearchReport report = RunWithProgress(problem, request, context);
   if (report.plan && !out.empty()) WriteFileAtomically(out, ToJson(*report.plan));
   const std::optional<ParetoFront> front = FindFront(problem, arguments.pareto, arguments.search, context);
@@ -190,6 +194,7 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("search", "Search the best strategy and write it as a plan");
   AddProblemOptions(*command, arguments->problem);
   command->add_option("--searcher,-s", arguments->searcher, "Which algorithm searches (shardscout list searchers)")
+      ->type_name(takes::kSearcher)
       ->group("Search")
       ->take_last()
       ->capture_default_str();
@@ -197,7 +202,14 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   command->add_option("--top", arguments->top, "Also show the N best strategies")
       ->check(CLI::Range(0, 100000))
       ->group("Output");
-  command->add_option("--report", arguments->report, "Where a page that shows the plan is written")->group("Output");
+  command->add_option("--report", arguments->report, "Where a page that shows the plan is written")
+      ->type_name(takes::kFile)
+      ->group("Output");
+  command
+      ->add_option("--tensorboard", arguments->tensorboard,
+                   "Folder of an event file for TensorBoard: the best so far, and what ppo tells of its learning")
+      ->type_name(takes::kFolder)
+      ->group("Output");
   AddParetoOptions(*command, arguments->pareto);
   AddLiveOptions(*command, context);
   AddCommonOptions(*command, context);

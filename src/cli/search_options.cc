@@ -4,14 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iostream>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <type_traits>
 #include <utility>
 
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
+#include "src/cli/logging.h"
+#include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/problem_options.h"
 
@@ -74,6 +76,7 @@ void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
     return kRepeatable ? option : option->take_last();
   };
   add("--evaluator,-e", arguments.evaluator, "What scores a strategy (shardscout list evaluators)")
+      ->type_name(takes::kEvaluator)
       ->capture_default_str();
   add("--budget,-b", arguments.budget, "Evaluations of distinct strategies, at most")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
@@ -84,15 +87,17 @@ void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
   add("--start", arguments.start, "none, or megatron: the Megatron rule's strategy comes first, charged")
       ->capture_default_str();
   add("--screen", arguments.screen,
-      "A cheaper evaluator, which is searched first, free of charge: its best strategies are evaluated first [none]");
-  add("--screen-searcher", arguments.screen_searcher, "Who searches it [as --searcher]");
+      "A cheaper evaluator, which is searched first, free of charge: its best strategies are evaluated first [none]")
+      ->type_name(takes::kEvaluator);
+  add("--screen-searcher", arguments.screen_searcher, "Who searches it [as --searcher]")->type_name(takes::kSearcher);
   add("--screen-budget", arguments.screen_budget, "Its evaluations of distinct strategies, at most")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
       ->capture_default_str();
   add("--screen-keep", arguments.screen_keep, "How many of its best go on; from --budget on, only they are evaluated")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40))
       ->capture_default_str();
-  add("--config", arguments.config, "A JSON file of searchers' settings: {\"annealing\": {...}}");
+  add("--config", arguments.config, "A JSON file of searchers' settings: {\"annealing\": {...}}")
+      ->type_name(takes::kFile);
   add("--set", arguments.sets, "One setting of a searcher (repeatable; shardscout list searchers)")
       ->type_name("NAME.KEY=VALUE")
       ->allow_extra_args(false);
@@ -105,8 +110,8 @@ void AddSearchOptions(CLI::App& command, SearchArguments& arguments) {
       ->check(CLI::Range(0.0, 1e9))
       ->check(IsNumber())
       ->capture_default_str();
-  add("--out,-o", arguments.out, "Where the plan is written [not written]");
-  add("--journal", arguments.journal, "Where every evaluation is noted [beside --out]");
+  add("--out,-o", arguments.out, "Where the plan is written [not written]")->type_name(takes::kFile);
+  add("--journal", arguments.journal, "Where every evaluation is noted [beside --out]")->type_name(takes::kFile);
   command.add_flag("--resume", arguments.resume, "Go on from the journal: what was paid for is not paid again")
       ->group("Search");
 }
@@ -164,7 +169,12 @@ SearchReport RunWithProgress(const Problem& problem, SearchRequest request, cons
   SearchReport report;
   {
     ProgressLine line(request.searcher, context.quiet);
-    if (line.shown()) request.on_progress = [&](const Progress& progress) { line.Update(progress); };
+    if (line.shown()) {
+      request.on_progress = [&line, before = std::move(request.on_progress)](const Progress& progress) {
+        line.Update(progress);
+        if (before) before(progress);
+      };
+    }
     report = RunSearch(problem, request, context.searchers, context.evaluators);
   }
   for (const std::string& warning : report.warnings) spdlog::warn(warning);
@@ -177,24 +187,28 @@ SearchReport RunWithProgress(const Problem& problem, SearchRequest request, cons
 
 void ReportInfeasible(const Problem& problem, const SearchReport& report, const SearchRequest& request,
                       const Context& context) {
+  std::ostringstream text;
   if (report.best) {
-    std::cerr << "shardscout: nothing feasible was found in " << Grouped(report.evaluations) << " evaluations\n"
-              << "  nearest: " << ToShortString(report.best->strategy) << "\n"
-              << "  breaks:  " << DescribeViolations(report.best->evaluation, problem.workload()) << "\n"
-              << "  relax:   " << DescribeRelaxation(problem, report.best->evaluation) << "\n";
+    text << "shardscout: nothing feasible was found in " << Grouped(report.evaluations) << " evaluations\n"
+         << "  nearest: " << ToShortString(report.best->strategy) << "\n"
+         << "  breaks:  " << DescribeViolations(report.best->evaluation, problem.workload()) << "\n"
+         << "  relax:   " << DescribeRelaxation(problem, report.best->evaluation) << "\n";
   } else {
-    std::cerr << "shardscout: nothing was evaluated\n";
+    text << "shardscout: nothing was evaluated\n";
   }
+  PrintError(text.str());
   if (context.stop != nullptr && context.stop->load()) return;
+  text.str("");
   const std::int64_t most = std::max<std::int64_t>(16 * problem.cluster().num_devices, 1024);
   const auto devices =
       SufficientDevices(problem, request.evaluator, context.evaluators, request.budget, most, context.stop);
-  std::cerr << "  devices: "
-            << (devices ? Grouped(*devices) +
-                              " are sufficient (the smallest whole number of nodes on which "
-                              "megatron-tuned finds a feasible strategy)"
-                        : "megatron-tuned finds nothing feasible on up to " + Grouped(most) + " devices either")
-            << "\n";
+  text << "  devices: "
+       << (devices ? Grouped(*devices) +
+                         " are sufficient (the smallest whole number of nodes on which "
+                         "megatron-tuned finds a feasible strategy)"
+                   : "megatron-tuned finds nothing feasible on up to " + Grouped(most) + " devices either")
+       << "\n";
+  PrintError(text.str());
 }
 
 int ExitCode(bool has_plan, const Context& context) {

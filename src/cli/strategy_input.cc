@@ -11,6 +11,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
+#include "src/cli/option_table.h"
 #include "src/json/json_text.h"
 #include "src/spec_fields.h"
 
@@ -100,13 +101,19 @@ const Strategy& OnlyStrategy(const Plan& plan, const std::string& path) {
 }  // namespace
 
 void AddStrategyOptions(CLI::App& command, StrategyArguments& arguments) {
-  auto* file = command.add_option(
-      "file", arguments.file,
-      "A plan, a strategy as JSON (needs the problem's options), or the settings or command of a deployment of "
-      "vLLM, SGLang, TensorRT-LLM or Megatron-LM (needs a cluster and a workload)");
-  command.add_option("--strategy", arguments.strategy_file, "The same, as an option")->excludes(file);
+  auto* file =
+      command
+          .add_option(
+              "file", arguments.file,
+              "A plan, a strategy as JSON (needs the problem's options), or the settings or command of a deployment of "
+              "vLLM, SGLang, TensorRT-LLM or Megatron-LM (needs a cluster and a workload)")
+          ->type_name(takes::kFile);
+  command.add_option("--strategy", arguments.strategy_file, "The same, as an option")
+      ->type_name(takes::kFile)
+      ->excludes(file);
   AddProblemOptions(command, arguments.problem);
   command.add_option("--evaluator,-e", arguments.evaluator, "What scores it (shardscout list evaluators)")
+      ->type_name(takes::kEvaluator)
       ->capture_default_str();
 }
 

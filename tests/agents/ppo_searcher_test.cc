@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <map>
 #include <mutex>
+#include <numeric>
 #include <set>
+#include <string>
 
 #include "agents/action_space.h"
 #include "shardscout/error.h"
@@ -26,6 +30,7 @@ struct Outcome {
   double best = 0;
   std::vector<Strategy> asked;  ///< In the order charged; evaluation is on one thread.
   std::vector<AgentReport> agents;
+  std::vector<std::map<std::string, double>> curves;  ///< What was recorded, a map a call; "step": the evaluations.
 };
 
 Outcome SearchWith(const StrategySpace& space, const FunctionEvaluator::Function& function, std::int64_t budget,
@@ -39,6 +44,10 @@ Outcome SearchWith(const StrategySpace& space, const FunctionEvaluator::Function
   options.budget = budget;
   options.threads = 1;
   options.start = std::move(start);
+  options.on_scalars = [&out](std::int64_t evaluations, std::span<const Scalar> scalars) {
+    out.curves.push_back({{"step", static_cast<double>(evaluations)}});
+    for (const Scalar& scalar : scalars) out.curves.back()[scalar.name] = scalar.value;
+  };
   SearchEnvironment environment(space, evaluator, options);
   PpoSearcher searcher(config);
   searcher.on_agent = [&](const AgentReport& report) { out.agents.push_back(report); };
@@ -58,6 +67,35 @@ FunctionEvaluator::Function LastSharding(const StrategySpace& space) {
     }
     return Feasible(score);
   };
+}
+
+TEST(PpoSearcherTest, RecordsACurvesPointAnUpdate) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  const Outcome out = SearchWith(space, LastSharding(space), 600);
+  const std::int64_t updates =
+      std::accumulate(out.agents.begin(), out.agents.end(), std::int64_t{0},
+                      [](std::int64_t sum, const AgentReport& report) { return sum + report.updates; });
+  ASSERT_GT(updates, 0);
+  ASSERT_EQ(static_cast<std::int64_t>(out.curves.size()), updates);
+  double step = 0, last_agent = 0, best = 0;
+  for (std::map<std::string, double> point : out.curves) {
+    EXPECT_EQ(point.size(), 10u);
+    for (const auto& [name, value] : point) EXPECT_TRUE(std::isfinite(value)) << name;
+    EXPECT_GE(point["step"], step);
+    EXPECT_GE(point["ppo/agent"], last_agent);
+    EXPECT_LE(point["ppo/rollout_reward_mean"], point["ppo/rollout_reward_best"]);
+    EXPECT_GT(point["ppo/entropy"], 0);
+    EXPECT_GE(point["ppo/rollout_new_share"], 0);
+    EXPECT_LE(point["ppo/rollout_new_share"], 1);
+    EXPECT_GT(point["ppo/greedy_confidence"], 0);
+    EXPECT_LE(point["ppo/greedy_confidence"], 1 + 1e-9);
+    step = point["step"];
+    last_agent = point["ppo/agent"];
+    best = std::max(best, point["ppo/rollout_reward_best"]);
+  }
+  EXPECT_LE(best, out.best);
+  EXPECT_LE(step, static_cast<double>(out.evaluations));
 }
 
 TEST(PpoSearcherTest, LearnsWhereRandomSamplingDoesNot) {

@@ -221,7 +221,12 @@ TEST(ProblemJson, ChecksWhatItReads) {
       << "more parameters than can be counted";
 }
 
-TEST(Version, IsThePackages) { EXPECT_FALSE(Version().empty()); }
+TEST(Version, IsTheHeaders) {
+  EXPECT_EQ(Version(), std::to_string(SHARDSCOUT_VERSION_MAJOR) + "." + std::to_string(SHARDSCOUT_VERSION_MINOR) + "." +
+                           std::to_string(SHARDSCOUT_VERSION_PATCH));
+  static_assert(SHARDSCOUT_VERSION_NUMBER >= SHARDSCOUT_VERSION_OF(0, 1, 0));
+  static_assert(SHARDSCOUT_VERSION_OF(1, 0, 0) > SHARDSCOUT_VERSION_OF(0, 999, 999));
+}
 
 }  // namespace
 }  // namespace shardscout
