@@ -9,8 +9,9 @@
 namespace shardscout {
 namespace {
 
-constexpr std::array kFrameworks = {Framework::kVllm, Framework::kSglang, Framework::kTensorRtLlm, Framework::kMegatron,
-                                    Framework::kDeepSpeed};
+constexpr std::array kFrameworks = {
+    Framework::kVllm,       Framework::kSglang,  Framework::kTensorRtLlm,  Framework::kMegatron, Framework::kDeepSpeed,
+    Framework::kTorchtitan, Framework::kMaxText, Framework::kTransformers, Framework::kDtensor,  Framework::kShardy};
 
 }  // namespace
 
@@ -26,6 +27,16 @@ std::string_view ToString(Framework framework) {
       return "tensorrt-llm";
     case Framework::kMegatron:
       return "megatron";
+    case Framework::kTorchtitan:
+      return "torchtitan";
+    case Framework::kMaxText:
+      return "maxtext";
+    case Framework::kTransformers:
+      return "transformers";
+    case Framework::kDtensor:
+      return "dtensor";
+    case Framework::kShardy:
+      return "shardy";
     case Framework::kDeepSpeed:
       break;
   }
@@ -42,10 +53,39 @@ std::string_view VersionOf(Framework framework) {
       return "00043967";
     case Framework::kMegatron:
       return "0.20";
+    case Framework::kTorchtitan:
+      return "b5bcd76";
+    case Framework::kMaxText:
+      return "e591f30";
+    case Framework::kTransformers:
+      return "5";
+    case Framework::kDtensor:
+      return "2.8";
+    case Framework::kShardy:
+      return "a0277a8";
     case Framework::kDeepSpeed:
       break;
   }
   return "0.19.6";
+}
+
+bool Trains(Framework framework) {
+  return framework == Framework::kMegatron || framework == Framework::kDeepSpeed || !Infers(framework);
+}
+
+bool Infers(Framework framework) { return framework != Framework::kTorchtitan && framework != Framework::kMaxText; }
+
+std::string FrameworksFor(bool training) {
+  std::vector<std::string_view> names;
+  for (const Framework framework : kFrameworks) {
+    if (training ? Trains(framework) : Infers(framework)) names.push_back(ToString(framework));
+  }
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) text += i + 1 == names.size() ? " or " : ", ";
+    text += names[i];
+  }
+  return text;
 }
 
 Framework ParseFramework(std::string_view name, std::string_view place) {

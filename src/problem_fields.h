@@ -5,6 +5,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -133,9 +134,7 @@ void VisitFields(V& visit, ModelSpec& model) {
         {.doc = "Whether weight_dtype holds for the shared experts."});
 }
 
-inline std::array<Framework, 5> EnumValues(Framework) {
-  return {Framework::kVllm, Framework::kSglang, Framework::kTensorRtLlm, Framework::kMegatron, Framework::kDeepSpeed};
-}
+inline std::span<const Framework> EnumValues(Framework) { return AllFrameworks(); }
 
 /// ProblemOptions as JSON holds them: what is fixed as "variable=value", in the order of the variables' names.
 struct ProblemOptionsFile {

@@ -2,6 +2,9 @@
 
 #include <numeric>
 
+#include "src/frameworks/shardy.h"
+#include "strategies/training_frameworks.h"
+
 namespace shardscout::strategies {
 namespace {
 
@@ -30,13 +33,63 @@ bool AsManyAsStages(const Strategy& s) {
   return s.num_microbatches == std::gcd(s.batch_size, s.pipeline_parallel_size);
 }
 
+/// Grouped heads split whole, and nothing spans positions: what plans by modules' names can say.
+bool PlainHeads(const ModelSpec& model, std::int64_t tp) {
+  if (model.HasLinearAttention() || model.attention.HasIndexer()) return false;
+  if (model.attention.whole_qk_norm && tp > 1) return false;  // A norm over what would be split.
+  return model.attention.kind == AttentionKind::kMultiLatent || model.attention.num_kv_heads % tp == 0;
+}
+
+bool TransformersTakesSharding(const ModelSpec& model, Operator op, Sharding sharding,
+                               const std::function<bool(Sharding)>& possible) {
+  switch (op) {
+    case Operator::kEmbedding:
+    case Operator::kLmHead: {
+      const bool splits = possible(Sharding::kVocab);
+      if (sharding == Sharding::kVocab) return true;
+      // Tied, the two are one parameter.
+      return sharding == Sharding::kNone && (!splits || !model.tie_word_embeddings);
+    }
+    case Operator::kAttention:
+      if (sharding == Sharding::kNone) return model.attention.kind != AttentionKind::kMultiLatent;
+      return sharding == Sharding::kHeads;
+    case Operator::kQkv:
+    case Operator::kAttnOut:
+      return sharding == Sharding::kHeads;
+    case Operator::kRouter:
+      return sharding == Sharding::kNone;
+    case Operator::kFfnUp:
+      return sharding == Sharding::kFfn || sharding == Sharding::kNone;
+    default:
+      return sharding == Sharding::kFfn;
+  }
+}
+
+bool DtensorTakesSharding(const ModelSpec& model, Operator op, Sharding sharding,
+                          const std::function<bool(Sharding)>& possible) {
+  switch (op) {
+    case Operator::kEmbedding:
+    case Operator::kLmHead:
+      if (!model.tie_word_embeddings) return sharding != Sharding::kToken;
+      return sharding == (possible(Sharding::kVocab) ? Sharding::kVocab : Sharding::kNone);
+    case Operator::kQkv:
+      return sharding == Sharding::kHeads || sharding == Sharding::kHidden;
+    case Operator::kAttention:
+      return sharding == Sharding::kHeads;
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
 bool TakesDegrees(Framework framework, const Problem& problem, const Strategy& s) {
   const ModelSpec& model = problem.model();
   const std::int64_t tp = s.tensor_parallel_size, cp = s.context_parallel_size, dp = s.data_parallel_size;
-  // Of those that train, Megatron-LM is known.
-  if (problem.workload().IsTraining()) return framework == Framework::kMegatron;
+  if (problem.workload().IsTraining()) return TrainsWithDegrees(framework, problem, s);
+  if (framework == Framework::kShardy) {
+    return s.pipeline_parallel_size == 1 && !model.HasLinearAttention() && !model.attention.HasIndexer();
+  }
   if (dp > 1 && !model.HasMoe()) return false;
   switch (framework) {
     case Framework::kVllm:
@@ -53,14 +106,26 @@ bool TakesDegrees(Framework framework, const Problem& problem, const Strategy& s
     case Framework::kMegatron:
       return cp == 1 || problem.workload().kind == WorkloadKind::kPrefill;
     case Framework::kDeepSpeed:
+    case Framework::kTransformers:
+      return s.InstanceSize() == tp && PlainHeads(model, tp);
+    case Framework::kDtensor:
+      return s.InstanceSize() == tp && PlainHeads(model, tp) && !model.HasMoe() &&
+             model.attention.kind != AttentionKind::kMultiLatent;
+    case Framework::kTorchtitan:
+    case Framework::kMaxText:
+    case Framework::kShardy:
       break;
   }
-  return s.InstanceSize() == tp;
+  return false;
 }
 
-bool TakesExpertMesh(Framework framework, const Strategy& s) {
+bool TakesExpertMesh(Framework framework, const Problem& problem, const Strategy& s) {
+  if (problem.workload().IsTraining()) return TrainsWithExpertMesh(framework, s);
   const bool whole_stage = s.BlockSize() == s.StageSize();
   switch (framework) {
+    case Framework::kTransformers:
+      if (problem.model().moe.expert_bias && s.expert_tensor_parallel_size > 1) return false;
+      [[fallthrough]];
     case Framework::kVllm:
       return whole_stage && (s.expert_parallel_size == 1 || s.expert_tensor_parallel_size == 1);
     case Framework::kSglang:
@@ -68,14 +133,15 @@ bool TakesExpertMesh(Framework framework, const Strategy& s) {
       return whole_stage;
     case Framework::kMegatron:
       return true;
-    case Framework::kDeepSpeed:
-      break;
+    case Framework::kShardy:
+      return frameworks::StageMesh::Of(s, problem.model()).has_value();
+    default:
+      return whole_stage && s.expert_parallel_size == 1;
   }
-  return whole_stage && s.expert_parallel_size == 1;
 }
 
 bool FixesMicrobatches(Framework framework) {
-  return framework != Framework::kMegatron && framework != Framework::kDeepSpeed;
+  return framework == Framework::kVllm || framework == Framework::kSglang || framework == Framework::kTensorRtLlm;
 }
 
 bool TakesMicrobatches(Framework framework, const Strategy& s) {
@@ -85,34 +151,54 @@ bool TakesMicrobatches(Framework framework, const Strategy& s) {
       return AsManyAsStages(s);
     case Framework::kTensorRtLlm:
       return s.num_microbatches == s.pipeline_parallel_size;
-    case Framework::kMegatron:
-    case Framework::kDeepSpeed:
-      break;
+    case Framework::kTorchtitan:
+      return s.num_microbatches >= s.pipeline_parallel_size || s.pipeline_parallel_size == 1;
+    default:
+      return true;
   }
-  return true;
 }
 
-bool TakesTraining(Framework framework, Variable variable, std::int64_t value) {
-  if (framework != Framework::kMegatron) return false;
-  // Its distributed optimizer shares the optimizer's states; gradients and weights only its FSDP would.
-  return variable != Variable::kZeroStage || value <= 1;
+bool TakesTraining(Framework framework, const Strategy& s, Variable variable, std::int64_t value) {
+  switch (variable) {
+    case Variable::kZeroStage:
+      return TrainsWithZero(framework, s, value);
+    case Variable::kVirtualPipelineParallelSize:
+      return value == 1 || framework == Framework::kMegatron || framework == Framework::kTorchtitan;
+    case Variable::kHeadLayers:
+    case Variable::kRecomputedLayers:
+      return value == 0 || framework == Framework::kMegatron;
+    default:
+      return static_cast<Recomputation>(value) != Recomputation::kSelective || framework == Framework::kMegatron;
+  }
 }
 
-bool TakesResidual(Framework framework, const ModelSpec& model, const Strategy& s, Layout layout) {
-  const bool sequence_parallel = framework == Framework::kMegatron && s.tensor_parallel_size > 1;
-  if (!sequence_parallel) return layout == Layout::kReplicated;
-  if (model.HasMoe()) return layout == Layout::kTokenSharded;
-  return layout == Layout::kReplicated || layout == Layout::kTokenSharded;
+bool TakesResidual(Framework framework, const Problem& problem, const Strategy& s, Layout layout) {
+  if (framework == Framework::kShardy) return true;
+  if (s.tensor_parallel_size == 1) return layout == Layout::kReplicated;
+  switch (framework) {
+    case Framework::kTorchtitan:
+    case Framework::kMaxText:
+      return layout == Layout::kTokenSharded;
+    case Framework::kMegatron:
+      return layout == Layout::kTokenSharded || (layout == Layout::kReplicated && !problem.model().HasMoe());
+    case Framework::kDtensor:
+      // Tokens are positions in one phase and requests in the other; a plan has one of them.
+      return layout == Layout::kReplicated ||
+             (layout == Layout::kTokenSharded && problem.workload().kind != WorkloadKind::kServe);
+    default:
+      return layout == Layout::kReplicated;
+  }
 }
 
 bool TakesFfnGroup(Framework framework, const ModelSpec& model, const Strategy& s, DenseFfnGroup group) {
+  if (framework == Framework::kShardy) return true;
   if (framework != Framework::kSglang) return group == DenseFfnGroup::kTp;
   const bool attention_data_parallel = s.data_parallel_size > 1;
   if (group == DenseFfnGroup::kStage) return attention_data_parallel;
   return !attention_data_parallel || s.tensor_parallel_size == 1 || !model.HasDense();
 }
 
-bool TakesExchange(Framework framework, const Strategy& s, ExpertExchange exchange) {
+bool TakesExchange(Framework framework, const Problem& problem, const Strategy& s, ExpertExchange exchange) {
   const bool whole_experts = s.expert_tensor_parallel_size == 1;
   const bool of_tp_group = s.BlockSize() == s.tensor_parallel_size;
   switch (framework) {
@@ -125,7 +211,16 @@ bool TakesExchange(Framework framework, const Strategy& s, ExpertExchange exchan
       return exchange == ExpertExchange::kGatherReduce || (whole_experts && exchange == ExpertExchange::kAllToAll);
     case Framework::kMegatron:
       return exchange != ExpertExchange::kGatherReduce;
+    case Framework::kShardy:
+      return true;
+    case Framework::kTorchtitan:
+    case Framework::kMaxText:
+      return exchange == ExpertExchange::kAllToAll;
     case Framework::kDeepSpeed:
+      if (problem.workload().IsTraining()) return exchange == ExpertExchange::kAllToAll;
+      return exchange == ExpertExchange::kGatherReduce;
+    case Framework::kTransformers:
+    case Framework::kDtensor:
       return exchange == ExpertExchange::kGatherReduce;
   }
   return exchange == ExpertExchange::kGatherScatter || (whole_experts && exchange == ExpertExchange::kAllToAll);
@@ -133,13 +228,17 @@ bool TakesExchange(Framework framework, const Strategy& s, ExpertExchange exchan
 
 bool TakesSharding(Framework framework, const Problem& problem, const Strategy& s, Operator op, Sharding sharding,
                    const std::function<bool(Sharding)>& possible) {
+  if (framework == Framework::kShardy) return true;
+  if (framework == Framework::kTransformers) return TransformersTakesSharding(problem.model(), op, sharding, possible);
+  if (framework == Framework::kDtensor) return DtensorTakesSharding(problem.model(), op, sharding, possible);
   const bool deep_speed = framework == Framework::kDeepSpeed;
+  const bool training = problem.workload().IsTraining();
   switch (op) {
     case Operator::kEmbedding:
       if (deep_speed) return sharding == Sharding::kNone;
       return sharding == (possible(Sharding::kVocab) ? Sharding::kVocab : Sharding::kNone);
     case Operator::kLmHead:
-      if (deep_speed && sharding == Sharding::kNone) return true;
+      if (deep_speed && (training || sharding == Sharding::kNone)) return sharding == Sharding::kNone;
       return sharding == (possible(Sharding::kVocab) ? Sharding::kVocab : Sharding::kNone);
     case Operator::kQkv:
     case Operator::kAttnOut:
@@ -151,7 +250,8 @@ bool TakesSharding(Framework framework, const Problem& problem, const Strategy& 
              s.context_parallel_size == 1 && problem.workload().kind == WorkloadKind::kDecode;
     }
     case Operator::kRouter: {
-      const bool of_local_tokens = framework == Framework::kMegatron && problem.model().HasMoe();
+      const bool of_local_tokens =
+          (framework == Framework::kMegatron || framework == Framework::kMaxText) && problem.model().HasMoe();
       return sharding == (of_local_tokens ? Sharding::kToken : Sharding::kNone);
     }
     case Operator::kFfnUp:
@@ -159,7 +259,7 @@ bool TakesSharding(Framework framework, const Problem& problem, const Strategy& 
     case Operator::kExpertDown:
       return sharding == Sharding::kFfn;
     case Operator::kFfnDown:
-      if (deep_speed) return sharding != Sharding::kToken;
+      if (deep_speed && !training) return sharding != Sharding::kToken;
       return sharding == Sharding::kFfn;
     default:
       return false;

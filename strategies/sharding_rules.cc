@@ -190,7 +190,7 @@ bool ShardingRules::Degrees(const Strategy& s) const { return !framework_ || Tak
 
 bool ShardingRules::ExpertMesh(const Strategy& s) const {
   if (s.StageSize() % s.BlockSize() != 0) return false;
-  return !framework_ || !model_.HasMoe() || TakesExpertMesh(*framework_, s);
+  return !framework_ || !model_.HasMoe() || TakesExpertMesh(*framework_, problem_, s);
 }
 
 bool ShardingRules::Microbatches(const Strategy& s) const {
@@ -202,8 +202,9 @@ bool ShardingRules::Training(const Strategy& s, Variable variable, std::int64_t 
   const std::optional<TrainingSpec>& training = problem_.workload().training;
   const std::int64_t first = variable == Variable::kVirtualPipelineParallelSize ? 1 : 0;
   const std::int64_t layers = model_.num_layers, pp = s.pipeline_parallel_size;
-  if (!training || value == first) return value == first;
-  if (framework_ && !TakesTraining(*framework_, variable, value)) return false;
+  if (!training) return value == first;
+  if (framework_ && !TakesTraining(*framework_, s, variable, value)) return false;
+  if (value == first) return true;
   switch (variable) {
     case Variable::kVirtualPipelineParallelSize:
       if (pp == 1 || s.num_microbatches % pp != 0) return false;
@@ -227,7 +228,7 @@ bool ShardingRules::Training(const Strategy& s, Variable variable, std::int64_t 
 bool ShardingRules::MicrobatchesFollow() const { return framework_ && FixesMicrobatches(*framework_); }
 
 bool ShardingRules::Residual(const Strategy& s, Layout layout) const {
-  return ResidualIsPossible(s, layout) && (!framework_ || TakesResidual(*framework_, model_, s, layout));
+  return ResidualIsPossible(s, layout) && (!framework_ || TakesResidual(*framework_, problem_, s, layout));
 }
 
 bool ShardingRules::FfnGroup(const Strategy& s, DenseFfnGroup group) const {
@@ -236,7 +237,7 @@ bool ShardingRules::FfnGroup(const Strategy& s, DenseFfnGroup group) const {
 
 bool ShardingRules::Exchange(const Strategy& s, ExpertExchange exchange) const {
   if (!ExchangeIsPossible(s, exchange)) return false;
-  return !framework_ || s.BlockSize() == 1 || TakesExchange(*framework_, s, exchange);
+  return !framework_ || s.BlockSize() == 1 || TakesExchange(*framework_, problem_, s, exchange);
 }
 
 bool ShardingRules::Admits(const Strategy& s, Operator op, Sharding sharding) const {

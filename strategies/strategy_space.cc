@@ -150,9 +150,11 @@ std::vector<std::int64_t> LayerValues(const Problem& problem, int variable) {
     throw SpecError("--fix",
                     "no valid strategy is left: the fixed values contradict each other, the model or the batch");
   }
-  if (problem.workload().IsTraining() && *framework != Framework::kMegatron) {
+  if (problem.workload().IsTraining() ? !Trains(*framework) : !Infers(*framework)) {
     throw SpecError("--for " + std::string(ToString(*framework)),
-                    "its training is not known here; search --for megatron, or without --for");
+                    std::string("plans of ") + (problem.workload().IsTraining() ? "training" : "inference") +
+                        " are not for it; search --for " + FrameworksFor(problem.workload().IsTraining()) +
+                        ", or without --for");
   }
   throw SpecError("--for " + std::string(ToString(*framework)),
                   "it runs this model in no way here" +

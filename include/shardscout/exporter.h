@@ -58,7 +58,8 @@ class ExporterRegistry {
   std::map<std::string, std::unique_ptr<Exporter>> exporters_;
 };
 
-/// vllm, sglang, tensorrt-llm ("trtllm" too), megatron, deepspeed, aiconfigurator, chakra.
+/// vllm, sglang, tensorrt-llm ("trtllm" too), megatron, deepspeed, torchtitan, maxtext, transformers, dtensor, shardy,
+/// aiconfigurator, chakra.
 void RegisterBuiltinExporters(ExporterRegistry& registry);
 
 }  // namespace shardscout

@@ -30,7 +30,7 @@ std::string SystemOf(const std::string& cluster) {
 }  // namespace
 
 ExportResult AiConfiguratorExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  const Problem problem = UnpinnedProblem(plan, "--to aiconfigurator");
+  const Problem problem = UnpinnedProblem(plan, Framework::kSglang, "--to aiconfigurator");
   const Lowered lowered = Lower(Framework::kSglang, problem, plan.pools.front().strategy, reevaluate);
   const Strategy& s = lowered.strategy;
   const WorkloadSpec& workload = problem.workload();

@@ -1,11 +1,19 @@
 #include "src/export/deepspeed.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
 #include <string>
 
 #include "src/export/lowering.h"
+#include "src/export/torchrun.h"
+#include "src/frameworks/deepspeed.h"
+#include "src/frameworks/hub_names.h"
 
 namespace shardscout::exporters {
+
+using frameworks::DeepSpeedArguments;
+
 namespace {
 
 using nlohmann::ordered_json;
@@ -52,25 +60,94 @@ ordered_json LayerSpecs(const ModelSpec& model, const Strategy& s) {
   return specs;
 }
 
-}  // namespace
+DeepSpeedArguments ArgumentsOf(const Plan& plan, const Problem& problem, const Strategy& s) {
+  const bool training = problem.workload().IsTraining();
+  DeepSpeedArguments a;
+  a.world_size = s.InstanceSize();
+  a.num_stages = s.pipeline_parallel_size;
+  a.autotp_size = s.tensor_parallel_size;
+  a.autoep_size = s.expert_parallel_size;
+  if (a.autoep_size > 1) a.autoep_preset = frameworks::AutoEpPresetOf(frameworks::HubName(plan.model_name));
+  a.zero_stage = s.zero_stage;
+  a.train_micro_batch_size_per_gpu = s.batch_size / (training ? s.num_microbatches : 1);
+  if (training) {
+    a.gradient_accumulation_steps = s.num_microbatches;
+    a.train_batch_size = s.batch_size * s.data_parallel_size;
+  }
+  return a;
+}
 
-ExportResult DeepSpeedExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  const Problem problem = UnpinnedProblem(plan, "--to deepspeed");
-  const Lowered lowered = Lower(Framework::kDeepSpeed, problem, plan.pools.front().strategy, reevaluate);
-  const Strategy& s = lowered.strategy;
+ordered_json ConfigOf(const Problem& problem, const Strategy& s, const DeepSpeedArguments& a) {
   ordered_json config;
-  config["train_micro_batch_size_per_gpu"] = s.batch_size;
+  const std::optional<TrainingSpec>& training = problem.workload().training;
+  if (training) config["train_batch_size"] = a.train_batch_size;
+  config["train_micro_batch_size_per_gpu"] = a.train_micro_batch_size_per_gpu;
+  if (training) config["gradient_accumulation_steps"] = a.gradient_accumulation_steps;
   config["bf16"]["enabled"] = true;
-  config["zero_optimization"]["stage"] = 0;
-  config["tensor_parallel"]["autotp_size"] = s.tensor_parallel_size;
+  if (training) config["data_types"]["grad_accum_dtype"] = training->fp32_gradients ? "fp32" : "bf16";
+  config["zero_optimization"]["stage"] = a.zero_stage;
+  if (training && a.zero_stage > 0) config["zero_optimization"]["overlap_comm"] = training->overlap_gradients;
+  if (a.autoep_size > 1) {
+    config["expert_parallel"] = {{"enabled", true},
+                                 {"autoep_size", a.autoep_size},
+                                 {"expert_tensor_parallel_size", 1},
+                                 {"preset_model", a.autoep_preset}};
+  }
+  if (training && a.autotp_size == 1) return config;
+  config["tensor_parallel"]["autotp_size"] = a.autotp_size;
   ordered_json& partition = config["tensor_parallel"]["partition_config"];
   partition["use_default_specs"] = false;
   partition["strict_mode"] = true;
   partition["layer_specs"] = LayerSpecs(problem.model(), s);
+  return config;
+}
+
+/// What a configuration cannot say: stages and recomputation are arguments of the model.
+std::string SetupOf(const Plan& plan, const Problem& problem, const Strategy& s) {
+  const bool again = s.recomputation == Recomputation::kFull;
+  std::ostringstream out;
+  out << Preamble(Framework::kDeepSpeed, plan, problem, s) << "import deepspeed\n";
+  if (s.pipeline_parallel_size > 1) {
+    out << "from deepspeed.pipe import PipelineModule\n\n\n"
+        << "def initialize(layers, loss_fn, **arguments):\n"
+        << "    \"\"\"layers: embedding, decoder layers, norm and head, in order, as LayerSpec's.\"\"\"\n"
+        << "    model = PipelineModule(layers=layers, num_stages=" << s.pipeline_parallel_size
+        << ", loss_fn=loss_fn,\n                           partition_method=\"type:DecoderLayer\", "
+        << "activation_checkpoint_interval=" << (again ? 1 : 0) << ")\n";
+  } else {
+    out << "\n\ndef initialize(model, **arguments):\n"
+        << "    \"\"\"model: of Hugging Face's transformers.\"\"\"\n"
+        << "    model." << (again ? "gradient_checkpointing_enable" : "gradient_checkpointing_disable") << "()\n";
+  }
+  out << "    return deepspeed.initialize(model=model, config=\"deepspeed.json\", **arguments)\n";
+  return out.str();
+}
+
+}  // namespace
+
+ExportResult DeepSpeedExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
+  const Problem problem = UnpinnedProblem(plan, Framework::kDeepSpeed);
+  const Lowered lowered = Lower(Framework::kDeepSpeed, problem, plan.pools.front().strategy, reevaluate);
+  const Strategy& s = lowered.strategy;
+  const DeepSpeedArguments a = ArgumentsOf(plan, problem, s);
+  ThrowIfBroken(Framework::kDeepSpeed, CheckRules(frameworks::DeepSpeedRules(), a, problem.model()));
 
   ExportResult result = ResultOf(Framework::kDeepSpeed, problem, lowered);
-  result.files.push_back({"deepspeed.json", config.dump(2) + "\n"});
-  result.notes.emplace_back("pass it as config to deepspeed.initialize; AutoTP matches the weights' names of the model");
+  result.files.push_back({"deepspeed.json", ConfigOf(problem, s, a).dump(2) + "\n"});
+  if (!problem.workload().IsTraining()) {
+    result.notes.emplace_back(
+        "pass it as config to deepspeed.initialize; AutoTP matches the weights' names of the model");
+    return result;
+  }
+  result.files.push_back({"deepspeed_setup.py", SetupOf(plan, problem, s)});
+  const Torchrun launch = TorchrunOf(a.world_size, problem.cluster().devices_per_node);
+  result.command = launch.command + " train.py";
+  if (!launch.note.empty()) result.notes.push_back(launch.note);
+  result.notes.emplace_back("train.py is your own: it calls deepspeed_setup.initialize, whose model, optimizer (" +
+                            std::string(ToString(problem.workload().training->optimizer)) + ") and data are its own");
+  if (problem.workload().training->precision == TrainingPrecision::kFp8) {
+    result.notes.emplace_back("products in FP8 are the model's own layers' (Transformer Engine): no key says it");
+  }
   return result;
 }
 

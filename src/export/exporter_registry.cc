@@ -6,9 +6,14 @@
 #include "src/export/aiconfigurator.h"
 #include "src/export/chakra.h"
 #include "src/export/deepspeed.h"
+#include "src/export/dtensor.h"
+#include "src/export/maxtext.h"
 #include "src/export/megatron.h"
 #include "src/export/sglang.h"
+#include "src/export/shardy.h"
 #include "src/export/tensorrt_llm.h"
+#include "src/export/torchtitan.h"
+#include "src/export/transformers.h"
 #include "src/export/vllm.h"
 
 namespace shardscout {
@@ -53,6 +58,11 @@ void RegisterBuiltinExporters(ExporterRegistry& registry) {
   registry.Register(std::make_unique<exporters::TensorRtLlmExporter>());
   registry.Register(std::make_unique<exporters::MegatronExporter>());
   registry.Register(std::make_unique<exporters::DeepSpeedExporter>());
+  registry.Register(std::make_unique<exporters::TorchtitanExporter>());
+  registry.Register(std::make_unique<exporters::MaxTextExporter>());
+  registry.Register(std::make_unique<exporters::TransformersExporter>());
+  registry.Register(std::make_unique<exporters::DtensorExporter>());
+  registry.Register(std::make_unique<exporters::ShardyExporter>());
   registry.Register(std::make_unique<exporters::AiConfiguratorExporter>());
   registry.Register(std::make_unique<exporters::ChakraExporter>());
 }

@@ -117,6 +117,16 @@ std::string_view DisplayName(Framework framework) {
       return "TensorRT-LLM";
     case Framework::kMegatron:
       return "Megatron-LM";
+    case Framework::kTorchtitan:
+      return "torchtitan";
+    case Framework::kMaxText:
+      return "MaxText";
+    case Framework::kTransformers:
+      return "Transformers";
+    case Framework::kDtensor:
+      return "PyTorch's DTensor";
+    case Framework::kShardy:
+      return "Shardy";
     case Framework::kDeepSpeed:
       break;
   }
@@ -129,16 +139,23 @@ std::string TargetName(Framework framework) {
 
 void RefuseTraining(const Problem& problem, std::string_view flag) {
   if (!problem.workload().IsTraining()) return;
-  throw SpecError(flag, "the plan is one of training, and this exporter writes inference; export it --to megatron");
+  throw SpecError(
+      flag, "the plan is one of training, and this exporter writes inference; export it --to " + FrameworksFor(true));
 }
 
-Problem UnpinnedProblem(const Plan& plan, std::string_view flag) {
+Problem UnpinnedProblem(const Plan& plan, Framework framework, std::string_view flag) {
+  const std::string own_flag = "--to " + std::string(ToString(framework));
+  if (flag.empty()) flag = own_flag;
   if (plan.pools.size() != 1) {
     throw SpecError(flag, "the plan has " + std::to_string(plan.pools.size()) +
                               " pools; this exporter writes one kind of instance");
   }
   const Problem planned = ParseProblem(plan.problem_json, "plan");
-  if (flag != "--to megatron") RefuseTraining(planned, flag);
+  if (!Trains(framework)) RefuseTraining(planned, flag);
+  if (!planned.workload().IsTraining() && !Infers(framework)) {
+    throw SpecError(flag, "the plan is one of inference, and this exporter writes training; export it --to " +
+                              FrameworksFor(false));
+  }
   return {planned.model(), planned.cluster(), planned.workload(),
           ProblemOptions{{}, planned.options().admitted_overlaps}};
 }

@@ -15,7 +15,7 @@
 
 namespace shardscout::exporters {
 
-/// "vLLM", "SGLang", "TensorRT-LLM", "Megatron-LM", "DeepSpeed".
+/// "vLLM", "SGLang", "TensorRT-LLM", "Megatron-LM", "DeepSpeed", ...
 std::string_view DisplayName(Framework framework);
 
 /// "vllm@0.24".
@@ -24,9 +24,9 @@ std::string TargetName(Framework framework);
 /// Throws SpecError at `flag` where the problem is one of training.
 void RefuseTraining(const Problem& problem, std::string_view flag);
 
-/// The plan's problem without what its search pinned: a framework's choices may contradict it. SpecError at `flag` for
-/// a plan of several pools.
-Problem UnpinnedProblem(const Plan& plan, std::string_view flag);
+/// The plan's problem without what its search pinned: a framework's choices may contradict it. SpecError at `flag`
+/// ("--to " and the framework where empty) for a plan of several pools, and for one of a kind that it does not run.
+Problem UnpinnedProblem(const Plan& plan, Framework framework, std::string_view flag = "");
 
 /// One entry a variable in which the two differ, with the reason.
 std::vector<Dropped> Differences(const Strategy& planned, const Strategy& lowered,

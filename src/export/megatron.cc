@@ -5,6 +5,7 @@
 #include <string>
 
 #include "src/export/lowering.h"
+#include "src/export/torchrun.h"
 #include "src/frameworks/degrees.h"
 
 namespace shardscout::exporters {
@@ -112,24 +113,18 @@ MegatronArguments MegatronArgumentsOf(const Problem& problem, const Strategy& s)
 }
 
 ExportResult MegatronExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  const Problem problem = UnpinnedProblem(plan, "--to megatron");
+  const Problem problem = UnpinnedProblem(plan, Framework::kMegatron);
   const Lowered lowered = Lower(Framework::kMegatron, problem, plan.pools.front().strategy, reevaluate);
   const MegatronArguments a = MegatronArgumentsOf(problem, lowered.strategy);
   ThrowIfBroken(Framework::kMegatron, CheckRules(frameworks::MegatronRules(), a, problem.model()));
 
   ExportResult result = ResultOf(Framework::kMegatron, problem, lowered);
   result.files.push_back({"megatron.args", WriteArguments(problem, a)});
-  // As many processes on each node as fill equal nodes.
-  std::int64_t per_node = std::min(problem.cluster().devices_per_node, a.world_size);
-  while (a.world_size % per_node != 0) --per_node;
-  const std::int64_t nodes = a.world_size / per_node;
-  result.command = "torchrun --nproc-per-node " + std::to_string(per_node) + " --nnodes " + std::to_string(nodes) +
-                   (nodes > 1 ? " --node-rank 0 --master-addr $HEAD_ADDRESS" : "") +
+  const Torchrun launch = TorchrunOf(a.world_size, problem.cluster().devices_per_node);
+  result.command = launch.command +
                    (problem.workload().IsTraining() ? " pretrain_gpt.py" : " tools/run_text_generation_server.py") +
                    " $(cat megatron.args)";
-  if (nodes > 1) {
-    result.notes.push_back("on node k of 1 to " + std::to_string(nodes - 1) + " the same command with --node-rank k");
-  }
+  if (!launch.note.empty()) result.notes.push_back(launch.note);
   result.notes.push_back(
       "the arguments hold the parallelism and the model's sizes; tokenizer, checkpoint, norms, activation and data are "
       "the model's own");

@@ -76,7 +76,7 @@ SglangArguments SglangArgumentsOf(const Problem& problem, const Strategy& s,
 }
 
 ExportResult SglangExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  const Problem problem = UnpinnedProblem(plan, "--to sglang");
+  const Problem problem = UnpinnedProblem(plan, Framework::kSglang);
   const Lowered lowered = Lower(Framework::kSglang, problem, plan.pools.front().strategy, reevaluate);
   const std::optional<Evaluation> evaluation = EvaluationOf(lowered, reevaluate);
   const SglangArguments a = SglangArgumentsOf(problem, lowered.strategy, evaluation);

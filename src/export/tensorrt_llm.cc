@@ -75,7 +75,7 @@ TensorRtLlmArguments TensorRtLlmArgumentsOf(const Problem& problem, const Strate
 }
 
 ExportResult TensorRtLlmExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  const Problem problem = UnpinnedProblem(plan, "--to tensorrt-llm");
+  const Problem problem = UnpinnedProblem(plan, Framework::kTensorRtLlm);
   const Lowered lowered = Lower(Framework::kTensorRtLlm, problem, plan.pools.front().strategy, reevaluate);
   const std::optional<Evaluation> evaluation = EvaluationOf(lowered, reevaluate);
   const TensorRtLlmArguments a = TensorRtLlmArgumentsOf(problem, lowered.strategy, evaluation);

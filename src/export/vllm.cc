@@ -141,7 +141,7 @@ std::string PartitionPrefix(const VllmArguments& arguments) {
 }  // namespace
 
 ExportResult VllmExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
-  const Problem problem = UnpinnedProblem(plan, "--to vllm");
+  const Problem problem = UnpinnedProblem(plan, Framework::kVllm);
   const Strategy& strategy = plan.pools.front().strategy;
   const VllmLowering lowering = LowerFeasiblyForVllm(problem, strategy, reevaluate);
   ThrowIfBroken(Framework::kVllm, CheckRules(frameworks::VllmRules(), lowering.arguments, problem.model()));

@@ -2,6 +2,13 @@
 
 #include <algorithm>
 
+#include "src/frameworks/deepspeed.h"
+#include "src/frameworks/dtensor.h"
+#include "src/frameworks/maxtext.h"
+#include "src/frameworks/shardy.h"
+#include "src/frameworks/torchtitan.h"
+#include "src/frameworks/transformers.h"
+
 namespace shardscout {
 
 Degrees DegreesOf(const Strategy& s) {
@@ -31,6 +38,12 @@ std::vector<FrameworkRule> FrameworkRules() {
   add(Framework::kSglang, frameworks::SglangRules());
   add(Framework::kTensorRtLlm, frameworks::TensorRtLlmRules());
   add(Framework::kMegatron, frameworks::MegatronRules());
+  add(Framework::kDeepSpeed, frameworks::DeepSpeedRules());
+  add(Framework::kTorchtitan, frameworks::TorchtitanRules());
+  add(Framework::kMaxText, frameworks::MaxTextRules());
+  add(Framework::kTransformers, frameworks::TransformersRules());
+  add(Framework::kDtensor, frameworks::DtensorRules());
+  add(Framework::kShardy, frameworks::ShardyRules());
   return all;
 }
 

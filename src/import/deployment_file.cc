@@ -26,7 +26,7 @@ Deployment OfSettings(Framework framework, Settings& settings, const ModelSpec* 
       return DeploymentOfTensorRtLlm(settings, model);
     case Framework::kMegatron:
       return DeploymentOfMegatron(settings, model);
-    case Framework::kDeepSpeed:
+    default:  // Of the others no signature is known.
       break;
   }
   return DeploymentOfDeepSpeed(settings, model);

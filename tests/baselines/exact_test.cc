@@ -170,32 +170,12 @@ TEST_P(ExactAgainstBruteForceTest, Equal) {
   EXPECT_GE(tally.limited, 15);
 }
 
-/// The same model and cluster, trained.
-Problem InTraining(Rng& rng, const Problem& problem) {
-  WorkloadSpec workload;
-  workload.name = "train";
-  workload.kind = WorkloadKind::kTrain;
-  workload.input_tokens = 16 << rng.Below(6);
-  workload.objective = problem.workload().objective;
-  const auto coin = [&] { return rng.Below(2) == 0; };
-  workload.training = {.global_batch_size = 1 + static_cast<std::int64_t>(rng.Below(12)),
-                       .optimizer = coin() ? Optimizer::kAdam : Optimizer::kSgd,
-                       .fp32_gradients = coin(),
-                       .fused_attention = coin(),
-                       .dropout = coin(),
-                       .host_task_s = coin() ? 0 : 1e-5,
-                       .overlap_tensor = coin(),
-                       .overlap_gradients = coin(),
-                       .overlap_parameters = coin()};
-  return Problem(problem.model(), problem.cluster(), workload);
-}
-
 TEST_P(ExactAgainstBruteForceTest, EqualInTraining) {
   constexpr int kProblems = 50;
   Tally tally;
   for (std::uint64_t seed = 1; tally.solved < kProblems; ++seed) {
     Rng rng = Rng::Stream(seed, "training, part " + std::to_string(GetParam()));
-    const std::optional<Problem> narrowed = Narrowed(rng, InTraining(rng, testing::RandomProblem(rng)));
+    const std::optional<Problem> narrowed = Narrowed(rng, testing::InTraining(rng, testing::RandomProblem(rng)));
     if (narrowed) Compare(rng, Limited(rng, *narrowed), "seed " + std::to_string(seed), tally);
   }
   EXPECT_GE(tally.limited, 10);
@@ -242,7 +222,7 @@ TEST_P(ExactForFrameworkTest, Equal) {
   int solved = 0, feasible = 0;
   for (std::uint64_t seed = 1; solved < kProblems; ++seed) {
     Rng rng = Rng::Stream(seed, "exact for " + std::string(ToString(GetParam())));
-    const Problem drawn = testing::RandomProblem(rng);
+    const Problem drawn = testing::RandomProblemFor(GetParam(), rng, seed);
     ProblemOptions options = drawn.options();
     options.framework = GetParam();
     const Problem framed(drawn.model(), drawn.cluster(), drawn.workload(), options);

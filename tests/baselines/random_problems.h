@@ -104,4 +104,31 @@ inline Problem RandomProblem(Rng& rng) {
   return Problem(std::move(model), std::move(cluster), std::move(workload));
 }
 
+/// The same model and cluster, trained.
+inline Problem InTraining(Rng& rng, const Problem& problem) {
+  WorkloadSpec workload;
+  workload.name = "train";
+  workload.kind = WorkloadKind::kTrain;
+  workload.input_tokens = 16 << rng.Below(6);
+  workload.objective = problem.workload().objective;
+  const auto coin = [&] { return rng.Below(2) == 0; };
+  workload.training = {.global_batch_size = 1 + static_cast<std::int64_t>(rng.Below(12)),
+                       .optimizer = coin() ? Optimizer::kAdam : Optimizer::kSgd,
+                       .fp32_gradients = coin(),
+                       .fused_attention = coin(),
+                       .dropout = coin(),
+                       .host_task_s = coin() ? 0 : 1e-5,
+                       .overlap_tensor = coin(),
+                       .overlap_gradients = coin(),
+                       .overlap_parameters = coin()};
+  return Problem(problem.model(), problem.cluster(), workload);
+}
+
+/// Of a kind that the framework runs; where it runs both, by turns.
+inline Problem RandomProblemFor(Framework framework, Rng& rng, std::uint64_t turn) {
+  const Problem drawn = RandomProblem(rng);
+  const bool training = Trains(framework) && (!Infers(framework) || turn % 2 == 0);
+  return training ? InTraining(rng, drawn) : drawn;
+}
+
 }  // namespace shardscout::testing
