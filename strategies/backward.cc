@@ -16,9 +16,18 @@
 //   all_to_all      all_to_all back;  send_recv: send_recv back
 //   slice           pending (the rank's own part, zero elsewhere)
 //
-// KV heads that several ranks hold (tp above kv_heads) have their whole gradient on each of them: what each one's query
-// heads gave is summed over them at once. So of such columns a product's derivative by its input counts on each rank
-// the 1/holders-th part.
+// A token that was sent to the experts of several ranks is a copy on each of them. What they give is pending over ep,
+// and the all_to_all back adds it up where the token came from, as combining adds up their results; an exchange over
+// etp before it takes it as it is.
+//
+// The weights of a token's experts travel with its row (kRouted, and the experts' kGate and kFfn), and their gradients
+// travel back with the gradient of that row: each rank of the expert's etp group finds a summand of it where it
+// multiplies by the weight, and the collectives that bring the row's gradient home add them up. Their bytes, k numbers
+// a row, are not counted in either direction.
+//
+// KV heads that several ranks hold (tp above kv_heads; key heads of linear attention alike) have their whole gradient
+// on each of them: what each one's query heads gave is summed over them at once. So of such columns a product's
+// derivative by its input counts on each rank the 1/holders-th part.
 //
 // Tasks that treat rows one by one without weights to speak of (norms, activations, sums) take pending gradients as
 // they are: derivatives are linear in them. All others are given whole ones.
@@ -66,6 +75,8 @@ Collective DerivativeOf(Collective collective) {
   }
 }
 
+bool IsRouted(TokenSplit split) { return split == TokenSplit::kRouted || split == TokenSplit::kRoutedBlock; }
+
 /// Whether the derivative may be given summands of a gradient.
 bool IsLinearInRows(const Task& task) {
   switch (task.kind) {
@@ -106,11 +117,15 @@ Group BlockBuilder::CopiesOf(const Value& v) const {
       copies = BlockGroup();
       break;
     case TokenSplit::kExpertTensor:
-    case TokenSplit::kRoutedBlock:
       copies = ExpertTensorGroup();
       break;
-    case TokenSplit::kTensor:
     case TokenSplit::kRouted:
+      copies = ExpertGroup();
+      break;
+    case TokenSplit::kRoutedBlock:
+      copies = BlockGroup();
+      break;
+    case TokenSplit::kTensor:
       break;
   }
   const auto leave = [&](Group part) { copies = Without(copies, part).value_or(kAlone); };
@@ -123,8 +138,7 @@ Group BlockBuilder::CopiesOf(const Value& v) const {
   if ((v.partial & kPartialExpert) != 0) leave(ExpertGroup());
   if ((v.partial & kPartialExpertTensor) != 0) leave(ExpertTensorGroup());
   // Rows of experts are pairs of the rank's own.
-  const bool of_experts = v.ffn == FfnKind::kExpert && (v.partial & kPartialExpert) == 0;
-  if (of_experts && (v.tokens == TokenSplit::kBlock || v.tokens == TokenSplit::kCell)) leave(ExpertGroup());
+  if (v.ffn == FfnKind::kExpert && (v.partial & kPartialExpert) == 0) leave(ExpertGroup());
   return copies;
 }
 
@@ -317,19 +331,23 @@ class BackwardMaker {
     DeriveCompute(t, task);
   }
 
-  /// Where several ranks hold a KV head, each has the part of its gradient that its own query heads gave.
-  void SumKeyValueCopies(const Task& attention) {
+  /// Where several ranks hold a KV head (of linear attention: a key head), each has the part of its gradient that its
+  /// own query heads (value heads) gave.
+  void SumKeyValueCopies(const Task& core) {
     const AttentionSpec& a = b_.model().attention;
-    const std::int64_t copies = b_.strategy().tensor_parallel_size / a.num_kv_heads;
-    const bool grouped = a.kind == AttentionKind::kGrouped;
-    const ValueId holder = attention.input2 != kNoValue ? attention.input2 : attention.input;
+    const LinearAttentionSpec& l = b_.model().linear_attention;
+    const bool linear = core.kind == TaskKind::kLinearAttention;
+    const std::int64_t copies = b_.strategy().tensor_parallel_size / (linear ? l.num_key_heads : a.num_kv_heads);
+    const bool grouped = linear || a.kind == AttentionKind::kGrouped;
+    const ValueId holder = core.input2 != kNoValue && !linear ? core.input2 : core.input;
     if (!grouped || copies < 2 || ValueOf(holder).features != FeatureSplit::kTensor) return;
     for (Added& added : added_) {
       if (added.of != holder) continue;
       const Value& value = ValueOf(added.gradient);
-      const double bytes = value.rows * static_cast<double>(2 * a.head_dim) * BytesPerElement(value.dtype);
-      added.gradient = Collect(attention.op, FfnKind::kNotFfn, Collective::kAllReduce, {copies, 1}, bytes,
-                               added.gradient, holder, added.pending);
+      const auto columns = static_cast<double>(2 * (linear ? l.key_head_dim : a.head_dim));
+      const double bytes = value.rows * columns * BytesPerElement(value.dtype);
+      added.gradient = Collect(core.op, FfnKind::kNotFfn, Collective::kAllReduce, {copies, 1}, bytes, added.gradient,
+                               holder, added.pending);
       b_.block_.backward.back().sums_copies = true;
     }
   }
@@ -353,6 +371,14 @@ class BackwardMaker {
     const Collective collective = DerivativeOf(task.collective);
     const double payload_bytes = task.input2 == kNoValue ? task.payload_bytes : PayloadOf(task, from, to);
     const bool of_copies = task.collective == Collective::kAllGather || task.collective == Collective::kAllReduce;
+    if (!of_copies && sums_[Index(to)].pending != kNoValue && IsRouted(ValueOf(to).tokens)) {
+      const Sum sent = sums_[Index(to)];
+      SHARDSCOUT_CHECK(sent.whole == kNoValue && !sent.sliced);
+      const Group rest = Without(sent.group, task.group).value_or(sent.group);
+      Accumulate(from, Collect(task.op, task.ffn, collective, task.group, payload_bytes, sent.pending, from, rest),
+                 rest, false);
+      return;
+    }
     if (!of_copies) {
       const ValueId whole = Whole(to, task.op);
       Accumulate(from, Collect(task.op, task.ffn, collective, task.group, payload_bytes, whole, from, kAlone), kAlone,
@@ -446,7 +472,7 @@ class BackwardMaker {
         }
       }
     }
-    if (task.kind == TaskKind::kAttention) SumKeyValueCopies(task);
+    if (task.kind == TaskKind::kAttention || task.kind == TaskKind::kLinearAttention) SumKeyValueCopies(task);
     for (const Added& added : added_) Accumulate(added.of, added.gradient, added.pending, false);
     added_.clear();
   }
