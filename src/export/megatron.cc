@@ -125,7 +125,7 @@ ExportResult MegatronExporter::Export(const Plan& plan, const Reevaluate& reeval
                    (problem.workload().IsTraining() ? " pretrain_gpt.py" : " tools/run_text_generation_server.py") +
                    " $(cat megatron.args)";
   if (!launch.note.empty()) result.notes.push_back(launch.note);
-  result.notes.push_back(
+  result.notes.emplace_back(
       "the arguments hold the parallelism and the model's sizes; tokenizer, checkpoint, norms, activation and data are "
       "the model's own");
   return result;
