@@ -99,9 +99,9 @@ std::string CommandOf(const ExportResult& engine, const Settings& settings) {
 }  // namespace
 
 ExportResult LeaderWorkerSetExporter::Export(const Plan& plan, const Reevaluate& reevaluate) const {
+  const Problem problem = UnpinnedProblem(plan, Framework::kVllm, "--to lws");
   ExportResult result = VllmExporter().Export(plan, reevaluate);
   const Settings settings = SettingsOf(result.files.front().text);
-  const Problem problem = UnpinnedProblem(plan, Framework::kVllm, "--to lws");
   LeaderWorkerSetArguments a;
   a.name = LabelOf(plan.model_name);
   a.replicas = problem.Replicas(result.lowered);

@@ -54,7 +54,8 @@ TEST(LeaderWorkerSetExport, ManyPlansAreReadBack) {
     const Problem any = MakeProblem(model, workload, devices);
     ProblemOptions options;
     options.framework = Framework::kVllm;
-    const StrategySpace own(Problem(any.model(), any.cluster(), any.workload(), options));
+    const Problem framed(any.model(), any.cluster(), any.workload(), options);
+    const StrategySpace own(framed);
     Rng rng = Rng::Stream(3, model);
     for (int i = 0; i < 12; ++i) {
       const Strategy member = own.Sample(rng);
