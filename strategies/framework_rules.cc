@@ -230,7 +230,10 @@ bool TakesSharding(Framework framework, const Problem& problem, const Strategy& 
                    const std::function<bool(Sharding)>& possible) {
   if (framework == Framework::kShardy) return true;
   if (framework == Framework::kTransformers) return TransformersTakesSharding(problem.model(), op, sharding, possible);
-  if (framework == Framework::kDtensor) return DtensorTakesSharding(problem.model(), op, sharding, possible);
+  if (framework == Framework::kDtensor) {
+    if (sharding == Sharding::kToken && problem.workload().kind == WorkloadKind::kServe) return false;
+    return DtensorTakesSharding(problem.model(), op, sharding, possible);
+  }
   const bool deep_speed = framework == Framework::kDeepSpeed;
   const bool training = problem.workload().IsTraining();
   switch (op) {

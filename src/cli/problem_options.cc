@@ -113,7 +113,7 @@ void AddProblemOptions(CLI::App& command, ProblemArguments& arguments) {
       ->check(CLI::IsMember({"none", "two_batch", "chunked"}));
   add("--for", arguments.framework,
       "Only strategies that this framework runs exactly as they are priced: vllm, sglang, tensorrt-llm, megatron, "
-      "deepspeed [any strategy]");
+      "deepspeed, torchtitan, maxtext, transformers, dtensor, shardy [any strategy]");
   add("--fix", arguments.fixed, "Pin a decision variable, such as tensor_parallel_size=8 (repeatable)")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);

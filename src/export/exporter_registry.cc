@@ -7,6 +7,7 @@
 #include "src/export/chakra.h"
 #include "src/export/deepspeed.h"
 #include "src/export/dtensor.h"
+#include "src/export/leader_worker_set.h"
 #include "src/export/maxtext.h"
 #include "src/export/megatron.h"
 #include "src/export/sglang.h"
@@ -63,6 +64,7 @@ void RegisterBuiltinExporters(ExporterRegistry& registry) {
   registry.Register(std::make_unique<exporters::TransformersExporter>());
   registry.Register(std::make_unique<exporters::DtensorExporter>());
   registry.Register(std::make_unique<exporters::ShardyExporter>());
+  registry.Register(std::make_unique<exporters::LeaderWorkerSetExporter>());
   registry.Register(std::make_unique<exporters::AiConfiguratorExporter>());
   registry.Register(std::make_unique<exporters::ChakraExporter>());
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <sstream>
+#include <utility>
 
 #include "shardscout/error.h"
 #include "shardscout/reward.h"
@@ -15,14 +17,19 @@ std::string Reason(Framework framework, const Problem& problem, const Strategy& 
   const std::string name(DisplayName(framework));
   if (IsSharding(variable)) {
     if (lowered.tensor_parallel_size == 1) return "tp is 1 there: nothing to shard over";
+    if (framework == Framework::kTransformers || framework == Framework::kDtensor) {
+      return "a sharding that a plan of " + name + " has for it";
+    }
     return name + "'s shardings are fixed: column, then row, over tp";
   }
+  const bool training = problem.workload().IsTraining();
   switch (static_cast<Variable>(variable)) {
     case Variable::kPipelineParallelSize:
       return name + " has no pipeline here";
     case Variable::kTensorParallelSize:
     case Variable::kContextParallelSize:
     case Variable::kDataParallelSize:
+      if (training) return name + " trains with no such degrees together";
       if (!problem.model().HasMoe()) return "data parallel ranks of a dense model are replicas, and cp ranks become tp";
       if (framework == Framework::kTensorRtLlm) return "its attention is either tensor or data parallel, never both";
       return name + " has tp and dp for attention, and cp only where its rules admit it";
@@ -32,6 +39,7 @@ std::string Reason(Framework framework, const Problem& problem, const Strategy& 
     case Variable::kBatchSize:
       return "a data parallel rank's share, and no more than keeps the limits";
     case Variable::kNumMicrobatches:
+      if (training) return "micro-batches that fill the stages";
       return name + " keeps as many batches in flight as there are stages";
     case Variable::kResidualLayout:
       return "the residual stream as " + name + " has it";
@@ -39,13 +47,39 @@ std::string Reason(Framework framework, const Problem& problem, const Strategy& 
       return "the ranks that share a dense FFN in " + name;
     case Variable::kExpertExchange:
       return name + "'s exchange between these ranks";
+    case Variable::kVirtualPipelineParallelSize:
+      return name + " has no such chunks of a stage here";
+    case Variable::kZeroStage:
+      return "what data parallel ranks share in " + name + " with these degrees";
+    case Variable::kRecomputation:
+      return name + " computes nothing again, or whole layers";
     default:
       return name + " does not overlap so";
   }
 }
 
+/// The same for a training plan: tp and cp into dp, with the batch that is left for a rank.
+std::vector<Strategy> FoldedInTraining(const Problem& problem, const Strategy& planned) {
+  std::vector<Strategy> ways = {planned};
+  const std::int64_t tp = planned.tensor_parallel_size, cp = planned.context_parallel_size;
+  const std::int64_t dp = planned.data_parallel_size, whole = problem.workload().training->global_batch_size;
+  for (const auto& [to_tp, to_dp] :
+       {std::pair(tp, cp * dp), std::pair(tp * cp, dp), std::pair<std::int64_t, std::int64_t>(1, tp * cp * dp)}) {
+    if (whole % to_dp != 0) continue;
+    Strategy s = planned;
+    s.tensor_parallel_size = to_tp;
+    s.context_parallel_size = 1;
+    s.data_parallel_size = to_dp;
+    s.batch_size = whole / to_dp;
+    s.num_microbatches = std::gcd(s.num_microbatches, s.batch_size);
+    ways.push_back(s);
+  }
+  return ways;
+}
+
 /// Ways to fold degrees that a framework may lack into ones that it has; the plan's own first.
 std::vector<Strategy> Folded(const Problem& problem, const Strategy& planned) {
+  if (problem.workload().IsTraining()) return FoldedInTraining(problem, planned);
   std::vector<Strategy> ways = {planned};
   const auto add = [&](std::int64_t tp, std::int64_t dp, std::int64_t of_batch) {
     if (planned.batch_size % of_batch != 0 || problem.workload().batch_size.value_or(of_batch) % of_batch != 0) return;
@@ -224,11 +258,14 @@ ExportResult ResultOf(Framework framework, const Problem& problem, const Lowered
 }
 
 void ThrowIfBroken(Framework framework, const std::vector<frameworks::BrokenRule>& broken) {
+  ThrowIfBroken("--to " + std::string(ToString(framework)), DisplayName(framework), broken);
+}
+
+void ThrowIfBroken(const std::string& flag, std::string_view name, const std::vector<frameworks::BrokenRule>& broken) {
   if (broken.empty()) return;
   std::string text;
   for (const frameworks::BrokenRule& rule : broken) text += (text.empty() ? "" : "; ") + rule.id + ": " + rule.message;
-  throw SpecError("--to " + std::string(ToString(framework)),
-                  std::string(DisplayName(framework)) + " refuses this plan (" + text + ")");
+  throw SpecError(flag, std::string(name) + " refuses this plan (" + text + ")");
 }
 
 std::string Preamble(Framework framework, const Plan& plan, const Problem& problem, const Strategy& strategy) {

@@ -52,6 +52,7 @@ ExportResult ResultOf(Framework framework, const Problem& problem, const Lowered
 
 /// SpecError naming the rules, if any is broken.
 void ThrowIfBroken(Framework framework, const std::vector<frameworks::BrokenRule>& broken);
+void ThrowIfBroken(const std::string& flag, std::string_view name, const std::vector<frameworks::BrokenRule>& broken);
 
 /// Comment lines on where a file comes from and what it is for.
 std::string Preamble(Framework framework, const Plan& plan, const Problem& problem, const Strategy& strategy);

@@ -24,11 +24,12 @@ inline Evaluation MoreIsBetter(const Strategy& strategy) {
   return evaluation;
 }
 
-inline ExportResult ExportTo(const std::string& target, const Problem& problem, const Strategy& strategy) {
+inline ExportResult ExportTo(const std::string& target, const Problem& problem, const Strategy& strategy,
+                             const Reevaluate& reevaluate = MoreIsBetter) {
   ExporterRegistry exporters;
   RegisterBuiltinExporters(exporters);
   EXPECT_EQ(StrategySpace(problem).WhyNot(strategy), "");
-  return exporters.Get(target).Export(PlanOf(problem, {MakePool(problem, strategy)}), MoreIsBetter);
+  return exporters.Get(target).Export(PlanOf(problem, {MakePool(problem, strategy)}), reevaluate);
 }
 
 /// Of one file, and the name it has.

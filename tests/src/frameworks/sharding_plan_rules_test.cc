@@ -12,7 +12,7 @@ const std::string kLayer = "model.layers.*.";
 
 using Entries = std::vector<std::pair<std::string, std::string>>;
 
-BreakingCase<TransformersArguments> Breaks(const char* id, const char* model, std::int64_t tp_size, Entries plan) {
+BreakingCase<TransformersArguments> PlanBreaks(const char* id, const char* model, std::int64_t tp_size, Entries plan) {
   return {id, model, {.tp_size = tp_size, .tp_plan = std::move(plan)}};
 }
 
@@ -26,17 +26,18 @@ Entries Attention() {
 TEST(TransformersRules, EachIsBrokenByItsCase) {
   ExpectEachIsBroken<TransformersArguments>(
       TransformersRules(),
-      {Breaks("transformers.style", "llama-3.1-8b", 2, {{"lm_head", "colwise_scatter"}}),
-       Breaks("transformers.heads_divide", "llama-3.1-8b", 16, Attention()),
-       Breaks("transformers.heads_divide", "llama-3.1-70b", 6, Attention()),
-       Breaks("transformers.sizes_divide", "gpt-2", 2, {{"lm_head", "colwise_gather_output"}}),
-       Breaks("transformers.sizes_divide", "mixtral-8x7b", 16, {{kLayer + "mlp.experts.gate_up_proj", "grouped_gemm"}}),
-       Breaks("transformers.rows", "llama-3.1-8b", 2, {{kLayer + "mlp.down_proj", "rowwise"}}),
-       Breaks("transformers.rows", "llama-3.1-8b", 2, {{kLayer + "self_attn.o_proj", "rowwise"}}),
-       Breaks("transformers.columns", "llama-3.1-8b", 2, {{kLayer + "mlp.gate_proj", "colwise"}}),
-       Breaks("transformers.experts", "mixtral-8x7b", 2, {{kLayer + "mlp.experts.down_proj", "rowwise"}}),
-       Breaks("transformers.router", "mixtral-8x7b", 2, {{kLayer + "mlp.experts.down_proj", "grouped_gemm"}}),
-       Breaks("transformers.tied", "gpt-2", 3, {{"model.embed_tokens", "embedding_rowwise"}})});
+      {PlanBreaks("transformers.style", "llama-3.1-8b", 2, {{"lm_head", "colwise_scatter"}}),
+       PlanBreaks("transformers.heads_divide", "llama-3.1-8b", 16, Attention()),
+       PlanBreaks("transformers.heads_divide", "llama-3.1-70b", 6, Attention()),
+       PlanBreaks("transformers.sizes_divide", "gpt-2", 2, {{"lm_head", "colwise_gather_output"}}),
+       PlanBreaks("transformers.sizes_divide", "mixtral-8x7b", 16,
+                  {{kLayer + "mlp.experts.gate_up_proj", "grouped_gemm"}}),
+       PlanBreaks("transformers.rows", "llama-3.1-8b", 2, {{kLayer + "mlp.down_proj", "rowwise"}}),
+       PlanBreaks("transformers.rows", "llama-3.1-8b", 2, {{kLayer + "self_attn.o_proj", "rowwise"}}),
+       PlanBreaks("transformers.columns", "llama-3.1-8b", 2, {{kLayer + "mlp.gate_proj", "colwise"}}),
+       PlanBreaks("transformers.experts", "mixtral-8x7b", 2, {{kLayer + "mlp.experts.down_proj", "rowwise"}}),
+       PlanBreaks("transformers.router", "mixtral-8x7b", 2, {{kLayer + "mlp.experts.down_proj", "grouped_gemm"}}),
+       PlanBreaks("transformers.tied", "gpt-2", 3, {{"model.embed_tokens", "embedding_rowwise"}})});
 }
 
 TEST(TransformersRules, LlamasOwnPlanIsKept) {
@@ -53,8 +54,8 @@ TEST(TransformersRules, LlamasOwnPlanIsKept) {
 const char* const kWhole = "Replicate()";
 const char* const kSplit = "Shard(-1)";
 
-BreakingCase<DtensorArguments> Breaks(const char* id, const char* model, std::int64_t tp_size,
-                                      std::vector<ModuleStyle> plan) {
+BreakingCase<DtensorArguments> ModulesBreak(const char* id, const char* model, std::int64_t tp_size,
+                                            std::vector<ModuleStyle> plan) {
   return {id, model, {.tp_size = tp_size, .plan = std::move(plan)}};
 }
 
@@ -63,15 +64,16 @@ ModuleStyle Columns(const char* module) { return {module, "ColwiseParallel", kWh
 TEST(DtensorRules, EachIsBrokenByItsCase) {
   ExpectEachIsBroken<DtensorArguments>(
       DtensorRules(),
-      {Breaks("dtensor.style", "llama-3.1-8b", 2, {{"norm", "NormParallel", kWhole, "", kWhole, ""}}),
-       Breaks("dtensor.placement", "llama-3.1-8b", 2, {{"output", "ColwiseParallel", "Partial()", "", kWhole, ""}}),
-       Breaks("dtensor.placement", "llama-3.1-8b", 2, {{"output", "ColwiseParallel", "", "", kWhole, ""}}),
-       Breaks("dtensor.once", "llama-3.1-8b", 2, {Columns("output"), Columns("output")}),
-       Breaks("dtensor.linear", "mixtral-8x7b", 2, {}),
-       Breaks("dtensor.heads_divide", "llama-3.1-8b", 16, {Columns("layers.*.attention.wk")}),
-       Breaks("dtensor.sizes_divide", "gpt-2", 2, {Columns("output")}),
-       Breaks("dtensor.flow", "llama-3.1-8b", 2, {Columns("layers.*.feed_forward.w3")}),
-       Breaks("dtensor.tied", "gpt-2", 3, {{"tok_embeddings", "RowwiseParallel", kWhole, "", kWhole, ""}})});
+      {ModulesBreak("dtensor.style", "llama-3.1-8b", 2, {{"norm", "NormParallel", kWhole, "", kWhole, ""}}),
+       ModulesBreak("dtensor.placement", "llama-3.1-8b", 2,
+                    {{"output", "ColwiseParallel", "Partial()", "", kWhole, ""}}),
+       ModulesBreak("dtensor.placement", "llama-3.1-8b", 2, {{"output", "ColwiseParallel", "", "", kWhole, ""}}),
+       ModulesBreak("dtensor.once", "llama-3.1-8b", 2, {Columns("output"), Columns("output")}),
+       ModulesBreak("dtensor.linear", "mixtral-8x7b", 2, {}),
+       ModulesBreak("dtensor.heads_divide", "llama-3.1-8b", 16, {Columns("layers.*.attention.wk")}),
+       ModulesBreak("dtensor.sizes_divide", "gpt-2", 2, {Columns("output")}),
+       ModulesBreak("dtensor.flow", "llama-3.1-8b", 2, {Columns("layers.*.feed_forward.w3")}),
+       ModulesBreak("dtensor.tied", "gpt-2", 3, {{"tok_embeddings", "RowwiseParallel", kWhole, "", kWhole, ""}})});
 }
 
 ShardyArguments With(std::vector<std::int64_t> dims, std::vector<std::vector<std::string>> axes) {
