@@ -141,7 +141,8 @@ void FishOption(std::ostream& out, const std::string& condition, const OptionRow
   out << "\n";
 }
 
-constexpr std::string_view kBashBegin = R"(# Completion of shardscout for bash, written by "shardscout completion bash".
+constexpr std::string_view kBashBegin =
+    R"shell(# Completion of shardscout for bash, written by "shardscout completion bash".
 
 # What the program lists, one name a line. _shardscout_program is as it was typed.
 _shardscout_list() {
@@ -156,31 +157,28 @@ _shardscout_offer() {
     files) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     folders) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
     words) mapfile -t COMPREPLY < <(compgen -W "$*" -- "$cur") ;;
-    names) mapfile -t COMPREPLY < <(compgen -W "$(_shardscout_list "$1")" -- "$cur") ;
-;
+    names) mapfile -t COMPREPLY < <(compgen -W "$(_shardscout_list "$1")" -- "$cur") ;;
     names_or_files)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -W "$(_shardscout_list "$1")" -- "$cur"; compgen -f -- "$cur")
-      ;
-    ;
+      ;;
     name_list)
       local before=
-      case $cur in *,*) before=${cur%,*}, ;
-    ;
-    esac compopt - o nospace 2 > / dev / null mapfile - t COMPREPLY < <
-        (compgen - P "$before" - W "$(_shardscout_list " $1 ")" --"${cur##*,}");
-    ;
-    esac
-    }
+      case $cur in *,*) before=${cur%,*}, ;; esac
+      compopt -o nospace 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -P "$before" -W "$(_shardscout_list "$1")" -- "${cur##*,}")
+      ;;
+  esac
+}
 
-)";
+)shell";
 
-constexpr std::string_view kBashEnd = R"(
+constexpr std::string_view kBashEnd = R"shell(
 _shardscout() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   local _shardscout_program=${COMP_WORDS[0]}
   COMPREPLY=()
-  # --option=value comes as three words.
+  # --option=value comes as three words. Right after the = the word is the = itself.
   if [ "$cur" = = ]; then
     cur=
   elif [ "$prev" = = ] && [ "$COMP_CWORD" -ge 2 ]; then
@@ -191,23 +189,21 @@ _shardscout() {
     return
   fi
   local offer=
-  case $prev in -*) offer=$(_shardscout_value "$command $prev") ;
-;
-esac if[-n "$offer"]; then
+  case $prev in -*) offer=$(_shardscout_value "$command $prev") ;; esac
+  if [ -n "$offer" ]; then
     _shardscout_offer $offer
   else
     case $cur in
-      -*) _shardscout_offer words "$(_shardscout_options "$command")" ;
-;
-      *) _shardscout_offer $(_shardscout_place "$command") ;
-      ;
-      esac fi
-      }
+      -*) _shardscout_offer words "$(_shardscout_options "$command")" ;;
+      *) _shardscout_offer $(_shardscout_place "$command") ;;
+    esac
+  fi
+}
 
 complete -F _shardscout shardscout
-)";
+)shell";
 
-constexpr std::string_view kZshBegin = R"(#compdef shardscout
+constexpr std::string_view kZshBegin = R"shell(#compdef shardscout
 # Completion of shardscout for zsh, written by "shardscout completion zsh".
 
 _shardscout_names() {
@@ -224,18 +220,19 @@ _shardscout_name_list() {
   _sequence _shardscout_names $1
 }
 
-)";
+)shell";
 
-constexpr std::string_view kZshEnd = R"(}
+constexpr std::string_view kZshEnd = R"shell(}
 
 if [ "$funcstack[1]" = _shardscout ]; then
   _shardscout "$@"
 else
   compdef _shardscout shardscout
 fi
-)";
+)shell";
 
-constexpr std::string_view kFishBegin = R"(# Completion of shardscout for fish, written by "shardscout completion fish".
+constexpr std::string_view kFishBegin =
+    R"shell(# Completion of shardscout for fish, written by "shardscout completion fish".
 
 function __shardscout_names
     set -l words (commandline -opc)
@@ -243,7 +240,7 @@ function __shardscout_names
 end
 
 complete -c shardscout -f
-)";
+)shell";
 
 }  // namespace
 
