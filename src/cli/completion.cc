@@ -157,22 +157,19 @@ _shardscout_offer() {
     files) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     folders) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
     words) mapfile -t COMPREPLY < <(compgen -W "$*" -- "$cur") ;;
-    names) mapfile -t COMPREPLY < <(compgen -W "$(_shardscout_list "$1")" -- "$cur") ;
-;
+    names) mapfile -t COMPREPLY < <(compgen -W "$(_shardscout_list "$1")" -- "$cur") ;;
     names_or_files)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -W "$(_shardscout_list "$1")" -- "$cur"; compgen -f -- "$cur")
-      ;
-    ;
+      ;;
     name_list)
       local before=
-      case $cur in *,*) before=${cur%,*}, ;
-    ;
-    esac compopt - o nospace 2 > / dev / null mapfile - t COMPREPLY < <
-        (compgen - P "$before" - W "$(_shardscout_list " $1 ")" --"${cur##*,}");
-    ;
-    esac
-    }
+      case $cur in *,*) before=${cur%,*}, ;; esac
+      compopt -o nospace 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -P "$before" -W "$(_shardscout_list "$1")" -- "${cur##*,}")
+      ;;
+  esac
+}
 
 )shell";
 
@@ -181,7 +178,7 @@ _shardscout() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   local _shardscout_program=${COMP_WORDS[0]}
   COMPREPLY=()
-  # --option=value comes as three words.
+  # --option=value comes as three words. Right after the = the word is the = itself.
   if [ "$cur" = = ]; then
     cur=
   elif [ "$prev" = = ] && [ "$COMP_CWORD" -ge 2 ]; then
@@ -192,18 +189,16 @@ _shardscout() {
     return
   fi
   local offer=
-  case $prev in -*) offer=$(_shardscout_value "$command $prev") ;
-;
-esac if[-n "$offer"]; then
+  case $prev in -*) offer=$(_shardscout_value "$command $prev") ;; esac
+  if [ -n "$offer" ]; then
     _shardscout_offer $offer
   else
     case $cur in
-      -*) _shardscout_offer words "$(_shardscout_options "$command")" ;
-;
-      *) _shardscout_offer $(_shardscout_place "$command") ;
-      ;
-      esac fi
-      }
+      -*) _shardscout_offer words "$(_shardscout_options "$command")" ;;
+      *) _shardscout_offer $(_shardscout_place "$command") ;;
+    esac
+  fi
+}
 
 complete -F _shardscout shardscout
 )shell";
