@@ -17,6 +17,9 @@ constexpr double kMaxEnumerated = 4e6;
 /// The same of a framework's space and of training's, which are gone through one by one: up to this many devices.
 constexpr double kMaxFramedDevices = 512;
 
+/// The same of Shardy's, which leaves nearly all degrees and shardings.
+constexpr double kMaxShardyDevices = 64;
+
 bool PowerOfTwo(std::int64_t n) { return (n & (n - 1)) == 0; }
 
 }  // namespace
@@ -266,7 +269,8 @@ SpaceSize StrategySpace::Impl::CountFramed() const {
     size.strategies += strategies;
   };
   const std::int64_t devices = problem.cluster().num_devices;
-  size.exact = static_cast<double>(devices) <= kMaxFramedDevices;
+  const bool shardy = problem.options().framework == Framework::kShardy;
+  size.exact = static_cast<double>(devices) <= (shardy ? kMaxShardyDevices : kMaxFramedDevices);
   const auto left_out = [&](std::int64_t degree) { return !size.exact && !PowerOfTwo(degree); };
   Strategy s;
   for (const std::int64_t tp : of(Variable::kTensorParallelSize)) {
