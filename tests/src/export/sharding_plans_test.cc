@@ -4,6 +4,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "src/export/dtensor.h"
@@ -94,7 +95,9 @@ void CheckTransformers(const ExportResult& result, const Strategy& s) {
   }
   const std::string experts = "model.layers.*.mlp.experts.gate_up_proj";
   EXPECT_EQ(plan.contains(experts), s.BlockSize() > 1) << where;
-  if (s.BlockSize() > 1) EXPECT_EQ(plan[experts] == "grouped_gemm", s.expert_parallel_size > 1) << where;
+  if (s.BlockSize() > 1) {
+    EXPECT_EQ(plan[experts] == "grouped_gemm", s.expert_parallel_size > 1) << where;
+  }
 }
 
 TEST(DtensorExport, ColumnsAfterSplitFeaturesGather) {
@@ -266,9 +269,9 @@ void CheckShardy(const ExportResult& result, const Strategy& s) {
   EXPECT_EQ(script.find("pipeline"), std::string::npos) << where;
   EXPECT_NE(script.find("reached by " + std::string(ToString(s.expert_exchange))), std::string::npos) << where;
   std::int64_t devices = 1;
-  for (const frameworks::MeshAxis& axis : frameworks::StageMesh::Of(s, LoadModel("mixtral-8x7b"))->axes()) {
-    devices *= axis.size;
-  }
+  const std::optional<frameworks::StageMesh> mesh = frameworks::StageMesh::Of(s, LoadModel("mixtral-8x7b"));
+  ASSERT_TRUE(mesh) << where;
+  for (const frameworks::MeshAxis& axis : mesh->axes()) devices *= axis.size;
   EXPECT_EQ(devices, s.StageSize()) << where;
 }
 
