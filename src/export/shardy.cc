@@ -112,12 +112,12 @@ std::string ScriptOf(const std::string& head, const ShardyArguments& a) {
   return out.str();
 }
 
-std::vector<std::string> NotesOf(const Strategy& s) {
+std::vector<std::string> NotesOf(const Problem& problem, const Strategy& s) {
   std::vector<std::string> notes = {
       "weights are those of one layer; jax.lax.with_sharding_constraint(x, sharding(mesh, name)) holds an activation "
       "to "
       "its layout, and XLA chooses the collective in between"};
-  if (s.context_parallel_size > 1) {
+  if (s.context_parallel_size > 1 && problem.workload().HasPhase(Phase::kPrefill)) {
     notes.emplace_back(
         "shardings are blocks: feed positions in zigzag order (rank i has chunks i and 2 cp - 1 - i), or "
         "causal attention is not balanced over cp as it is priced");
@@ -145,7 +145,7 @@ ExportResult ShardyExporter::Export(const Plan& plan, const Reevaluate& reevalua
                            ".\n# Experts are reached by " + std::string(ToString(s.expert_exchange)) + ".\n";
   result.files.push_back({"shardings.mlir", ModuleOf(Commented(head, "//"), a)});
   result.files.push_back({"jax_shardings.py", ScriptOf(head, a)});
-  for (std::string& note : NotesOf(s)) result.notes.push_back(std::move(note));
+  for (std::string& note : NotesOf(problem, s)) result.notes.push_back(std::move(note));
   return result;
 }
 

@@ -57,7 +57,7 @@ TEST(LeaderWorkerSetExport, ManyPlansAreReadBack) {
     const Problem framed(any.model(), any.cluster(), any.workload(), options);
     const StrategySpace own(framed);
     Rng rng = Rng::Stream(3, model);
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < 16; ++i) {
       const Strategy member = own.Sample(rng);
       ExportResult result;
       try {
