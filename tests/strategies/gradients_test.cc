@@ -226,11 +226,15 @@ TEST(Gradients, OfMoeBlocksAreTheDerivatives) {
       Rng rng(3);
       std::set<Strategy> seen;
       for (int draw = 0; draw < 600 && seen.size() < 40; ++draw) {
-        const Strategy s = sampler.Sample(space, rng);
-        if (!IsSmall(problem, s, 8) || !seen.insert(OfMoe(s)).second) continue;
+        Strategy s = sampler.Sample(space, rng);
         sampler.Count();
-        CoverMoe(s, &covered);
-        proofs.Check(problem, s, reference.weights(), BlockKind::kMoe);
+        for (const ExpertExchange exchange :
+             {ExpertExchange::kAllToAll, ExpertExchange::kGatherScatter, ExpertExchange::kGatherReduce}) {
+          s.expert_exchange = exchange;
+          if (!space.Contains(s) || !IsSmall(problem, s, 8) || !seen.insert(OfMoe(s)).second) continue;
+          CoverMoe(s, &covered);
+          proofs.Check(problem, s, reference.weights(), BlockKind::kMoe);
+        }
       }
     }
   }
