@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "agents/adam.h"
+#include "agents/ppo.h"
 #include "agents/pretrained_network.h"
 #include "agents/pretrained_policy.h"
 #include "shardscout/error.h"
@@ -194,6 +195,7 @@ ImitationLoss Imitation::Impl::Measure(const PretrainedNetwork& network, const s
 
 PretrainedWeights Imitation::Train(
     std::uint64_t seed, const std::function<void(std::int64_t, const ImitationLoss&, const ImitationLoss&)>& on_epoch) {
+  const TorchThreadScope threads;  // Sums of products on more would end in other weights.
   Impl& impl = *impl_;
   PretrainedWeights& weights = impl.weights;
   Rng rng = Rng::Stream(seed, "pretraining");

@@ -1,6 +1,7 @@
 #include "agents/pretrained_policy.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -86,6 +87,17 @@ TEST_F(PretrainedPolicyTest, ImitatesItsTeacher) {
     }
   }
   EXPECT_GT(agree, 0.85 * pairs) << pairs;
+}
+
+TEST_F(PretrainedPolicyTest, TheSameSeedGivesTheSameWeightsOnAnyNumberOfThreads) {
+  const int before = omp_get_max_threads();
+  std::vector<PretrainedWeights> weights;
+  for (const int threads : {1, 4}) {
+    omp_set_num_threads(threads);
+    weights.push_back(Trained(space_, 5));
+  }
+  omp_set_num_threads(before);
+  EXPECT_EQ(weights[0], weights[1]);
 }
 
 TEST_F(PretrainedPolicyTest, SamplesAreDifferentMembersAndRepeatable) {

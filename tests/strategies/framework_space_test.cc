@@ -33,8 +33,10 @@ bool RulesAdmit(const strategies::ShardingRules& rules, const Strategy& s) {
     if (!rules.Admits(s, static_cast<Operator>(i), s.shardings[i])) return false;
   }
   return rules.Training(s, Variable::kVirtualPipelineParallelSize, s.virtual_pipeline_parallel_size) &&
+         rules.Training(s, Variable::kHeadLayers, s.head_layers) &&
          rules.Training(s, Variable::kZeroStage, s.zero_stage) &&
-         rules.Training(s, Variable::kRecomputation, static_cast<std::int64_t>(s.recomputation));
+         rules.Training(s, Variable::kRecomputation, static_cast<std::int64_t>(s.recomputation)) &&
+         rules.Training(s, Variable::kRecomputedLayers, s.recomputed_layers);
 }
 
 std::set<Strategy> MembersWhere(const StrategySpace& space, const std::function<bool(const Strategy&)>& is_one) {
