@@ -24,6 +24,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 using Names = std::set<std::string>;
 
@@ -153,7 +154,7 @@ TEST_F(Pages, BashCompletesWhatOptionsTake) {
   EXPECT_THAT(Bash({"search", "--device", ""}), ElementsAre("cpu", "cuda"));
   EXPECT_THAT(Bash({"search", "--searcher", "anneal"}), ElementsAre("annealing"));
   EXPECT_THAT(Bash({"compare", "--searchers", "random,anneal"}), ElementsAre("random,annealing"));
-  EXPECT_THAT(Bash({"export", "plan.json", "--to", "vl"}), ElementsAre("vllm"));
+  EXPECT_THAT(Bash({"export", "plan.json", "--to", "vl"}), ElementsAre(StartsWith("vllm@")));
   EXPECT_THAT(Bash({"explain", Path("my")}), ElementsAre(Path("my.json")));
   EXPECT_THAT(Bash({"completion", ""}), ElementsAre("bash", "fish", "zsh"));
   EXPECT_THAT(Bash({"search", "--budget", ""}), ElementsAre()) << "a number";

@@ -30,7 +30,7 @@ struct Pipe {
   std::vector<char*> words;
   for (const std::string& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
   words.push_back(nullptr);
-  ::execv(words[0], words.data());
+  ::execvp(words[0], words.data());
   ::_exit(127);
 }
 
