@@ -57,8 +57,8 @@ struct AgentReport {
 /// come to that.
 ///
 /// After each update the environment is told (SearchEnvironment::Record): ppo/agent (its index), of the rollout
-/// ppo/rollout_reward_mean, _best (unshaped rewards) and ppo/rollout_new_share (charged strategies / all), UpdateStats as
-/// ppo/surrogate_loss, value_loss, entropy and elite_loss, and ppo/greedy_confidence (PpoAgent::GreedyConfidence).
+/// ppo/rollout_reward_mean, _best (unshaped rewards) and ppo/rollout_new_share (charged strategies / all), UpdateStats
+/// as ppo/surrogate_loss, value_loss, entropy and elite_loss, and ppo/greedy_confidence (PpoAgent::GreedyConfidence).
 ///
 /// Example of the cost of confidence: with 15 free sub-actions at 0.95 the mode may hold no more than 0.95^15 = 46 % of
 /// the probability.

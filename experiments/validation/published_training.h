@@ -14,7 +14,8 @@ namespace shardscout::validation {
 /// A published step of training in this library's terms; nullopt, with `why_not`: one that cannot be predicted from
 /// what the record says. What records leave to their sources:
 ///   Megatron-DeepSpeed (BigScience, BLOOM)  ZeRO 1, every layer computed again, no fused attention, dropout, nothing
-///                                           overlapped, four Omni-Path links of 100 Gb/s a node, a vocabulary of 250,880
+///                                           overlapped, four Omni-Path links of 100 Gb/s a node, a vocabulary of
+///                                           250,880
 ///   llm-foundry                             MPT's sizes from its scripts/train/yamls/pretrain; FSDP is ZeRO 3 with
 ///                                           16-bit exchanges beside the computing, fused attention
 ///   Megatron-Bridge, NeMo                   fused attention, ZeRO 1 (ZeRO 3 where the record says FSDP), exchanges

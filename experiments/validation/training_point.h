@@ -22,8 +22,8 @@ struct TrainingPoint {
   bool sequence_parallel = false;
   std::int64_t zero_stage = 0;
   std::optional<Recomputation> recomputation;  ///< nullopt: not stated; the least with which it fits.
-  double step_s = 0;           ///< 0: not measured.
-  bool out_of_memory = false;  ///< Reported as not fitting.
+  double step_s = 0;                           ///< 0: not measured.
+  bool out_of_memory = false;                  ///< Reported as not fitting.
 };
 
 /// Whether the file is a table of training points: vTrain's (data/training), or ours (selene_steps.csv).

@@ -58,8 +58,8 @@ class ExporterRegistry {
   std::map<std::string, std::unique_ptr<Exporter>> exporters_;
 };
 
-/// vllm, sglang, tensorrt-llm ("trtllm" too), megatron, deepspeed, torchtitan, maxtext, transformers, dtensor, shardy, lws,
-/// aiconfigurator, chakra.
+/// vllm, sglang, tensorrt-llm ("trtllm" too), megatron, deepspeed, torchtitan, maxtext, transformers, dtensor, shardy,
+/// lws, aiconfigurator, chakra.
 void RegisterBuiltinExporters(ExporterRegistry& registry);
 
 }  // namespace shardscout
