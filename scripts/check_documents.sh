@@ -134,8 +134,9 @@ furnish() {
   mkdir folder
   # shellcheck disable=SC2086
   shardscout search $problem --searcher annealing --budget 200 --quiet --for sglang --out plan.json >/dev/null
-  cp plan.json prefill.json
   cp plan.json decode.json
+  # shellcheck disable=SC2086
+  shardscout search ${problem/decode-chat/prefill-chat} --searcher annealing --budget 200 --quiet --out prefill.json >/dev/null
   shardscout evaluate plan.json --json --quiet >evaluated.json || true
   shardscout export plan.json --to sglang --lower --out . >/dev/null
   mv sglang.yaml deployment.yaml
@@ -146,6 +147,11 @@ furnish() {
   awk '/"strategy": \{/ { inside = 1; depth = 0; print "{"; depth = 1; next }
        inside { line = $0; sub(/^      /, "", line); depth += gsub(/\{/, "{", line) - gsub(/\}/, "}", line)
                 if (depth == 0) { print "}"; exit }; print line }' plan.json >s.json
+  # What runs for real must fit here.
+  if [ "$(basename "$1")" = live ]; then
+    shardscout search --model tiny-moe --cluster localhost-cpu --devices 4 --workload decode-tiny --searcher annealing \
+      --budget 50 --quiet --out plan.json >/dev/null
+  fi
 }
 
 failed=0
