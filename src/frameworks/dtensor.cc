@@ -94,7 +94,7 @@ std::string OutputsMeetInputs(const DtensorArguments& a, const ModelSpec&) {
   };
   for (const auto& [first, second] : {std::pair("layers.*.attention.wv", "layers.*.attention.wo"),
                                       std::pair("layers.*.feed_forward.w3", "layers.*.feed_forward.w2")}) {
-    if (const std::string broken = follows(first, second); !broken.empty()) return broken;
+    if (std::string broken = follows(first, second); !broken.empty()) return broken;
   }
   return "";
 }

@@ -23,7 +23,7 @@ std::string DcnProduct(const MaxTextArguments& a, const ModelSpec&) {
 
 std::string HeadsSplit(const MaxTextArguments& a, const ModelSpec& model) {
   const std::int64_t tp = a.Whole().tensor_sequence;
-  const std::string heads = HeadsDivide(model.attention.num_heads, tp, "query heads", "tensor_sequence");
+  std::string heads = HeadsDivide(model.attention.num_heads, tp, "query heads", "tensor_sequence");
   if (!heads.empty() || model.attention.kind == AttentionKind::kMultiLatent) return heads;
   return HeadsDivide(model.attention.num_kv_heads, tp, "KV heads", "tensor_sequence");
 }

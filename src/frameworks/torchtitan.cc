@@ -44,7 +44,7 @@ std::string ExpertsWithTensor(const TorchtitanArguments& a, const ModelSpec& mod
 
 std::string HeadsSplit(const TorchtitanArguments& a, const ModelSpec& model) {
   const std::int64_t tp = a.tensor_parallel_degree;
-  const std::string heads = HeadsDivide(model.attention.num_heads, tp, "n_heads", "tp");
+  std::string heads = HeadsDivide(model.attention.num_heads, tp, "n_heads", "tp");
   if (!heads.empty() || model.attention.kind == AttentionKind::kMultiLatent) return heads;
   return HeadsDivide(model.attention.num_kv_heads, tp, "n_kv_heads", "tp");
 }

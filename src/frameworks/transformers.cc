@@ -42,7 +42,7 @@ bool SplitsHeads(const TransformersArguments& a) {
 
 std::string HeadsSplit(const TransformersArguments& a, const ModelSpec& model) {
   if (!SplitsHeads(a)) return "";
-  const std::string heads = HeadsDivide(model.attention.num_heads, a.tp_size, "num_attention_heads", "tp_size");
+  std::string heads = HeadsDivide(model.attention.num_heads, a.tp_size, "num_attention_heads", "tp_size");
   if (!heads.empty() || model.attention.kind == AttentionKind::kMultiLatent) return heads;
   return HeadsDivide(model.attention.num_kv_heads, a.tp_size, "num_key_value_heads", "tp_size");
 }
