@@ -36,7 +36,7 @@ clean_up() {
 trap clean_up EXIT
 cp -a --reflink=auto "$bare" "$root"
 mount -t proc proc "$root/proc"
-mkdir "$root/packages"
+mkdir "$root/packages" "$root/check"
 cp "$build"/packages/*.deb "$root/packages/"
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
 install() {
@@ -47,10 +47,10 @@ inside apt-get update -qq
 echo "== The program alone"
 install "/packages/shardscout_${version}_$(dpkg --print-architecture).deb"
 search=(shardscout search --searcher annealing --budget 1000 --model deepseek-v3 --cluster h100-sxm --devices 256
-  --workload decode-chat --quiet --out /root/plan.json)
+  --workload decode-chat --quiet --out /check/plan.json)
 inside "${search[@]}"
-inside shardscout export /root/plan.json --to vllm --lower --out /root >/dev/null
-inside test -s /root/vllm.yaml -a -s /usr/share/man/man1/shardscout.1
+inside shardscout export /check/plan.json --to vllm --lower --out /check >/dev/null
+inside test -s /check/vllm.yaml -a -s /usr/share/man/man1/shardscout.1
 inside bash -c 'source /usr/share/bash-completion/completions/shardscout && complete -p shardscout' >/dev/null
 if inside shardscout search --searcher ppo --budget 1 --model llama-3.1-8b --cluster h100-sxm --devices 8 \
   --workload decode-chat 2>"$scratch/err"; then
@@ -61,10 +61,10 @@ cat "$scratch/err"
 
 echo "== A program of someone else's, without LibTorch"
 install "/packages/libshardscout-dev_${version}_$(dpkg --print-architecture).deb" g++ cmake ninja-build pkg-config
-cp -r tests/consumer "$root/root/consumer"
-inside cmake -S /root/consumer -B /root/consumer/build -G Ninja >/dev/null
-inside cmake --build /root/consumer/build >/dev/null
-inside ctest --test-dir /root/consumer/build --output-on-failure | tail -n 12
+cp -r tests/consumer "$root/check/consumer"
+inside cmake -S /check/consumer -B /check/consumer/build -G Ninja >/dev/null
+inside cmake --build /check/consumer/build >/dev/null
+inside ctest --test-dir /check/consumer/build --output-on-failure | tail -n 12
 if inside dpkg-query -W 'libtorch*' 2>/dev/null | grep -q libtorch; then
   echo "LibTorch is there after all"
   exit 1

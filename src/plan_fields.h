@@ -129,7 +129,8 @@ void VisitFields(V& visit, PoolFile& pool) {
   visit("replicas", pool.replicas, {.doc = "Equal instances of the model.", .min = 1, .required = true});
   visit("strategy", pool.strategy, json::Needed("How one instance is split, as in a strategy file."));
   visit("stages", pool.stages,
-        json::Needed("Layers of each pipeline stage; columns first_layer, num_layers, num_dense, num_moe."));
+        json::Needed("Layers of each pipeline stage; columns first_layer (with virtual stages, of its first chunk), "
+                     "num_layers, num_dense, num_moe."));
   visit("experts", pool.experts, json::Needed("Experts of each expert parallel rank; columns ep, first, count."));
   visit("placement", pool.placement,
         json::Needed("Ranks of the first instance; columns rank, node, device, and the mesh coordinates pp to etp."));

@@ -72,7 +72,7 @@ struct TrainingChoice {
   bool whole = true;  ///< The setting's recomputation itself is admitted, of all layers.
   std::shared_ptr<const std::vector<env::StageClass>> stages;
 };
-Strategy With(Strategy strategy, const TrainingChoice& choice);
+Strategy WithChoice(Strategy strategy, const TrainingChoice& choice);
 
 class Branching {
  public:

@@ -62,7 +62,7 @@ std::vector<TrainingChoice> Branching::TrainingChoices(Strategy s) const {
   return choices;
 }
 
-Strategy With(Strategy s, const TrainingChoice& choice) {
+Strategy WithChoice(Strategy s, const TrainingChoice& choice) {
   s.virtual_pipeline_parallel_size = choice.chunks;
   s.head_layers = choice.head;
   s.zero_stage = choice.zero;
@@ -75,7 +75,7 @@ Worth Branching::MostOfTraining(const Strategy& degrees, const std::vector<Train
   const bool some = MayComputeLayersAgain(degrees);
   std::optional<env::StrategyCost> least;
   for (const TrainingChoice& choice : choices) {
-    const Strategy s = With(degrees, choice);
+    const Strategy s = WithChoice(degrees, choice);
     Worth worth = WorthOf(env::AssembleTraining(problem_, s, *choice.stages, {cost, cost}, exchanges));
     if (some && worth == kNothing) {
       if (!least) least = WithLeastKept(cost);
@@ -117,7 +117,7 @@ void Branching::SolveTraining(const Strategy& strategy, const std::vector<Traini
   };
   const bool some = MayComputeLayersAgain(strategy);
   for (const TrainingChoice& choice : choices) {
-    const Strategy s = With(strategy, choice);
+    const Strategy s = WithChoice(strategy, choice);
     const Evaluation evaluation = env::AssembleTraining(problem_, s, *choice.stages, {cost, cost}, exchanges);
     if (choice.whole) add({s, evaluation, WorthOf(evaluation)});
     if (!some || (choice.whole && evaluation.Feasible())) continue;

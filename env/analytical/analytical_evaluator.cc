@@ -91,10 +91,12 @@ std::uint32_t BlockCode(const Problem& problem, const Strategy& s, BlockKind kin
 struct AnalyticalEvaluator::Impl {
   /// The blocks priced so far for one tuple of degrees and batch.
   struct Table {
-    Table(const Problem& problem, const Strategy& s, double flop_per_token)
-        : spans(problem, s),
-          stages(ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size))) {
-      if (problem.workload().IsTraining()) exchanges.emplace(problem, s, spans, flop_per_token);
+    Table(const Problem& problem, const Strategy& s, double flop_per_token) : spans(problem, s) {
+      if (problem.workload().IsTraining()) {
+        exchanges.emplace(problem, s, spans, flop_per_token);
+      } else {
+        stages = ClassifyStages(problem.model(), SplitLayers(problem.model(), s.pipeline_parallel_size));
+      }
     }
 
     /// Of training: by what decides which layers a stage has, and which of them it computes again.
@@ -110,7 +112,7 @@ struct AnalyticalEvaluator::Impl {
 
     SpanCache spans;
     std::optional<TrainingExchanges> exchanges;
-    std::vector<StageClass> stages;
+    std::vector<StageClass> stages;  ///< Of inference.
     std::deque<std::pair<std::array<std::int64_t, 3>, std::vector<StageClass>>> training_stages;
     std::unordered_map<std::uint32_t, BlockCost> blocks;
     std::unordered_map<std::uint32_t, TransferCost> transfers;

@@ -51,8 +51,12 @@ std::string Reason(Framework framework, const Problem& problem, const Strategy& 
       return name + " has no such chunks of a stage here";
     case Variable::kZeroStage:
       return "what data parallel ranks share in " + name + " with these degrees";
+    case Variable::kHeadLayers:
+      return name + " splits the layers alone over the stages";
     case Variable::kRecomputation:
       return name + " computes nothing again, or whole layers";
+    case Variable::kRecomputedLayers:
+      return name + " computes all layers again, or none";
     default:
       return name + " does not overlap so";
   }

@@ -55,14 +55,21 @@ std::string RangeText(std::int64_t first, std::int64_t count) {
   return count == 1 ? std::to_string(first) : std::to_string(first) + " to " + std::to_string(first + count - 1);
 }
 
+/// "Layers 0 to 30", or of interleaved chunks "16 layers in 4 chunks, the first from layer 3".
+std::string LayersText(const Stage& stage, std::int64_t chunks) {
+  if (chunks == 1) return "Layers " + RangeText(stage.first_layer, stage.num_layers);
+  return std::to_string(stage.num_layers) + " layers in " + std::to_string(chunks) + " chunks, the first from layer " +
+         std::to_string(stage.first_layer);
+}
+
 /// "Rank 13, node 1, device 5. Layers 0 to 30. Experts 104 to 111 of each MoE layer. tp 1 of 4, dp 3 of 8."
 std::string HoldsText(const Pool& pool, const std::vector<Axis>& axes, const RankPlacement& at, std::int64_t copy,
                       std::int64_t node, std::int64_t device) {
   const Stage& stage = pool.stages.at(static_cast<std::size_t>(at.pp));
   std::string words = "Rank " + std::to_string(at.rank) +
                       (pool.replicas > 1 ? " of copy " + std::to_string(copy) : std::string()) + ": node " +
-                      std::to_string(node) + ", device " + std::to_string(device) + ". Layers " +
-                      RangeText(stage.first_layer, stage.num_layers) + ".";
+                      std::to_string(node) + ", device " + std::to_string(device) + ". " +
+                      LayersText(stage, pool.strategy.virtual_pipeline_parallel_size) + ".";
   if (!pool.experts.empty() && stage.num_moe > 0) {
     const ExpertPlacement& experts = pool.experts.at(static_cast<std::size_t>(at.ep));
     words += " Experts " + RangeText(experts.first, experts.count) + " of each MoE layer.";

@@ -78,10 +78,14 @@ std::string StagesText(const Pool& pool, std::size_t first, std::size_t last) {
   if (pool.stages.size() == 1) return "Every device";
   const auto stage_size = static_cast<std::size_t>(pool.strategy.StageSize());
   const std::int64_t last_layer = pool.stages[last].first_layer + pool.stages[last].num_layers - 1;
+  const std::int64_t chunks = pool.strategy.virtual_pipeline_parallel_size;
+  const std::string layers =
+      chunks > 1 ? std::to_string(chunks) + " chunks of layers each"
+                 : "layers " + std::to_string(pool.stages[first].first_layer) + " to " + std::to_string(last_layer);
   return (first == last ? "Stage " + std::to_string(first)
                         : "Stages " + std::to_string(first) + " to " + std::to_string(last)) +
-         ", layers " + std::to_string(pool.stages[first].first_layer) + " to " + std::to_string(last_layer) +
-         ", on ranks " + std::to_string(first * stage_size) + " to " + std::to_string((last + 1) * stage_size - 1);
+         ", " + layers + ", on ranks " + std::to_string(first * stage_size) + " to " +
+         std::to_string((last + 1) * stage_size - 1);
 }
 
 }  // namespace

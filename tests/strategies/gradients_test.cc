@@ -96,28 +96,37 @@ bool IsSmall(const Problem& problem, const Strategy& s, std::int64_t requests) {
   return s.StageSize() > 1 && PrefillRequests(problem, s) * s.data_parallel_size <= requests;
 }
 
+/// Calls f with the problem, a strategy and the model's weights: so many strategies of small blocks each on two and on
+/// four devices, spread over their spaces.
+template <class F>
+void ForEachSmall(const ModelSpec& model, std::size_t strategies, F f) {
+  ReferenceModel reference(model, 7, 8);
+  for (const std::int64_t devices : {2, 4}) {
+    const Problem problem = TinyTrainingProblem(model, devices);
+    const StrategySpace space(problem);
+    SpreadSampler sampler;
+    Rng rng(3);
+    std::set<Strategy> seen;
+    for (std::size_t draw = 0; draw < 5 * strategies && seen.size() < strategies; ++draw) {
+      const Strategy s = sampler.Sample(space, rng);
+      if (!IsSmall(problem, s, 4) || !seen.insert(s).second) continue;
+      sampler.Count();
+      f(problem, s, reference.weights());
+    }
+  }
+}
+
 TEST(Gradients, OfDenseBlocksAreTheDerivatives) {
   Proofs proofs;
   Coverage covered;
   for (const ModelSpec& model : DenseModels()) {
-    ReferenceModel reference(model, 7, 8);
-    for (const std::int64_t devices : {2, 4}) {
-      const Problem problem = TinyTrainingProblem(model, devices);
-      const StrategySpace space(problem);
-      SpreadSampler sampler;
-      Rng rng(3);
-      std::set<Strategy> seen;
-      for (int draw = 0; draw < 120 && seen.size() < 24; ++draw) {
-        const Strategy s = sampler.Sample(space, rng);
-        if (!IsSmall(problem, s, 4) || !seen.insert(s).second) continue;
-        sampler.Count();
-        covered.Add(s);
-        for (const BlockKind kind :
-             {BlockKind::kEmbedding, BlockKind::kAttention, BlockKind::kDenseFfn, BlockKind::kHead}) {
-          proofs.Check(problem, s, reference.weights(), kind);
-        }
+    ForEachSmall(model, 24, [&](const Problem& problem, const Strategy& s, const ModelWeights& weights) {
+      covered.Add(s);
+      for (const BlockKind kind :
+           {BlockKind::kEmbedding, BlockKind::kAttention, BlockKind::kDenseFfn, BlockKind::kHead}) {
+        proofs.Check(problem, s, weights, kind);
       }
-    }
+    });
   }
   covered.Expect({"embedding vocab", "embedding hidden", "qkv heads",         "qkv hidden",      "qkv token",
                   "attention heads", "attention token",  "attn_out heads",    "attn_out hidden", "attn_out token",
@@ -135,25 +144,14 @@ TEST(Gradients, OfLinearAttentionAreTheDerivatives) {
   Proofs proofs;
   Coverage covered;
   for (const ModelSpec& model : LinearModels()) {
-    ReferenceModel reference(model, 7, 8);
-    for (const std::int64_t devices : {2, 4}) {
-      const Problem problem = TinyTrainingProblem(model, devices);
-      const StrategySpace space(problem);
-      SpreadSampler sampler;
-      Rng rng(3);
-      std::set<Strategy> seen;
-      for (int draw = 0; draw < 60 && seen.size() < 12; ++draw) {
-        const Strategy s = sampler.Sample(space, rng);
-        if (!IsSmall(problem, s, 4) || !seen.insert(s).second) continue;
-        sampler.Count();
-        covered.Add(s);
-        if (s.tensor_parallel_size > model.linear_attention.num_key_heads &&
-            s.ShardingOf(Operator::kAttention) == Sharding::kHeads) {
-          covered.Add("copies of key heads");
-        }
-        proofs.Check(problem, s, reference.weights(), BlockKind::kLinearAttention);
+    ForEachSmall(model, 12, [&](const Problem& problem, const Strategy& s, const ModelWeights& weights) {
+      covered.Add(s);
+      if (s.tensor_parallel_size > model.linear_attention.num_key_heads &&
+          s.ShardingOf(Operator::kAttention) == Sharding::kHeads) {
+        covered.Add("copies of key heads");
       }
-    }
+      proofs.Check(problem, s, weights, BlockKind::kLinearAttention);
+    });
   }
   covered.Expect({"qkv heads", "qkv hidden", "qkv token", "attention heads", "attention token", "attn_out heads",
                   "attn_out hidden", "attn_out token", "replicated", "token_sharded", "feature_sharded",
@@ -187,7 +185,7 @@ Strategy OfMoe(Strategy s) {
   }
   s.batch_size /= s.num_microbatches;
   s.num_microbatches = s.virtual_pipeline_parallel_size = 1;
-  s.zero_stage = 0;
+  s.zero_stage = s.head_layers = s.recomputed_layers = 0;
   return s;
 }
 

@@ -143,6 +143,25 @@ TEST(PlanReportTest, ThePictureIsThePlacement) {
 }
 
 /// The front in the page is the CSV that the command line writes.
+/// A stage of interleaved chunks has no one range of layers.
+TEST(PlanReportTest, ChunksOfAStageAreNoRange) {
+  if (!HaveCharts()) GTEST_SKIP() << "built without Chart.js";
+  WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kPrefill);
+  workload.kind = WorkloadKind::kTrain;
+  workload.ttft_target_s.reset();
+  workload.training = {.global_batch_size = 8};
+  const auto page = [&](const char* chunks) {
+    ProblemOptions options;
+    options.fixed["pipeline_parallel_size"] = "2";
+    options.fixed["training.virtual_pipeline_parallel_size"] = chunks;
+    return PlanReportHtml(ReportOn(Problem(testing::DenseModel(4), testing::SmallCluster(8, 4), workload, options)));
+  };
+  EXPECT_THAT(page("1"), HasSubstr("Layers 2 to 3."));
+  const std::string interleaved = page("2");
+  EXPECT_THAT(interleaved, HasSubstr("2 layers in 2 chunks, the first from layer 1."));
+  EXPECT_THAT(interleaved, Not(HasSubstr("Layers 2 to 3")));
+}
+
 TEST(PlanReportTest, TheFrontIsThereAsCsv) {
   if (!HaveCharts()) GTEST_SKIP() << "built without Chart.js";
   const PlanReport report = ReportOn(HostileProblem());
