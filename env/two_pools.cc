@@ -18,7 +18,7 @@ namespace {
 Evaluation EvaluateAlone(const Problem& problem, const Pool& pool, WorkloadKind kind) {
   const Problem own = env::PoolProblem(problem, pool, kind);
   env::CheckPool(own, pool.strategy, kind);
-  return env::AnalyticalEvaluator(own).Evaluate(pool.strategy);
+  return EvaluatePool(own, pool.strategy);
 }
 
 Evaluation InClosedForm(const Problem& problem, const Pool& prefill, const Pool& decode) {
@@ -104,6 +104,22 @@ Plan PlanOfPools(const Problem& problem, Pool prefill, Pool decode) {
   plan.search.evaluator = problem.workload().requests ? "simulator" : "analytical";
   plan.search.version = std::string(Version());
   return plan;
+}
+
+Plan PlanOfPool(const Plan& plan, Phase phase) {
+  const WorkloadKind kind = phase == Phase::kPrefill ? WorkloadKind::kPrefill : WorkloadKind::kDecode;
+  const auto pool =
+      std::find_if(plan.pools.begin(), plan.pools.end(), [&](const Pool& one) { return one.role == ToString(kind); });
+  if (pool == plan.pools.end()) throw SpecError("the plan", "has no pool for " + std::string(ToString(kind)));
+  const Problem own = env::PoolProblem(ParseProblem(plan.problem_json, "the plan"), *pool, kind);
+  env::CheckPool(own, pool->strategy, kind);
+  Plan alone = PlanOf(own, {MakePool(own, pool->strategy)});
+  alone.evaluation = EvaluatePool(own, pool->strategy);
+  return alone;
+}
+
+Evaluation EvaluatePool(const Problem& problem, const Strategy& strategy) {
+  return env::AnalyticalEvaluator(problem).Evaluate(strategy);
 }
 
 Plan JoinPools(const Plan& prefill, const Plan& decode, const WorkloadSpec& workload) {

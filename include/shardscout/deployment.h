@@ -104,9 +104,9 @@ struct DeployedStrategy {
 DeployedStrategy StrategyOf(const Problem& problem, const Deployment& deployment,
                             const std::function<Evaluation(const Strategy&)>& evaluate);
 
-/// A framework's rule, for people.
+/// A rule of a framework, or of what deploys one on Kubernetes, for people.
 struct FrameworkRule {
-  Framework framework;
+  std::string framework, version;  ///< "vllm", "0.24"; "lws", "0.10"
   std::string id, condition, source;
 };
 

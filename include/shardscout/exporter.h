@@ -28,12 +28,14 @@ struct ExportFile {
 using Reevaluate = std::function<Evaluation(const Strategy&)>;
 
 struct ExportResult {
-  std::string target;              ///< "vllm@0.24"
-  std::string command;             ///< One line to run, or "".
-  std::vector<std::string> notes;  ///< What whoever runs it must know: replicas, launches on other nodes.
+  std::string target;               ///< "vllm@0.24"
+  std::string command;              ///< One line to run, or "".
+  std::vector<std::string> notes;   ///< What whoever runs it must know: replicas, launches on other nodes.
+  std::vector<std::string> priced;  ///< What the price takes otherwise than the framework does it.
   std::vector<ExportFile> files;
   std::vector<Dropped> dropped;  ///< Not empty: the framework runs something else than the plan.
   Strategy lowered;  ///< What the framework runs, as a strategy: equal to the plan's when nothing was dropped.
+  std::optional<Strategy> lowered_prefill;       ///< Of a plan of two pools, where `lowered` is the decode pool's.
   std::optional<Evaluation> lowered_evaluation;  ///< What that achieves; set where something was dropped.
 };
 
@@ -59,7 +61,7 @@ class ExporterRegistry {
 };
 
 /// vllm, sglang, tensorrt-llm ("trtllm" too), megatron, deepspeed, torchtitan, maxtext, transformers, dtensor, shardy,
-/// lws, aiconfigurator, chakra.
+/// lws, dynamo-vllm, dynamo-sglang, dynamo-trtllm, kserve, aiconfigurator, chakra.
 void RegisterBuiltinExporters(ExporterRegistry& registry);
 
 }  // namespace shardscout

@@ -44,6 +44,13 @@ Evaluation EvaluateTwoPools(const Problem& problem, const Pool& prefill, const P
 /// alone.
 Plan PlanOfPools(const Problem& problem, Pool prefill, Pool decode);
 
+/// Of a plan of two pools, the one that has this phase, by itself: its phase on as many devices as it has, batch and
+/// strategy as they are, with what it does there alone. SpecError where the plan has no pool of that phase.
+Plan PlanOfPool(const Plan& plan, Phase phase);
+
+/// What a pool does alone, in closed form; `problem` is that of PlanOfPool.
+Evaluation EvaluatePool(const Problem& problem, const Strategy& strategy);
+
 /// One plan of a plan for prefill and one for decode, each with all of its replicas, for a `serve` workload on as many
 /// devices as they need. SpecError where the plans are of different models or kinds of cluster, or not of one pool
 /// each.

@@ -45,12 +45,14 @@ void PrintJson(const Problem& problem, const Plan& plan, const ExportResult& res
   json["target"] = result.target;
   json["command"] = result.command;
   json["notes"] = result.notes;
+  json["priced"] = result.priced;
   json["files"] = written;
   json["dropped"] = ordered_json::array();
   for (const Dropped& dropped : result.dropped) {
     json["dropped"].push_back({{"what", dropped.what}, {"instead", dropped.instead}});
   }
   json["lowered"] = ordered_json::parse(ToJson(result.lowered));
+  if (result.lowered_prefill) json["lowered_prefill"] = ordered_json::parse(ToJson(*result.lowered_prefill));
   json["planned_throughput_per_device"] = plan.evaluation.metrics.throughput_per_device;
   json["lowered_evaluation"] =
       result.lowered_evaluation ? ordered_json::parse(ToJson(*result.lowered_evaluation)) : ordered_json(nullptr);
@@ -97,6 +99,7 @@ int Run(const Arguments& arguments, const Context& context) {
     PrintCost(std::cout, problem, plan, result);
   }
   PrintWritten(std::cout, written);
+  for (const std::string& text : result.priced) std::cout << "priced: " << text << "\n";
   for (const std::string& note : result.notes) std::cout << "note: " << note << "\n";
   if (!result.command.empty()) std::cout << result.command << "\n";
   return kExitResult;

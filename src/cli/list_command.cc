@@ -164,11 +164,10 @@ Section Exporters(const Context& context) {
 Section Rules() {
   Section section{"rules", Table({"rule", "version", "what has to hold", "source"}), ordered_json::array()};
   for (const FrameworkRule& rule : FrameworkRules()) {
-    const std::string version(VersionOf(rule.framework));
-    section.table.AddRow({rule.id, version, rule.condition, rule.source});
+    section.table.AddRow({rule.id, rule.version, rule.condition, rule.source});
     section.rows.push_back({{"id", rule.id},
-                            {"framework", ToString(rule.framework)},
-                            {"version", version},
+                            {"framework", rule.framework},
+                            {"version", rule.version},
                             {"condition", rule.condition},
                             {"source", rule.source}});
   }

@@ -7,6 +7,8 @@
 #include "src/export/chakra.h"
 #include "src/export/deepspeed.h"
 #include "src/export/dtensor.h"
+#include "src/export/dynamo.h"
+#include "src/export/kserve.h"
 #include "src/export/leader_worker_set.h"
 #include "src/export/maxtext.h"
 #include "src/export/megatron.h"
@@ -65,6 +67,10 @@ void RegisterBuiltinExporters(ExporterRegistry& registry) {
   registry.Register(std::make_unique<exporters::DtensorExporter>());
   registry.Register(std::make_unique<exporters::ShardyExporter>());
   registry.Register(std::make_unique<exporters::LeaderWorkerSetExporter>());
+  for (const Framework engine : {Framework::kVllm, Framework::kSglang, Framework::kTensorRtLlm}) {
+    registry.Register(std::make_unique<exporters::DynamoExporter>(engine));
+  }
+  registry.Register(std::make_unique<exporters::KserveExporter>());
   registry.Register(std::make_unique<exporters::AiConfiguratorExporter>());
   registry.Register(std::make_unique<exporters::ChakraExporter>());
 }

@@ -93,7 +93,7 @@ ExportResult SglangExporter::Export(const Plan& plan, const Reevaluate& reevalua
   }
   const Strategy& s = lowered.strategy;
   if (s.data_parallel_size > 1 && problem.model().HasSharedExpert() && s.expert_exchange != ExpertExchange::kAllToAll) {
-    result.notes.push_back("SGLang splits the shared expert over all of tp-size; priced over the attention's tp");
+    result.priced.emplace_back("SGLang splits the shared expert over all of tp-size; priced over the attention's tp");
   }
   return result;
 }

@@ -4,6 +4,9 @@
 
 #include "src/frameworks/deepspeed.h"
 #include "src/frameworks/dtensor.h"
+#include "src/frameworks/dynamo.h"
+#include "src/frameworks/kserve.h"
+#include "src/frameworks/leader_worker_set.h"
 #include "src/frameworks/maxtext.h"
 #include "src/frameworks/shardy.h"
 #include "src/frameworks/torchtitan.h"
@@ -31,8 +34,13 @@ void SetDegrees(Strategy& s, const Degrees& degrees) {
 
 std::vector<FrameworkRule> FrameworkRules() {
   std::vector<FrameworkRule> all;
+  const auto add_of = [&](std::string_view name, std::string_view version, const auto& rules) {
+    for (const auto& rule : rules) {
+      all.push_back({std::string(name), std::string(version), rule.id, rule.condition, rule.source});
+    }
+  };
   const auto add = [&](Framework framework, const auto& rules) {
-    for (const auto& rule : rules) all.push_back({framework, rule.id, rule.condition, rule.source});
+    add_of(ToString(framework), VersionOf(framework), rules);
   };
   add(Framework::kVllm, frameworks::VllmRules());
   add(Framework::kSglang, frameworks::SglangRules());
@@ -44,6 +52,9 @@ std::vector<FrameworkRule> FrameworkRules() {
   add(Framework::kTransformers, frameworks::TransformersRules());
   add(Framework::kDtensor, frameworks::DtensorRules());
   add(Framework::kShardy, frameworks::ShardyRules());
+  add_of("lws", frameworks::kLeaderWorkerSetVersion, frameworks::LeaderWorkerSetRules());
+  add_of("dynamo", frameworks::kDynamoVersion, frameworks::DynamoRules());
+  add_of("kserve", frameworks::kKserveVersion, frameworks::KserveRules());
   return all;
 }
 

@@ -1,19 +1,13 @@
 #include "src/frameworks/leader_worker_set.h"
 
-#include <algorithm>
 #include <array>
+
+#include "src/frameworks/kubernetes.h"
 
 namespace shardscout::frameworks {
 namespace {
 
-/// What Kubernetes takes as the name of something that other names are made of (RFC 1035 label).
-std::string NameIsLabel(const LeaderWorkerSetArguments& a, const ModelSpec&) {
-  constexpr std::size_t kLongest = 63;
-  const auto inner = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-  const bool ends = !a.name.empty() && a.name.front() >= 'a' && a.name.front() <= 'z' && a.name.back() != '-';
-  if (ends && a.name.size() <= kLongest && std::all_of(a.name.begin(), a.name.end(), inner)) return "";
-  return "metadata.name \"" + a.name + "\" is no DNS label";
-}
+std::string Name(const LeaderWorkerSetArguments& a, const ModelSpec&) { return LabelComplaint(a.name); }
 
 std::string Counts(const LeaderWorkerSetArguments& a, const ModelSpec&) {
   if (a.replicas < 0) return "replicas must not be negative";
@@ -38,7 +32,7 @@ std::string Policies(const LeaderWorkerSetArguments& a, const ModelSpec&) {
 constexpr const char* kCrd = "config/crd/bases/leaderworkerset.x-k8s.io_leaderworkersets.yaml";
 
 constexpr std::array<LeaderWorkerSetRule, 4> kRules = {{
-    {"lws.name", "a DNS label", "pkg/webhooks/leaderworkerset_webhook.go", NameIsLabel},
+    {"lws.name", "a DNS label", "pkg/webhooks/leaderworkerset_webhook.go", Name},
     {"lws.counts", "replicas >= 0, size >= 1", kCrd, Counts},
     {"lws.devices", "size * GPUs of a pod == the instance's devices", "docs/examples/vllm/GPU/lws.yaml", DevicesMatch},
     {"lws.policies", "known restartPolicy and startupPolicy", kCrd, Policies},

@@ -12,6 +12,8 @@
 
 namespace shardscout::frameworks {
 
+inline constexpr const char* kLeaderWorkerSetVersion = "0.10";
+
 /// A group of pods is one instance of the model: a leader and its workers, a node each.
 struct LeaderWorkerSetArguments {
   std::string name = "plan";

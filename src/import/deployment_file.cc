@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -95,15 +96,17 @@ std::string ModelOfProgram(const std::vector<std::string>& program) {
   return "";
 }
 
+/// `file`: settings that the command's flags replace.
 Deployment OfCommand(const std::vector<std::string>& all_words, std::string_view place, const ModelSpec* model,
-                     std::optional<Framework> framework = std::nullopt) {
+                     std::optional<Framework> framework = std::nullopt,
+                     const YAML::Node& file = YAML::Node(YAML::NodeType::Map)) {
   // "python -m x.y": -m is no flag of what is started.
   std::vector<std::string> words = all_words;
   if (const auto dash_m = std::find(words.begin(), words.end(), "-m");
       dash_m != words.end() && dash_m + 1 != words.end() && (dash_m + 1)->find('.') != std::string::npos) {
     words.erase(dash_m);
   }
-  Command command = CommandOfWords(words, std::string(place));
+  Command command = CommandOfWords(words, SettingsOfYaml(file, std::string(place)));
   if (!framework) framework = FrameworkOfProgram(command.program);
   if (!framework) framework = FrameworkOfNames(command.settings);
   if (!framework) {
@@ -130,6 +133,18 @@ YAML::Node Under(const YAML::Node& root, std::initializer_list<const char*> keys
 
 std::string TextOf(const YAML::Node& node) { return node && node.IsScalar() ? node.Scalar() : std::string(); }
 
+/// "NAME=value" of each variable of a container that has one.
+std::vector<std::string> AssignmentsOf(const YAML::Node& container) {
+  std::vector<std::string> words;
+  const YAML::Node list = Under(container, {"env"});
+  if (!list || !list.IsSequence()) return words;
+  for (const auto& variable : list) {
+    const YAML::Node value = Under(variable, {"value"});
+    if (value) words.push_back(TextOf(Under(variable, {"name"})) + "=" + TextOf(value));
+  }
+  return words;
+}
+
 /// The words of a container: command and args; the inner words of `sh -c`.
 std::vector<std::string> WordsOf(const YAML::Node& container, std::string_view place) {
   std::vector<std::string> words;
@@ -151,16 +166,45 @@ std::int64_t ReplicasOf(const YAML::Node& node, std::string_view place) {
   return settings.SizeOr1({"replicas"});
 }
 
-std::vector<Deployment> OfDynamo(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
+/// A file's documents: what is deployed, and the files that its ConfigMaps hold.
+struct Documents {
+  YAML::Node root;
+  std::map<std::string, std::string> config_files;
+};
+
+/// The settings that a worker of TensorRT-LLM is told to read: a file of a ConfigMap beside it.
+YAML::Node EngineFileOf(const std::vector<std::string>& words, const Documents& documents, const std::string& place) {
+  for (const char* const flag : {"--extra-engine-args", "--extra-llm-api-options"}) {
+    const auto found = std::find(words.begin(), words.end(), flag);
+    if (found == words.end() || found + 1 == words.end()) continue;
+    const std::string name = (found + 1)->substr((found + 1)->rfind('/') + 1);
+    const auto file = documents.config_files.find(name);
+    if (file == documents.config_files.end()) {
+      throw SpecError(place, "its settings are in " + *(found + 1) +
+                                 ", which is not among the files of a ConfigMap here; add the ConfigMap to the file, "
+                                 "after a line ---");
+    }
+    YAML::Node settings = YAML::Load(file->second);
+    if (settings.IsMap()) return settings;
+    throw SpecError(place, name + " of its ConfigMap is no map of settings");
+  }
+  return YAML::Node(YAML::NodeType::Map);
+}
+
+std::vector<Deployment> OfDynamo(const Documents& documents, std::string_view place, const ModelSpec* model) {
+  const YAML::Node& root = documents.root;
   const std::string backend = TextOf(Under(root, {"spec", "backendFramework"}));
   const Framework framework = ParseFramework(backend, std::string(place) + " spec.backendFramework");
   std::vector<Deployment> deployments;
   for (const auto& entry : Under(root, {"spec", "services"})) {
     const YAML::Node service = entry.second;
-    const std::vector<std::string> words = WordsOf(Under(service, {"extraPodSpec", "mainContainer"}), place);
-    if (TextOf(Under(service, {"componentType"})) == "frontend" || words.empty()) continue;
+    const YAML::Node container = Under(service, {"extraPodSpec", "mainContainer"});
+    const std::vector<std::string> started = WordsOf(container, place);
+    if (TextOf(Under(service, {"componentType"})) == "frontend" || started.empty()) continue;
     const std::string here = std::string(place) + " spec.services." + TextOf(entry.first);
-    Deployment deployment = OfCommand(words, here, model, framework);
+    std::vector<std::string> words = AssignmentsOf(container);
+    words.insert(words.end(), started.begin(), started.end());
+    Deployment deployment = OfCommand(words, here, model, framework, EngineFileOf(started, documents, here));
     deployment.role = TextOf(Under(service, {"subComponentType"}));
     deployment.replicas *= ReplicasOf(Under(service, {"replicas"}), here + ".replicas");
     deployments.push_back(std::move(deployment));
@@ -181,7 +225,7 @@ Deployment OfLeaderWorkerSet(const YAML::Node& root, std::string_view place, con
 /// Numbers of a map under other names, as vLLM's.
 Deployment OfVllmNames(const YAML::Node& map, std::span<const std::pair<const char*, const char*>> names,
                        const std::vector<std::string>& words, const std::string& place, const ModelSpec* model) {
-  Settings settings = CommandOfWords(words, place).settings;
+  Settings settings = CommandOfWords(words, Settings(place)).settings;
   for (const auto& [theirs, name] : names) {
     const YAML::Node value = Under(map, {theirs});
     if (value && value.IsScalar()) settings.Set(name, value.Scalar());
@@ -195,13 +239,27 @@ constexpr std::array<std::pair<const char*, const char*>, 4> kParallelismNames =
      {"data", "data-parallel-size"},
      {"expert", "enable-expert-parallel"}}};
 
+/// What KServe adds to its own command: variables, VLLM_ADDITIONAL_ARGS, the container's words.
+std::vector<std::string> KserveWords(const YAML::Node& container, std::string_view place) {
+  constexpr std::string_view kAdditional = "VLLM_ADDITIONAL_ARGS=";
+  std::vector<std::string> words = AssignmentsOf(container);
+  std::vector<std::string> flags;
+  for (const std::string& word : words) {
+    if (word.starts_with(kAdditional)) flags = SplitWords(std::string_view(word).substr(kAdditional.size()), place);
+  }
+  words.insert(words.end(), flags.begin(), flags.end());
+  const std::vector<std::string> own = WordsOf(container, place);
+  words.insert(words.end(), own.begin(), own.end());
+  return words;
+}
+
 std::vector<Deployment> OfKserve(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
   const YAML::Node spec = Under(root, {"spec"});
   std::vector<Deployment> deployments;
   const auto add = [&](const YAML::Node& part, const std::string& role, const std::string& here) {
-    std::vector<std::string> words;
     const YAML::Node containers = Under(part, {"template", "containers"});
-    if (containers && containers.IsSequence() && containers.size() > 0) words = WordsOf(containers[0], place);
+    std::vector<std::string> words;
+    if (containers && containers.IsSequence() && containers.size() > 0) words = KserveWords(containers[0], place);
     Deployment deployment =
         OfVllmNames(Under(part, {"parallelism"}), kParallelismNames, words, here + ".parallelism", model);
     deployment.role = role;
@@ -281,33 +339,51 @@ std::vector<Deployment> OfEstimateRequest(const YAML::Node& root, const std::str
   return deployments;
 }
 
-/// The map of a file of settings; nullopt for a command, or for what is no YAML.
-std::optional<YAML::Node> MapOf(std::string_view text) {
+bool IsKubernetes(const YAML::Node& root) {
+  const std::string kind = TextOf(Under(root, {"kind"}));
+  return kind == "DynamoGraphDeployment" || kind == "LeaderWorkerSet" || kind == "LLMInferenceService";
+}
+
+/// A file of maps: the one that is deployed, or the first; nullopt for a command, or for what is no YAML.
+std::optional<Documents> DocumentsOf(std::string_view text) {
+  std::vector<YAML::Node> all;
   try {
-    YAML::Node root = YAML::Load(std::string(text));
-    if (root.IsMap()) return root;
+    all = YAML::LoadAll(std::string(text));
   } catch (const YAML::Exception&) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  if (all.empty() || !all.front().IsMap()) return std::nullopt;
+  Documents documents{all.front(), {}};
+  bool found = false;
+  for (const YAML::Node& node : all) {
+    if (!found && IsKubernetes(node)) {
+      documents.root = node;
+      found = true;
+    }
+    const YAML::Node data = Under(node, {"data"});
+    if (TextOf(Under(node, {"kind"})) != "ConfigMap" || !data || !data.IsMap()) continue;
+    for (const auto& entry : data) documents.config_files[TextOf(entry.first)] = TextOf(entry.second);
+  }
+  return documents;
 }
 
 /// Whether OfMap knows what it is; plans and strategies, which speak of tensor_parallel_size too, it leaves alone.
 bool IsDeployment(const YAML::Node& root) {
   if (Under(root, {"shardings"}) || Under(root, {"pools"})) return false;
-  const std::string kind = TextOf(Under(root, {"kind"}));
-  if (kind == "DynamoGraphDeployment" || kind == "LeaderWorkerSet" || kind == "LLMInferenceService") return true;
-  if (Under(root, {"servingEngineSpec"}) ||
-      TextOf(Under(root, {"schema_version"})).starts_with("aic-estimate-request/"))
+  if (IsKubernetes(root) || Under(root, {"servingEngineSpec"}) ||
+      TextOf(Under(root, {"schema_version"})).starts_with("aic-estimate-request/")) {
     return true;
+  }
   for (const char* role : {"prefill", "decode"}) {
     if (Under(root, {role}) && Under(root, {role}).IsMap() && Under(root, {role, "parallelism"})) return true;
   }
   return FrameworkOfNames(SettingsOfYaml(root, "")).has_value();
 }
 
-std::vector<Deployment> OfMap(const YAML::Node& root, std::string_view place, const ModelSpec* model) {
+std::vector<Deployment> OfMap(const Documents& documents, std::string_view place, const ModelSpec* model) {
+  const YAML::Node& root = documents.root;
   const std::string kind = TextOf(Under(root, {"kind"}));
-  if (kind == "DynamoGraphDeployment") return OfDynamo(root, place, model);
+  if (kind == "DynamoGraphDeployment") return OfDynamo(documents, place, model);
   if (kind == "LeaderWorkerSet") return {OfLeaderWorkerSet(root, place, model)};
   if (kind == "LLMInferenceService") return OfKserve(root, place, model);
   if (Under(root, {"servingEngineSpec"})) return OfProductionStack(root, place, model);
@@ -335,9 +411,9 @@ namespace shardscout {
 
 std::vector<Deployment> ReadDeployments(std::string_view text, std::string_view place, const ModelSpec* model) {
   std::vector<Deployment> deployments;
-  if (const std::optional<YAML::Node> map = importers::MapOf(text)) {
+  if (const std::optional<importers::Documents> documents = importers::DocumentsOf(text)) {
     try {
-      deployments = importers::OfMap(*map, place, model);
+      deployments = importers::OfMap(*documents, place, model);
     } catch (const YAML::Exception& error) {
       throw SpecError(place, std::string("is no deployment that can be read: ") + error.what());
     }
@@ -351,8 +427,9 @@ std::vector<Deployment> ReadDeployments(std::string_view text, std::string_view 
 
 bool LooksLikeDeployment(std::string_view text) {
   try {
-    if (const std::optional<YAML::Node> map = importers::MapOf(text)) return importers::IsDeployment(*map);
-    const importers::Command command = importers::CommandOfWords(importers::SplitWords(text, ""), "");
+    if (const auto documents = importers::DocumentsOf(text)) return importers::IsDeployment(documents->root);
+    const importers::Command command =
+        importers::CommandOfWords(importers::SplitWords(text, ""), importers::Settings(""));
     return importers::FrameworkOfProgram(command.program) || importers::FrameworkOfNames(command.settings);
   } catch (const YAML::Exception&) {
     return false;

@@ -117,6 +117,11 @@ Deployment DeploymentOfVllm(Settings& settings, const ModelSpec* model) {
                    "trust-remote-code",
                    "api-key",
                    "download-dir",
+                   "disaggregation-mode",
+                   "is-prefill-worker",
+                   "is-decode-worker",
+                   "kv-transfer-config.kv-connector",
+                   "kv-transfer-config.kv-role",
                    "eplb-config.window-size",
                    "eplb-config.step-interval",
                    "eplb-config.log-balancedness"});
@@ -197,7 +202,7 @@ Deployment DeploymentOfTensorRtLlm(Settings& settings, const ModelSpec* model) {
 
   Deployment d;
   d.framework = Framework::kTensorRtLlm;
-  d.model = settings.Text({"model"}).value_or("");
+  d.model = settings.Text({"model", "model-path"}).value_or("");
   d.degrees = DegreesOf(a);
   if (a.moe_backend == "WIDEEP") d.expert_exchange = ExpertExchange::kAllToAll;
   d.layer_partition = a.pp_partition;
@@ -208,12 +213,27 @@ Deployment DeploymentOfTensorRtLlm(Settings& settings, const ModelSpec* model) {
   if (a.context_parallel_size > 1 && !a.Helix()) {
     d.notes.push_back("context_parallel_size splits heads (Ulysses): taken as tensor parallelism of attention");
   }
-  settings.Ignore({"kv-cache-config.free-gpu-memory-fraction", "free-gpu-memory-fraction",
-                   "kv-cache-config.enable-block-reuse", "attention-dp-config.enable-balance",
-                   "attention-dp-config.batching-wait-iters", "attention-dp-config.timeout-iters",
-                   "cuda-graph-config.enable-padding", "cuda-graph-config.max-batch-size",
-                   "cuda-graph-config.batch-sizes", "host", "port", "backend", "trust-remote-code",
-                   "kv-cache-config.tokens-per-block", "print-iter-log"});
+  settings.Ignore({"kv-cache-config.free-gpu-memory-fraction",
+                   "free-gpu-memory-fraction",
+                   "kv-cache-config.enable-block-reuse",
+                   "attention-dp-config.enable-balance",
+                   "attention-dp-config.batching-wait-iters",
+                   "attention-dp-config.timeout-iters",
+                   "cuda-graph-config.enable-padding",
+                   "cuda-graph-config.max-batch-size",
+                   "cuda-graph-config.batch-sizes",
+                   "host",
+                   "port",
+                   "backend",
+                   "trust-remote-code",
+                   "kv-cache-config.tokens-per-block",
+                   "print-iter-log",
+                   "served-model-name",
+                   "extra-engine-args",
+                   "extra-llm-api-options",
+                   "disaggregation-mode",
+                   "cache-transceiver-config.backend",
+                   "disable-overlap-scheduler"});
   NoteUnused(settings, d);
   CheckModelRules(frameworks::TensorRtLlmRules(), a, model, d);
   return d;

@@ -214,8 +214,8 @@ Settings SettingsOfYaml(const YAML::Node& map, const std::string& place) {
   return settings;
 }
 
-Command CommandOfWords(std::span<const std::string> words, const std::string& place) {
-  Command command{{}, Settings(place)};
+Command CommandOfWords(std::span<const std::string> words, Settings settings) {
+  Command command{{}, std::move(settings)};
   Flattener flattener(command.settings);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];

@@ -64,6 +64,7 @@ struct Command {
   std::vector<std::string> program;  ///< The words before the first flag: "vllm serve MODEL".
   Settings settings;                 ///< Flags; "env.NAME" what is set before the program.
 };
-Command CommandOfWords(std::span<const std::string> words, const std::string& place);
+/// Flags are added to `settings`, and replace those of the same name.
+Command CommandOfWords(std::span<const std::string> words, Settings settings);
 
 }  // namespace shardscout::importers
