@@ -109,7 +109,10 @@ ExportResult KserveExporter::Export(const Plan& plan, const Reevaluate& reevalua
   ExportResult result = ResultOf(Name(), plan, all);
   result.command = "kubectl apply -f kserve.yaml";
   result.files = {{"kserve.yaml", WriteService(plan, a, all)}};
-  result.notes = {"the cluster has KServe with its LLMInferenceService controller and configurations"};
+  result.notes = {
+      "the cluster has KServe with its LLMInferenceService controller and configurations, whose image may have another "
+      "vLLM than " +
+      TargetName(Framework::kVllm)};
   for (const KserveWorkload& w : a.workloads) {
     if (!w.pipeline) continue;
     result.priced.push_back("a pod a pipeline stage: priced with " +

@@ -135,6 +135,17 @@ Strategy Fitted(const StrategySpace& space, const Strategy& member, const Reeval
   return member;
 }
 
+/// `framed` has the framework's name.
+StrategySpace OwnSpace(Framework framework, const Problem& framed) {
+  try {
+    return StrategySpace(framed);
+  } catch (const SpecError&) {  // Speaks of --for, which nobody gave.
+    throw SpecError("--to " + std::string(ToString(framework)),
+                    std::string(DisplayName(framework)) + " runs no strategy of " + framed.model().name +
+                        " here; docs/frameworks.md says which models and degrees it takes");
+  }
+}
+
 bool Better(const Problem& problem, const Evaluation& a, const Evaluation& b) {
   if (a.Feasible() != b.Feasible()) return a.Feasible();
   const auto value = [&](const Evaluation& e) {
@@ -214,7 +225,7 @@ Lowered Lower(Framework framework, const Problem& problem, const Strategy& plann
   ProblemOptions options = problem.options();
   options.framework = framework;
   const Problem framed(problem.model(), problem.cluster(), problem.workload(), options);
-  const StrategySpace space(framed);
+  const StrategySpace space = OwnSpace(framework, framed);
   Lowered out{.strategy = planned, .dropped = {}, .evaluation = {}};
   if (space.Contains(planned)) return out;
 

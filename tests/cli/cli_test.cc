@@ -343,6 +343,9 @@ TEST_F(Cli, TwoPlansBecomeOneOfTwoPools) {
   ExpectUserError(Run({"evaluate", Path("two.json")}), "--evaluator simulator");
   ExpectUserError(Run({"explain", Path("two.json")}), "2 pools");
   ExpectUserError(Run({"export", Path("two.json"), "--to", "vllm"}), "2 pools");
+  const ProcessResult pools = Run({"export", Path("two.json"), "--to", "kserve", "--lower", "--out", folder_.string()});
+  EXPECT_EQ(pools.exit_code, 0) << pools.err;
+  EXPECT_EQ(Run({"evaluate", Path("kserve.yaml"), "--cluster", "h100-sxm", "--workload", "decode-chat"}).exit_code, 0);
   ExpectUserError(Run({"join", decode, prefill, "--workload", workload}), "expected prefill or serve");
   EXPECT_EQ(Run({"join", prefill, decode, "--workload", "serve-chat", "--out", Path("closed.json")}).exit_code, 0);
   EXPECT_EQ(Run({"evaluate", Path("closed.json")}).exit_code, 0);
