@@ -238,6 +238,9 @@ inline std::array<TrainingPrecision, 2> EnumValues(TrainingPrecision) {
   return {TrainingPrecision::kBf16, TrainingPrecision::kFp8};
 }
 inline std::array<Optimizer, 2> EnumValues(Optimizer) { return {Optimizer::kAdam, Optimizer::kSgd}; }
+inline std::array<ParameterExchange, 2> EnumValues(ParameterExchange) {
+  return {ParameterExchange::kGather, ParameterExchange::kBroadcast};
+}
 
 template <class V>
 void VisitFields(V& visit, TrainingSpec& training) {
@@ -254,12 +257,17 @@ void VisitFields(V& visit, TrainingSpec& training) {
   visit(
       "host_task_s", training.host_task_s,
       {.doc = "Host's time to launch one task of the program, seconds; 0: as under CUDA graphs.", .min = 0, .max = 1});
+  visit("blocking_launches", training.blocking_launches,
+        {.doc = "Whether the host waits for each kernel before it launches the next (CUDA_LAUNCH_BLOCKING=1)."});
   visit("overlap_tensor", training.overlap_tensor,
         {.doc = "Whether the backward's collectives of tensor parallelism run beside products that do not need them."});
   visit("overlap_gradients", training.overlap_gradients,
         {.doc = "Whether gradients are exchanged beside the last micro-batch's backward."});
   visit("overlap_parameters", training.overlap_parameters,
         {.doc = "Whether ZeRO 1 and 2 gather parameters beside the next step's first forward."});
+  visit("parameter_exchange", training.parameter_exchange,
+        {.doc = "How ZeRO 1 and 2 share what ranks updated: one gather of equal parts, or a broadcast a rank of its "
+                "whole tensors, as PyTorch's ZeroRedundancyOptimizer."});
 }
 
 template <class V>

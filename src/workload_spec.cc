@@ -30,6 +30,10 @@ std::string_view ToString(TrainingPrecision precision) {
 
 std::string_view ToString(Optimizer optimizer) { return optimizer == Optimizer::kAdam ? "adam" : "sgd"; }
 
+std::string_view ToString(ParameterExchange exchange) {
+  return exchange == ParameterExchange::kGather ? "gather" : "broadcast";
+}
+
 std::string_view ToString(ArrivalKind kind) {
   static constexpr std::array<std::string_view, 4> kNames = {"concurrency", "poisson", "gamma", "trace"};
   return kNames.at(static_cast<std::size_t>(kind));

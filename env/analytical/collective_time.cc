@@ -116,6 +116,24 @@ double CollectiveTime(const ClusterSpec& cluster, Collective collective, double 
   return slowest;
 }
 
+double BroadcastTime(const ClusterSpec& cluster, double count, double payload_bytes,
+                     const std::vector<GroupSpan>& spans) {
+  if (!(payload_bytes > 0)) return 0;
+  double slowest_s = 0;
+  for (const GroupSpan& span : spans) {
+    if (span.size <= 1) continue;
+    const GroupShape shape = internal::ShapeOf(cluster, span);
+    double best_s = std::numeric_limits<double>::infinity();
+    for (Protocol p : internal::kProtocols) {
+      AlgorithmCost chain = internal::RingCost(shape, Collective::kAllGather, p, 0);
+      chain.bytes_per_s *= (shape.n - 1) / shape.n;
+      best_s = std::min(best_s, chain.Time(payload_bytes / count));
+    }
+    slowest_s = std::max(slowest_s, best_s);
+  }
+  return count * slowest_s;
+}
+
 std::vector<double> CollectiveWireBytes(const ClusterSpec& cluster, Collective collective, double payload_bytes,
                                         const std::vector<GroupSpan>& spans) {
   std::vector<double> bytes(cluster.tiers.size(), 0.0);

@@ -5,14 +5,15 @@
 //
 //   pipeline_s = m max_i(f_i + b_i) + (sum_i (f_i + b_i) - max_i(f_i + b_i)) / v
 //
-// A layer that is computed again (StageClass::again counts those of a stage) adds its forward to b_i and keeps its input
-// alone. Kernels are launched by a host that runs ahead of the device: a pass takes the longer of what the device and
-// what the host needs. With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v
+// A layer that is computed again (StageClass::again counts those of a stage) adds its forward to b_i and keeps its
+// input alone. Kernels are launched by a host that runs ahead of the device: a pass takes the longer of what the device
+// and what the host needs, and their sum where launches block. With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v
 // transfers a stage.
 //
 // Gradients of a stage are all-reduced (ZeRO 0) or reduce-scattered (1 up) over its data parallel ranks: cp * dp for
 // what is not of experts, edp for experts; where overlapped, beside the backward of the last micro-batch's last chunk,
-// but for the last layer's. Parameters are gathered then (ZeRO 1, 2), where overlapped beside the next forward. From
+// but for the last layer's. Parameters are gathered then (ZeRO 1, 2), or broadcast by as many ranks as have any
+// (BroadcastTime), where overlapped beside the next forward. From
 // ZeRO 2 on gradients are exchanged for each micro-batch, and with ZeRO 3 weights are gathered before each forward and
 // backward of a layer, both beside the computing. The optimizer reads and writes its states once.
 //
@@ -31,6 +32,15 @@ constexpr std::size_t kForward = static_cast<std::size_t>(Phase::kPrefill);
 /// Of a weight as products read it, and as it is gathered.
 constexpr double kWeightBytes = 2;
 constexpr double kMasterBytes = 4;
+
+/// Matrices, scales and biases of a dense layer; what experts have is counted as such a layer's.
+double TensorsOfALayer(const ModelSpec& model) {
+  const double matrices = 2 + (model.gated_ffn ? 3 : 2);
+  const double norms = static_cast<double>(model.norms_per_layer) * (model.norm_bias ? 2 : 1);
+  const double biases = (model.attention.qkv_bias ? 1 : 0) + (model.attention.output_bias ? 1 : 0) +
+                        (model.ffn_bias ? (model.gated_ffn ? 3 : 2) : 0);
+  return matrices + norms + biases;
+}
 
 /// Sums over what a stage holds.
 struct StageTotals {
@@ -77,8 +87,12 @@ StageTotals TotalsOf(const StageClass& c, const TrainingBlocks& blocks) {
 TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
                       const TrainingBlocks& blocks, TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
-  TrainingStage stage{.forward_s = std::max(t.forward_s, t.forward_tasks * training.host_task_s),
-                      .backward_s = std::max(t.backward_s, t.backward_tasks * training.host_task_s),
+  const auto with_host = [&](double device_s, double tasks) {
+    const double host_s = tasks * training.host_task_s;
+    return training.blocking_launches ? device_s + host_s : std::max(device_s, host_s);
+  };
+  TrainingStage stage{.forward_s = with_host(t.forward_s, t.forward_tasks),
+                      .backward_s = with_host(t.backward_s, t.backward_tasks),
                       .layers = std::max(t.layers, 1.0)};
   stage.send_s = blocks.kept.transfer.send_s[kForward];
   stage.neighbours = (c.last ? 0 : 1) + (c.first ? 0 : 1);
@@ -95,7 +109,11 @@ TrainingStage StageOf(const Problem& problem, const Strategy& s, const StageClas
     stage.gradients_s = gradients_s;
   }
   if (s.zero_stage == 1 || s.zero_stage == 2) {
-    stage.parameters_s = ExposedExchange(gather_s, stage.forward_s / v, stage.layers, training.overlap_parameters);
+    const double shared_s =
+        training.parameter_exchange == ParameterExchange::kGather
+            ? gather_s
+            : exchanges.BroadcastTime(t.elements, t.expert_elements, t.layers * TensorsOfALayer(problem.model()));
+    stage.parameters_s = ExposedExchange(shared_s, stage.forward_s / v, stage.layers, training.overlap_parameters);
   }
   // Gradients are set to zero, read for their norm and read for the update, which reads and writes each state; the
   // master copy is read again for the 16-bit weight.
@@ -187,6 +205,14 @@ double TrainingExchanges::GradientsTime(Collective collective, double elements, 
 double TrainingExchanges::GatherTime(double elements, double expert_elements) {
   return Time(Collective::kAllGather, kShared, elements * kWeightBytes) +
          Time(Collective::kAllGather, kExperts, expert_elements * kWeightBytes);
+}
+
+double TrainingExchanges::BroadcastTime(double elements, double expert_elements, double tensors) {
+  const auto of = [&](Where where, double bytes) {
+    const double count = std::min(static_cast<double>(groups_[where].size), tensors);
+    return groups_[where].size == 1 ? 0 : shardscout::BroadcastTime(cluster_, count, bytes, spans_.Of(groups_[where]));
+  };
+  return of(kShared, elements * kWeightBytes) + of(kExperts, expert_elements * kWeightBytes);
 }
 
 double TrainingExchanges::Time(Collective collective, Where where, double bytes) {

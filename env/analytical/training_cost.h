@@ -26,7 +26,9 @@ class TrainingExchanges {
 
   /// Of the gradients of so many weights: those that cp * dp ranks share, experts', and those summed over tp as well.
   double GradientsTime(Collective collective, double elements, double expert_elements, double summed_elements);
+  /// Of weights that others updated; `tensors`: matrices and vectors that hold them, for exchange by broadcast.
   double GatherTime(double elements, double expert_elements);
+  double BroadcastTime(double elements, double expert_elements, double tensors);
 
  private:
   enum Where : std::uint8_t { kShared, kExperts, kTensor };

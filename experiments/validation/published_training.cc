@@ -65,7 +65,7 @@ std::optional<ModelSpec> SpelledOut(const PublishedRecord& record) {
     return ParseModelConfig(
         R"({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 32, "hidden_size": 4096,
             "num_attention_heads": 32, "intermediate_size": 11008, "vocab_size": 103168, "hidden_act": "silu",
-            "tie_word_embeddings": false, "torch_dtype": "bfloat16"})",
+            "attention_bias": true, "tie_word_embeddings": false, "torch_dtype": "bfloat16"})",
         model, {}, nullptr);
   }
   return std::nullopt;
@@ -140,6 +140,9 @@ void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
   if (record.framework.starts_with("Megatron-DeepSpeed")) {
     training.overlap_tensor = false;
     SetNodeBandwidth(point.cluster, 50e9);
+    training.fp32_gradients = record.dtype != "FP16";
+    constexpr std::int64_t kBlockingGpus = 160;
+    training.blocking_launches = record.n_gpus.value_or(0) >= kBlockingGpus;
     point.zero_stage = point.data_parallel > 1 && !Has(record.framework, "ZeRO-0") ? 1 : 0;
     point.recomputation = Recomputation::kFull;
     return;
@@ -153,6 +156,7 @@ void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
   if (record.framework.starts_with("llm-foundry")) training.fp32_gradients = false;
   if (record.framework == "InternEvo") {
     training.fp32_gradients = false;
+    training.parameter_exchange = ParameterExchange::kBroadcast;
     SetNodeBandwidth(point.cluster, 50e9);
   }
   if (Has(mapping, "activation checkpointing True") || Has(mapping, "ckpt TRUE")) {

@@ -56,19 +56,26 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
   for (const auto& [name, figures] : sets) text += Line(name, figures);
   std::size_t count = 0;
   double regret = 0, tau = 0, worst = 0;
+  std::string by_group = "\nchoice of the split                           points   regret      tau\n";
   for (const auto& [name, figures] : groups) {
     if (figures.measured.size() < 2) continue;
     ++count;
     const double lost = Regret(figures.measured, figures.predicted);
+    const double order = KendallTau(figures.measured, figures.predicted);
     regret += lost;
     worst = std::max(worst, lost);
-    tau += KendallTau(figures.measured, figures.predicted);
+    tau += order;
+    char line[200];
+    std::snprintf(line, sizeof line, "%-44.44s%8zu%7.1f %%%9.2f\n", name.c_str(), figures.measured.size(), 100 * lost,
+                  order);
+    by_group += line;
   }
   if (count > 0) {
+    constexpr std::size_t kListed = 20;
+    text += count <= kListed ? by_group : "\n";
     const auto n = static_cast<double>(count);
     char line[200];
-    std::snprintf(line, sizeof line,
-                  "\nchoice of the split, %zu groups: mean regret %.1f %%, largest %.1f %%, mean tau %.2f\n", count,
+    std::snprintf(line, sizeof line, "%zu groups: mean regret %.1f %%, largest %.1f %%, mean tau %.2f\n", count,
                   100 * regret / n, 100 * worst, tau / n);
     text += line;
   }

@@ -43,6 +43,12 @@ std::vector<GroupSpan> SpansOf(const ClusterSpec& cluster, const Group& group, s
 double CollectiveTime(const ClusterSpec& cluster, Collective collective, double payload_bytes,
                       const std::vector<GroupSpan>& spans);
 
+/// Duration of `count` broadcasts, one after another, that carry payload_bytes together: each a chain through the ring,
+/// of as many hops as an all_gather's, whose bandwidth all of its bytes pass (NCCL's only algorithm for it; source as
+/// of nccl_model.h). 0 for a group of one, and for no payload.
+double BroadcastTime(const ClusterSpec& cluster, double count, double payload_bytes,
+                     const std::vector<GroupSpan>& spans);
+
 /// Bytes that one device sends on the wires of each tier for that collective (the ideal algorithm's, tier by tier), on
 /// the slowest span. Behind a NIC all traffic that leaves the tier inside counts.
 std::vector<double> CollectiveWireBytes(const ClusterSpec& cluster, Collective collective, double payload_bytes,

@@ -11,6 +11,11 @@ enum class TrainingPrecision : std::uint8_t { kBf16, kFp8 };
 /// Adam: a 32-bit master copy and two moments of every weight. Sgd: the master copy and one momentum.
 enum class Optimizer : std::uint8_t { kAdam, kSgd };
 
+/// How data parallel ranks that share the optimizer's states (ZeRO 1, 2) come by the weights that others updated.
+/// Gather: each has an equal part of all of them (DeepSpeed, Megatron-LM). Broadcast: whole tensors are dealt to ranks,
+/// and each rank sends its own to all, one rank after another (PyTorch's ZeroRedundancyOptimizer, InternEvo).
+enum class ParameterExchange : std::uint8_t { kGather, kBroadcast };
+
 /// What PyTorch's eager mode takes on the host for a task of the program (several small kernels each, and autograd's
 /// bookkeeping), on the machines of data/training: fitted by fit_training (experiments/validation/README.md).
 inline constexpr double kHostTaskSeconds = 8.2e-5;
@@ -25,12 +30,15 @@ struct TrainingSpec {
   bool fused_attention = true;  ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
   bool dropout = false;         ///< Of attention's weights (not fused) and of what is added to the residual stream.
   double host_task_s = kHostTaskSeconds;  ///< The host's time to launch one task of the program; 0: CUDA graphs.
+  /// The host waits for each kernel before it launches the next (CUDA_LAUNCH_BLOCKING=1), so that the two take turns.
+  bool blocking_launches = false;
   /// Collectives of tensor parallelism run beside products by weights where nothing waits for one of the two: the sum
   /// of a column-parallel product's input gradient beside its product by the weight, what is gathered again beside its
   /// product by the input (Megatron-LM's asynchronous linear layers; arXiv 2205.05198, section 4.2.2).
   bool overlap_tensor = true;
   bool overlap_gradients = true;   ///< Gradients are exchanged beside the last micro-batch's backward.
   bool overlap_parameters = true;  ///< Parameters are gathered beside the next step's first forward (ZeRO 1, 2).
+  ParameterExchange parameter_exchange = ParameterExchange::kGather;
   bool operator==(const TrainingSpec&) const = default;
 
   double GradientBytes() const { return fp32_gradients ? 4 : 2; }
@@ -40,5 +48,6 @@ struct TrainingSpec {
 
 std::string_view ToString(TrainingPrecision precision);
 std::string_view ToString(Optimizer optimizer);
+std::string_view ToString(ParameterExchange exchange);
 
 }  // namespace shardscout

@@ -270,6 +270,22 @@ TEST(CollectiveTimeTest, ManySmallRanksGoTierByTier) {
   EXPECT_LT(CollectiveTime(cluster, kGather, 65536, spans), 0.7 * flat);
 }
 
+/// NCCL's constants for a ring over 1,024 ranks on 128 nodes: 896 hops of 3.4 us and 127 of 14 us under Simple, on 8.4
+/// us.
+TEST(BroadcastTimeTest, AChainOfTheRingsHops) {
+  const ClusterSpec cluster = H100Cluster(1024);
+  const std::vector<GroupSpan> all = SpansOf(cluster, {1024, 1}, 1024, 1);
+  constexpr double kBytes = 8e9;
+  const double one_s = BroadcastTime(cluster, 1, kBytes, all);
+  const GroupShape shape = Spread(cluster, 128, 8);
+  EXPECT_NEAR(one_s, 8.4e-6 + 896 * 3.4e-6 + 127 * 14e-6 + kBytes / shape.bus, 2e-5);
+  // In two parts, one after the other, the bytes take as long and the hops are paid twice; small parts go by LL.
+  EXPECT_NEAR(BroadcastTime(cluster, 2, kBytes, all) - one_s, 8.4e-6 + 896 * 3.4e-6 + 127 * 14e-6, 2e-5);
+  EXPECT_LT(BroadcastTime(cluster, 1, 8, all), one_s / 2);
+  EXPECT_EQ(BroadcastTime(cluster, 4, 0, all), 0);
+  EXPECT_EQ(BroadcastTime(cluster, 4, kBytes, SpansOf(cluster, {1, 1}, 1024, 1)), 0);
+}
+
 TEST(CollectiveTimeTest, KindsOfTiers) {
   ClusterSpec cluster = TieredCluster(64, {8});
   cluster.tiers[0].in_network_reduction = false;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "env/analytical/analytical_evaluator.h"
 #include "shardscout/program.h"
 #include "shardscout/random.h"
@@ -107,6 +109,45 @@ TEST(TrainingCost, ZeroSharesMemory) {
     EXPECT_DOUBLE_EQ(shared.gradient_bytes, whole.gradient_bytes / (stage >= 2 ? 8 : 1));
     EXPECT_DOUBLE_EQ(shared.weight_bytes, whole.weight_bytes / (stage >= 3 ? 8 : 1));
   }
+}
+
+/// A training problem with other settings of the step.
+Problem With(const Problem& problem, const std::function<void(TrainingSpec&)>& change) {
+  WorkloadSpec workload = problem.workload();
+  change(*workload.training);
+  return {problem.model(), problem.cluster(), workload};
+}
+
+/// Over many ranks a broadcast each costs more than a gather; where nothing is shared, neither does.
+TEST(TrainingCost, SharingByBroadcastTakesLongerOverManyRanks) {
+  const Problem gather = With(Gpt(512), [](TrainingSpec& t) { t.overlap_parameters = false; });
+  const Problem broadcast = With(gather, [](TrainingSpec& t) { t.parameter_exchange = ParameterExchange::kBroadcast; });
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.data_parallel_size = 64;
+  s.batch_size = s.num_microbatches = 1;
+  const auto step_s = [&](const Problem& problem) {
+    return AnalyticalEvaluator(problem).Evaluate(s).metrics.step_time_s;
+  };
+  EXPECT_DOUBLE_EQ(step_s(broadcast), step_s(gather)) << "ZeRO 0 shares nothing";
+  s.zero_stage = 1;
+  EXPECT_GT(step_s(broadcast), step_s(gather));
+}
+
+TEST(TrainingCost, BlockingLaunchesAddTheHostsTime) {
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.batch_size = s.num_microbatches = 8;
+  const auto step_s = [&](double host_task_s, bool blocking) {
+    const Problem problem = With(Gpt(8), [&](TrainingSpec& t) {
+      t.host_task_s = host_task_s;
+      t.blocking_launches = blocking;
+    });
+    return AnalyticalEvaluator(problem).Evaluate(s).metrics.step_time_s;
+  };
+  const double device_s = step_s(0, false), host_s = step_s(1e-3, false);
+  EXPECT_GT(host_s, device_s);
+  EXPECT_DOUBLE_EQ(step_s(0, true), device_s);
+  // A host so slow that it alone sets the pace: its time, and with blocking launches the device's as well.
+  EXPECT_NEAR(step_s(1e-3, true), host_s + device_s, 0.05 * host_s);
 }
 
 /// The first of pp stages keeps pp micro-batches (arXiv 2205.05198, section 4.2.3), m where that is fewer; interleaved
