@@ -16,7 +16,7 @@ struct Elite {
 };
 
 /// The N best distinct strategies found so far: what a policy observes, and what an agent inherits from the one before
-/// it (DESIGN.md section 8; "Learning to Shard", arXiv 2509.00217).
+/// it ("Learning to Shard", arXiv 2509.00217).
 ///
 /// Invariants: at most `capacity` elites, no two with the same choices, best first; among equal rewards the
 /// lexicographically smaller choices come first (the order of Better). What was offered, not when, decides the content,

@@ -45,7 +45,7 @@ struct ActionEvaluation {
 /// can be learned by itself; that is one mechanism for small and large domains, where features without a table could
 /// not tell 4,099 from 4,111 devices. V starts near zero, so that the first policy is the prior.
 ///
-/// Source: "Learning to Shard" (arXiv 2509.00217) as DESIGN.md section 8 gives it; the decoder of Vaswani et al. 2017,
+/// Source: "Learning to Shard" (arXiv 2509.00217); the decoder of Vaswani et al. 2017,
 /// pre-norm. Departures: the prior in the logits; a value for each prefix instead of one for the history alone (see
 /// ppo.h).
 ///

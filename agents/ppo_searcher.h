@@ -26,7 +26,7 @@ struct AgentReport {
 };
 
 /// `ppo`, `ppo-from-scratch` and `ppo-paper`: sequential PPO agents with confidence early exit, as in "Learning to
-/// Shard" (arXiv 2509.00217) and DESIGN.md section 8. `ppo` also screens and changes what was found (proposals.h); its
+/// Shard" (arXiv 2509.00217). `ppo` also screens and changes what was found (proposals.h); its
 /// policy learns from these as it does from its own strategies, at the sub-actions that it decided.
 ///
 /// With pretrained weights, what they and the search so far make of the problem chooses the first experience_first

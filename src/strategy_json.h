@@ -1,7 +1,7 @@
 #pragma once
 
 // Strategies as part of larger JSON documents: with this header a Strategy is a field like any other of
-// src/json/fields.h, with the keys of DESIGN.md section 5 in emission order, all of them required.
+// src/json/fields.h, with the keys of docs/strategy_space.md in emission order, all of them required.
 
 #include <array>
 #include <cstddef>

@@ -54,7 +54,7 @@ class Geometry {
 };
 
 /// Builds one block: makes values with their sizes, appends tasks with their work, and brings values from layout to
-/// layout by the reshard table of DESIGN.md section 5. Labels are normal: a split over a group of one rank is never
+/// layout by the reshard table of docs/strategy_space.md. Labels are normal: a split over a group of one rank is never
 /// written, so that equal layouts compare equal.
 class BlockBuilder {
  public:

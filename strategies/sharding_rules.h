@@ -15,7 +15,7 @@ inline bool Splits(std::int64_t size, std::int64_t parts, std::int64_t block) {
   return size % parts == 0 && (block == 0 || parts == 1 || (size / parts) % block == 0);
 }
 
-/// The rules of DESIGN.md section 5 ("Valid", "Canonical") for a layer's decision variables, given all degrees, the
+/// The rules of docs/strategy_space.md ("Valid", "Canonical") for a layer's decision variables, given all degrees, the
 /// batch and the micro-batches. Each answer is "" where the value is admitted, else the rule that it breaks. The
 /// answers do not depend on other layer variables, except ffn_up and ffn_down on dense_ffn_group.
 /// Where ModelSpec::PositionsSplit is false, the context parallel size is 1 and no attention is `sequence`: an

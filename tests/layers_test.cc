@@ -1,4 +1,4 @@
-// The direction of dependency (DESIGN.md section 3), read from the #include lines of the tree:
+// The direction of dependency (CONTRIBUTING.md), read from the #include lines of the tree:
 //
 //   include <- src <- strategies <- env <- { baselines, agents, src/export, src/import } <- { src/cli, experiments,
 //   tests }

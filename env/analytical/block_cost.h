@@ -131,7 +131,7 @@ struct PassTimes {
   double decode_s = 0;        ///< One token of every request.
 };
 
-/// The metrics of DESIGN.md section 6 from them:
+/// The metrics of docs/cost_model.md from them:
 ///
 ///     prefill     TTFT = prefill_s;  throughput = batch * dp * replicas * input / TTFT
 ///     decode      TPOT = decode_s;   throughput = batch * dp * replicas / TPOT

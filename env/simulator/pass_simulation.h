@@ -152,7 +152,7 @@ bool BatchFits(const Problem& problem, const Strategy& strategy);
 /// One token of every request of the strategy's micro-batches.
 Picoseconds SimulateDecode(const PassMaker& maker, const Strategy& strategy);
 
-/// The simulated times of DESIGN.md section 6: of a pass of one micro-batch, of all, and of a token.
+/// The simulated times (docs/simulator.md): of a pass of one micro-batch, of all, and of a token.
 PassTimes SimulatePasses(const Problem& problem, const Strategy& strategy, SimulatorOptions options);
 
 }  // namespace shardscout::env

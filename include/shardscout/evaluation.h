@@ -10,7 +10,7 @@
 
 namespace shardscout {
 
-/// What a strategy achieves. Definitions: DESIGN.md section 6. A metric that the workload does not have is 0.
+/// What a strategy achieves. Definitions: docs/cost_model.md. A metric that the workload does not have is 0.
 struct Metrics {
   double step_time_s = 0;              ///< Training: one step of the whole batch.
   double model_flops_utilisation = 0;  ///< Training: the model's FLOP of a step over what all devices could do.

@@ -8,7 +8,7 @@
 
 namespace shardscout {
 
-/// The Megatron rule (DESIGN.md section 7): cp = etp = 1; pp ascending, then tp ascending over the divisors of the
+/// The Megatron rule (docs/strategy_space.md section 5): cp = etp = 1; pp ascending, then tp ascending over the divisors of the
 /// innermost tier that divide the heads; MoE: dp the largest with tp*dp*pp <= devices and tp*dp dividing the expert
 /// count, ep = tp*dp; dense: dp = 1. Micro-batches min(pp, batch). Column/row shardings, vocab-sharded embedding and
 /// lm_head, residual token_sharded for MoE and prefill, else replicated, all_to_all. Where token sharding is not valid

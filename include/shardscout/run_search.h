@@ -24,7 +24,7 @@
 /// (nobody marks their own homework) before it becomes a plan.
 namespace shardscout {
 
-/// Strategies that every searcher is given first, charged to its budget (DESIGN.md section 10).
+/// Strategies that every searcher is given first, charged to its budget.
 enum class StartFrom : std::uint8_t { kNone, kMegatron };
 std::string_view ToString(StartFrom start);
 StartFrom ParseStartFrom(std::string_view text, std::string_view place);

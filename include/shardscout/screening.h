@@ -9,7 +9,7 @@
 #include "shardscout/search_environment.h"
 #include "shardscout/searcher.h"
 
-/// A cascade: a search by a cheap evaluator chooses what a dearer one sees first (DESIGN.md section 6). The screen is
+/// A cascade: a search by a cheap evaluator chooses what a dearer one sees first. The screen is
 /// free of charge and reported apart; the strategies that it keeps are the first that the search evaluates, charged,
 /// before its searcher goes on from them with what is left of the budget. With `keep` at the budget or above, nothing
 /// else is evaluated. What the screen says of the winner stands beside what the search's own evaluator says, so that a

@@ -103,7 +103,7 @@ std::string_view ToString(Operator op);
 std::string_view ToString(Sharding sharding);
 std::string_view ToString(Recomputation recomputation);
 
-/// The JSON object of DESIGN.md section 5, keys in emission order, with "training" only where one of its values is not
+/// The JSON object of docs/strategy_space.md, keys in emission order, with "training" only where one of its values is not
 /// the first. `indent` < 0: one line.
 std::string ToJson(const Strategy& strategy, int indent = -1);
 

@@ -64,7 +64,7 @@ struct SpaceSize {
   bool exact = true;
 };
 
-/// The canonical valid strategies of a problem (DESIGN.md section 5, "Valid" and "Canonical"), as a tree of decisions
+/// The canonical valid strategies of a problem (docs/strategy_space.md, "Valid" and "Canonical"), as a tree of decisions
 /// without dead ends: a prefix that AllowedChoices admits can always be completed, and what is completed is valid and
 /// canonical. Immutable and thread safe. The problem must outlive the space.
 class StrategySpace {

@@ -18,7 +18,7 @@
 /// and cache (env/simulator/request_simulation.h). A rank of the prefill pool takes prompts up to the step's token
 /// budget.
 ///
-/// Else in closed form, from what each pool does alone, full (input I, output O tokens; DESIGN.md section 6):
+/// Else in closed form, from what each pool does alone, full (input I, output O tokens):
 ///
 ///   prefill's requests/s   its input tokens/s / I
 ///   decode's requests/s    its output tokens/s / (O - 1)

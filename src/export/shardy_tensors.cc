@@ -1,4 +1,4 @@
-// Which tensors a stage has and which axes split them: DESIGN.md section 5 as shardings.
+// Which tensors a stage has and which axes split them: docs/strategy_space.md as shardings.
 
 #include <string>
 #include <utility>

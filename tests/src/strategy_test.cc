@@ -17,7 +17,7 @@
 namespace shardscout {
 namespace {
 
-/// The example of DESIGN.md section 5.
+/// A strategy with a value of every kind.
 constexpr const char* kExample = R"({
   "pipeline_parallel_size": 1, "tensor_parallel_size": 8, "context_parallel_size": 1, "data_parallel_size": 4,
   "expert_parallel_size": 32, "expert_tensor_parallel_size": 1, "batch_size": 64, "num_microbatches": 1,
