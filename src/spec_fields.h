@@ -208,6 +208,11 @@ void VisitFields(V& visit, RequestModel& requests) {
   visit(
       "prompt_wait_ratio", requests.prompt_wait_ratio,
       {.doc = "Share of max_batched_tokens for which prompts wait (batch_wait_max_tokens_ratio).", .min = 0, .max = 1});
+  visit("rank_wait_steps", requests.rank_wait_steps,
+        {.doc = "Steps that ranks of attention data parallelism wait beside decodes until each has a prompt "
+                "(TensorRT-LLM's attention_dp_config: enable_balance and timeout_iters); 0: none.",
+         .min = 0,
+         .max = 1e6});
   visit("seed", requests.seed, {.doc = "Of arrivals and lengths.", .min = 0, .max = 9e15});
   visit("ttft_p99_target_s", requests.ttft_p99_target_s,
         {.doc = "Limit of the 99th percentile of the time to first token, seconds; null: none.",

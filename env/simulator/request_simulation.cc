@@ -54,15 +54,20 @@ class Rank {
     unseen_.clear();
   }
 
-  /// What it does next; nothing where it has no requests.
-  const RankBatch& Plan() {
+  bool HasPrompts() const { return !waiting_.empty() || num_running() > num_decoding(); }
+  bool HasDecodes() const { return num_decoding() > 0; }
+
+  /// What it does next; nothing where it has no requests. `holds`: its prompts wait.
+  const RankBatch& Plan(bool holds) {
     batch_.decodes = batch_.decode_positions = 0;
     batch_.chunks.clear();
     planned_.clear();
     if (!together_) Gather();
     AdmitSent();
     std::int64_t budget = options_.max_batched_tokens;
-    if (options_.policy == BatchPolicy::kPrefillFirst) {
+    if (holds) {
+      PlanDecodes(budget);
+    } else if (options_.policy == BatchPolicy::kPrefillFirst) {
       PlanPrompts(budget);
       Admit(budget);
       if (batch_.chunks.empty()) PlanDecodes(budget);
@@ -112,6 +117,11 @@ class Rank {
 
  private:
   Progress& At(RequestId id) { return progress_[static_cast<std::size_t>(id)]; }
+  std::int64_t num_decoding() const {
+    if (together_) return decodes_.size();
+    return std::count_if(running_.begin(), running_.end(),
+                         [&](RequestId id) { return progress_[static_cast<std::size_t>(id)].Decodes(); });
+  }
   std::int64_t BlocksOf(std::int64_t tokens) const {
     return (tokens + options_.block_tokens - 1) / options_.block_tokens;
   }
@@ -150,7 +160,9 @@ class Rank {
   void PlanDecodes(std::int64_t& budget) {
     if (DecodeTogether(budget)) return PlanBatch(budget);
     Part();
-    for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) PlanDecode(running_[i], budget);
+    for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) {
+      if (At(running_[i]).Decodes()) PlanDecode(running_[i], budget);
+    }
   }
 
   /// One by one, in the order in which they were admitted. Whether one had to make room.
@@ -376,8 +388,9 @@ class Engines {
     std::size_t pool = 0;
     std::int64_t first_rank = 0;
     bool busy = false;
-    std::int64_t blind_steps = 0;  ///< Since it polled.
-    bool has_prompts = false;      ///< Its last step.
+    std::int64_t blind_steps = 0;   ///< Since it polled.
+    bool has_prompts = false;       ///< Its last step.
+    std::int64_t waited_steps = 0;  ///< For all of its ranks to have prompts.
   };
 
   static std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -466,15 +479,30 @@ class Engines {
     if (polls) replica.blind_steps = 0;
     batches_.clear();
     bool any = false;
+    if (polls) {
+      for (Rank& rank : RanksOf(replica)) rank.Poll();
+    }
+    const bool holds = HoldsPrompts(replica);
     for (Rank& rank : RanksOf(replica)) {
-      if (polls) rank.Poll();
       const std::int64_t waited = rank.num_waiting(), ran = rank.num_running();
-      batches_.push_back(rank.Plan());
+      batches_.push_back(rank.Plan(holds));
       waiting_ += rank.num_waiting() - waited;
       running_ += rank.num_running() - ran;
       any = any || !batches_.back().Empty();
     }
     return any;
+  }
+
+  /// Whether prompts wait until all of the replica's ranks have some. To be asked once a step.
+  bool HoldsPrompts(Replica& replica) {
+    const EngineOptions& options = pools_[replica.pool].engines.options;
+    if (options.rank_wait_steps == 0 || options.ranks == 1) return false;
+    const std::span<Rank> ranks = RanksOf(replica);
+    const bool all_prompt = std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.HasPrompts(); });
+    const bool all_decode = std::all_of(ranks.begin(), ranks.end(), [](const Rank& r) { return r.HasDecodes(); });
+    const bool holds = !all_prompt && all_decode && replica.waited_steps + 1 < options.rank_wait_steps;
+    replica.waited_steps = holds ? replica.waited_steps + 1 : 0;
+    return holds;
   }
 
   Picoseconds After(Picoseconds duration) const { return now_ + std::min(duration, kEndOfTime - now_); }

@@ -49,6 +49,9 @@
 /// none is admitted beside decodes until the queue's prompts have prompt_wait_tokens, or for prompt_wait_steps after
 /// the first of them came.
 ///
+/// Where ranks wait for one another, a step beside decodes on every rank takes prompts on none of them, unless each
+/// rank has one in its queue or not done, or it is the rank_wait_steps-th in a row of which that is not so.
+///
 /// A request is in the queue `arrival_delay` after its arrival. An engine that polls every n steps sees what has come
 /// since only before its n-th step of nothing but decodes, before a step after one with prompts, and when it is idle.
 ///
@@ -68,6 +71,7 @@ struct EngineOptions {
   bool reserves_output = false;  ///< RequestModel's fields.
   std::int64_t prompt_wait_steps = 0;
   std::int64_t prompt_wait_tokens = 0;  ///< That end the wait.
+  std::int64_t rank_wait_steps = 0;
   std::int64_t replicas = 1;
   std::int64_t ranks = 1;  ///< Of a replica.
 };

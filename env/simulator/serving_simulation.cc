@@ -135,6 +135,7 @@ EngineOptions EngineOf(const Problem& problem, const Strategy& s, const RequestM
           .reserves_output = model.reserves_output,
           .prompt_wait_steps = model.prompt_wait_steps,
           .prompt_wait_tokens = std::llround(model.prompt_wait_ratio * static_cast<double>(model.max_batched_tokens)),
+          .rank_wait_steps = model.rank_wait_steps,
           .replicas = closed_form.metrics.replicas,
           .ranks = s.data_parallel_size};
 }

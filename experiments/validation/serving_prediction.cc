@@ -149,6 +149,7 @@ WorkloadSpec WorkloadOf(const ServingPoint& point, std::int64_t instances, const
   requests.reserves_output = setup.reserves_output;
   requests.prompt_wait_steps = setup.prompt_wait_steps;
   requests.prompt_wait_ratio = setup.prompt_wait_ratio;
+  requests.rank_wait_steps = setup.rank_wait_steps;
   requests.num_requests = RequestsOf(point, instances);
   requests.warmup_requests = 0;
   return workload;

@@ -61,11 +61,11 @@ void SetDeepSeekOnTensorRt(const ServingPoint& point, bool one_to_one, ServingSe
   }
 }
 
-/// Prompts wait beside decodes until every rank has one, or for so many steps.
+/// Prompts wait beside decodes until every rank has one, or for so many steps, and not for more of a rank's.
 void SetBalance(const ServingPoint& point, std::int64_t timeout_steps, ServingSetup& setup) {
   if (point.layout.attention_data_parallel == 1 || point.layout.tensor_parallel > 1) return;
-  setup.prompt_wait_steps = timeout_steps;
-  setup.prompt_wait_ratio = 1;
+  setup.prompt_wait_steps = 0;
+  setup.rank_wait_steps = timeout_steps;
 }
 
 void SetTensorRt(const ServingPoint& point, ServingSetup& setup) {

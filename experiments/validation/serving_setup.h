@@ -19,6 +19,7 @@ struct ServingSetup {
   bool reserves_output = false;  ///< RequestModel's.
   std::int64_t prompt_wait_steps = 0;
   double prompt_wait_ratio = 0;
+  std::int64_t rank_wait_steps = 0;
   std::int64_t stream_interval = 1;  ///< Tokens that are streamed at once.
   CacheRule cache;
   std::string kv_dtype;             ///< "": the model's.

@@ -52,6 +52,9 @@ struct RequestModel {
   std::int64_t prompt_wait_steps = 0;  ///< Prompts wait beside decodes for so many steps, or until they make
   double prompt_wait_ratio = 0;        ///< this share of max_batched_tokens: TensorRT-LLM's batch_wait_timeout_iters
                                        ///< and batch_wait_max_tokens_ratio.
+  std::int64_t rank_wait_steps = 0;    ///< Ranks that step together (attention data parallelism) take prompts only
+                                       ///< when all have one, or once in so many steps; 0: each when it has one.
+                                       ///< TensorRT-LLM's attention_dp_config: enable_balance, timeout_iters.
   std::int64_t seed = 1;
   std::optional<double> ttft_p99_target_s;  ///< Limits of percentiles, beside the workload's limits of means.
   std::optional<double> tpot_p99_target_s;

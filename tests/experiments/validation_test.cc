@@ -180,10 +180,10 @@ TEST(ServingSetup, WhatTheScriptsSay) {
 TEST(ServingSetup, PromptsWaitForThoseOfOtherRanks) {
   ServingPoint point = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "trtllm", 64, {.attention_data_parallel = 8});
   point.precision = "fp4";
-  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 60);
-  EXPECT_EQ(SetupOf(point).prompt_wait_ratio, 1);
+  EXPECT_EQ(SetupOf(point).rank_wait_steps, 60);
+  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 0) << "and not for more of a rank's own";
   point.layout = {.tensor_parallel = 8};
-  EXPECT_EQ(SetupOf(point).prompt_wait_steps, 0);
+  EXPECT_EQ(SetupOf(point).rank_wait_steps, 0);
 }
 
 TEST(ServingSetup, MiniMaxHasAnotherCacheFromVllm019On) {

@@ -173,6 +173,27 @@ TEST(RequestSimulation, PromptsWaitForMore) {
   EXPECT_EQ(steps, (Steps{"0d0 2p0!", "1d3", "1d4 2p0!", "1d5", "1d6 2p0!", "1d7", "1d8", "1d9", "1d10"}));
 }
 
+/// Two ranks decode; a prompt comes to the first at 15 and one to the second at 35: both are computed in one step. In
+/// the second run none comes to the second, and the first one's waits two steps of nothing but decodes.
+TEST(RequestSimulation, RanksWaitForOneAnothersPrompts) {
+  const std::vector<Request> requests = {{.arrival = 0, .input_tokens = 2, .output_tokens = 9},
+                                         {.arrival = 0, .input_tokens = 2, .output_tokens = 9},
+                                         {.arrival = 15, .input_tokens = 2, .output_tokens = 1},
+                                         {.arrival = 35, .input_tokens = 2, .output_tokens = 1}};
+  const auto first_tokens = [&](std::size_t count, std::int64_t rank_wait_steps) {
+    return FirstTokens(SimulateRequests(std::span(requests).first(count),
+                                        {.rank_wait_steps = rank_wait_steps, .ranks = 2}, Constant(10)));
+  };
+  EXPECT_EQ(first_tokens(4, 0), (Times{10, 10, 30, 50}));
+  EXPECT_EQ(first_tokens(4, 100), (Times{10, 10, 50, 50}));
+  // Steps 10-20, 20-30 and 30-40 begin without a prompt on every rank: the third of them takes the first one's.
+  EXPECT_EQ(first_tokens(3, 3), (Times{10, 10, 40}));
+  // Where a rank has nothing to decode, nobody waits.
+  const std::vector<Request> one = {{.arrival = 0, .input_tokens = 2, .output_tokens = 9},
+                                    {.arrival = 15, .input_tokens = 2, .output_tokens = 1}};
+  EXPECT_EQ(FirstTokens(SimulateRequests(one, {.rank_wait_steps = 100, .ranks = 2}, Constant(10))), (Times{10, 30}));
+}
+
 TEST(RequestSimulation, ARequestIsInTheQueueAfterADelay) {
   const std::vector<Request> requests(2, {.input_tokens = 2, .output_tokens = 2});
   const RequestRun run = SimulateRequests(requests, {.arrival_delay = 7}, Constant(10));
