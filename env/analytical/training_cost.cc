@@ -7,8 +7,8 @@
 //
 // A layer that is computed again (StageClass::again counts those of a stage) adds its forward to b_i and keeps its
 // input alone. Kernels are launched by a host that runs ahead of the device: a pass takes the longer of what the device
-// and what the host needs, and their sum where launches block. With equal stages that is (m + (pp - 1) / v) (f + b). Each of v chunks sends on its own: v
-// transfers a stage.
+// and what the host needs, and their sum where launches block. With equal stages that is (m + (pp - 1) / v) (f + b).
+// Each of v chunks sends on its own: v transfers a stage.
 //
 // Gradients of a stage are all-reduced (ZeRO 0) or reduce-scattered (1 up) over its data parallel ranks: cp * dp for
 // what is not of experts, edp for experts; where overlapped, beside the backward of the last micro-batch's last chunk,

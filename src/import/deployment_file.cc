@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -344,11 +345,29 @@ bool IsKubernetes(const YAML::Node& root) {
   return kind == "DynamoGraphDeployment" || kind == "LeaderWorkerSet" || kind == "LLMInferenceService";
 }
 
+/// The texts between lines of ---, without empty ones. (YAML::LoadAll does not end on some malformed texts.)
+std::vector<std::string> PartsOf(std::string_view text) {
+  std::vector<std::string> parts(1);
+  bool empty = true;
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("---") && line.find_first_not_of("- \r") == std::string::npos) {
+      if (!empty) parts.emplace_back();
+      empty = true;
+      continue;
+    }
+    empty = empty && line.find_first_not_of(" \r\t") == std::string::npos;
+    parts.back() += line + "\n";
+  }
+  if (empty && parts.size() > 1) parts.pop_back();
+  return parts;
+}
+
 /// A file of maps: the one that is deployed, or the first; nullopt for a command, or for what is no YAML.
 std::optional<Documents> DocumentsOf(std::string_view text) {
   std::vector<YAML::Node> all;
   try {
-    all = YAML::LoadAll(std::string(text));
+    for (const std::string& part : PartsOf(text)) all.push_back(YAML::Load(part));
   } catch (const YAML::Exception&) {
     return std::nullopt;
   }

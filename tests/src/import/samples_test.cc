@@ -104,6 +104,13 @@ TEST(Import, BadFilesAreRefusedWithTheirPlace) {
   EXPECT_FALSE(LooksLikeDeployment("just words -- --- -"));
 }
 
+/// YAML::LoadAll never ends on the first.
+TEST(Import, MalformedTextsEnd) {
+  EXPECT_FALSE(LooksLikeDeployment(std::string(",\x02\x02")));
+  EXPECT_FALSE(LooksLikeDeployment("---\n---\n---\n"));
+  EXPECT_TRUE(LooksLikeDeployment("---\ntp-size: 8\ndp-size: 8\n---\n"));
+}
+
 /// Aliases that double eleven times over; more than any memory when written out twenty-five times.
 TEST(Import, AliasesDoNotExplode) {
   std::string text = "a0: &a0 [1, 1]\n";
