@@ -6,6 +6,14 @@
 
 namespace shardscout::agents {
 
+/// How what the pretrained policy expects is corrected by what a search sees (experience.h).
+struct ExperienceConfig {
+  double length = 3;       ///< Of the residuals' kernel (residual_model.h).
+  double noise = 0.1;      ///< Of a residual, in variances of the residuals.
+  double exploration = 0;  ///< Deviations that are added to an expectation.
+  double crowding = 0.05;  ///< Off the expectation for each of the rollout with the same degrees.
+};
+
 /// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of
 /// `ppo`, are PPO's usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout
 /// and one pass over it, since evaluations and time are what counts. What proposals and imitation of the elites give
@@ -15,6 +23,7 @@ struct PpoConfig {
   std::int64_t experience_first = 100;   ///< The first evaluations of a search are all chosen by it (experience.h)...
   double experience_share = 0.75;        ///< ... then so many of the rollouts...
   std::int64_t experience_rollout = 16;  ///< ... of so many strategies each.
+  ExperienceConfig experience = {};
 
   std::int64_t num_agents = 1;           ///< Sequential agents that share the budget; more follow while budget is left.
   double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).
@@ -57,6 +66,13 @@ void VisitFields(V& visit, PpoConfig& c) {
         {.doc = "Share of the rollouts after that which it chooses.", .min = 0, .max = 1});
   visit("experience_rollout", c.experience_rollout,
         {.doc = "Strategies of a rollout that it chooses.", .min = 1, .max = 4096});
+  visit("experience_length", c.experience.length,
+        {.doc = "How far apart strategies are in whose values the policy errs alike.", .above = 0, .max = 1000});
+  visit("experience_noise", c.experience.noise, {.doc = "Share of its errors that is noise.", .min = 0, .max = 100});
+  visit("experience_exploration", c.experience.exploration,
+        {.doc = "Deviations of the expected error that are hoped for.", .min = 0, .max = 10});
+  visit("experience_crowding", c.experience.crowding,
+        {.doc = "Off what is expected for each strategy of a rollout with the same degrees.", .min = 0, .max = 10});
   visit("num_agents", c.num_agents, {.doc = "Agents among which the budget is shared.", .min = 1, .max = 1000});
   visit("inherit_penalty", c.inherit_penalty,
         {.doc = "Penalty for staying below the inherited best, per unit of reward.", .min = 0, .max = 10});

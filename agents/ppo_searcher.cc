@@ -35,7 +35,7 @@ class Run {
     // They were trained on inference, and what holds least memory there holds most here.
     if (weights != nullptr && !environment.problem().workload().IsTraining()) {
       experience_.emplace(
-          environment.space(), *weights,
+          environment.space(), *weights, config.experience,
           [&environment](const Strategy& strategy) { return environment.Known(strategy); }, seed);
     }
     for (const Scored& scored : environment.start()) Remember(scored);

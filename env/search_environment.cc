@@ -200,7 +200,9 @@ struct SearchEnvironment::Impl {
     repeats += asked == 0 ? 1 : static_cast<std::int64_t>(request.answered - request.fresh.size());
     repeats_in_a_row = (request.fresh.empty() ? repeats_in_a_row : 0) + request.trailing_repeats;
     if (repeats_in_a_row >= kRepeatsBeforeCounting && !size) size = space.Size();
-    if (size && size->exact && static_cast<double>(charged) >= size->strategies) {
+    if (best && best->evaluation.Feasible() && best->reward >= options.enough_reward) {
+      ended = EndReason::kEnough;
+    } else if (size && size->exact && static_cast<double>(charged) >= size->strategies) {
       ended = EndReason::kSpace;
     } else if (charged >= options.budget) {
       ended = EndReason::kBudget;
@@ -289,6 +291,7 @@ std::vector<Scored> SearchEnvironment::Top(std::size_t n) const {
   return all;
 }
 
+double SearchEnvironment::until_gap() const { return impl_->options.until_gap; }
 std::span<const Scored> SearchEnvironment::start() const { return impl_->start; }
 std::span<const double> SearchEnvironment::best_so_far() const { return impl_->best_so_far; }
 

@@ -160,7 +160,7 @@ TEST_F(PretrainedPolicyTest, ExperienceBuildsOnWhatPaid) {
   const PretrainedWeights weights = Trained(space_, 2);
   std::set<Strategy> known;
   Experience experience(
-      space_, weights, [&](const Strategy& s) { return known.contains(s); }, 1);
+      space_, weights, {}, [&](const Strategy& s) { return known.contains(s); }, 1);
   const std::vector<Strategy> first = experience.Next(8);
   ASSERT_EQ(first.size(), 8u);
   EXPECT_EQ(std::set<Strategy>(first.begin(), first.end()).size(), 8u);
