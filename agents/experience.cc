@@ -15,6 +15,7 @@ constexpr std::size_t kBestPoints = 96;   // The residuals of the best,
 constexpr std::size_t kLastPoints = 32;   // and the last that were evaluated, are modelled.
 constexpr std::size_t kCandidates = 600;  // At most, by value and what their parents' residuals were.
 constexpr double kLeastScale = 0.02;      // Of residuals.
+constexpr double kInfeasible = -3;        // Of a strategy that the cheap evaluator finds infeasible.
 
 std::vector<Strategy> StrategiesOf(const auto& items) {
   std::vector<Strategy> strategies;
@@ -25,12 +26,14 @@ std::vector<Strategy> StrategiesOf(const auto& items) {
 }  // namespace
 
 Experience::Experience(const StrategySpace& space, const PretrainedWeights& weights, const ExperienceConfig& config,
-                       Known known, std::uint64_t seed)
+                       Known known, Estimate estimate, std::uint64_t seed)
     : space_(space),
       config_(config),
       policy_(space, weights),
-      model_(policy_.NumFeatures(), {.length = config.length, .noise = config.noise}),
+      features_(space, StrategyFeatureNames(space)),
+      model_(features_.size(), {.length = config.length, .noise = config.noise}),
       known_(std::move(known)),
+      estimate_(std::move(estimate)),
       rng_(Rng::Stream(seed, "experience")) {}
 
 Experience::Degrees Experience::DegreesOf(const Strategy& strategy) {
@@ -39,12 +42,27 @@ Experience::Degrees Experience::DegreesOf(const Strategy& strategy) {
   return degrees;
 }
 
+std::vector<double> Experience::Values(std::span<const Strategy> strategies) const {
+  if (!estimate_) return policy_.Values(strategies);
+  std::vector<double> values = estimate_(strategies);
+  for (double& value : values) value = value > 0 ? std::log(value) : kInfeasible + value;
+  return values;
+}
+
+std::vector<float> Experience::Features(std::span<const Strategy> strategies) const {
+  std::vector<float> rows(strategies.size() * features_.size());
+  for (std::size_t i = 0; i < strategies.size(); ++i) {
+    features_.Write(strategies[i], kNumVariables, std::span(rows).subspan(i * features_.size(), features_.size()));
+  }
+  return rows;
+}
+
 double Experience::ResidualOf(const Point& point) const {
   return point.reward > 0 ? std::log(point.reward) - point.value : MeanResidual() - 1;
 }
 
 void Experience::Add(const Strategy& strategy, double reward) {
-  points_.push_back({strategy, reward, policy_.Values({&strategy, 1}).front()});
+  points_.push_back({strategy, reward, Values({&strategy, 1}).front()});
   const double residual = ResidualOf(points_.back());
   const auto [at, first] = niches_.try_emplace(DegreesOf(strategy));
   if (first || reward > at->second.best_reward) at->second = {strategy, reward, residual, false};
@@ -58,7 +76,7 @@ void Experience::Offer(const std::vector<Strategy>& strategies, bool moved, doub
   for (const Strategy& strategy : strategies) {
     if (!known_(strategy) && offered_.insert(strategy).second) fresh.push_back(strategy);
   }
-  const std::vector<double> values = policy_.Values(fresh);
+  const std::vector<double> values = Values(fresh);
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     candidates_.push_back({fresh[i], DegreesOf(fresh[i]), values[i], moved ? residual : MeanResidual()});
   }
@@ -93,7 +111,7 @@ double Experience::FitResiduals() {
     residuals.push_back(ResidualOf(point));
     squares += std::pow(residuals.back() - MeanResidual(), 2) / static_cast<double>(chosen.size());
   }
-  model_.Fit(policy_.Features(StrategiesOf(chosen)), residuals, MeanResidual());
+  model_.Fit(Features(StrategiesOf(chosen)), residuals, MeanResidual());
   return std::max(kLeastScale, std::sqrt(squares));
 }
 
@@ -110,7 +128,7 @@ std::vector<Strategy> Experience::Next(std::size_t count) {
   ExpandBest();
   DropHopeless();
   const double scale = FitResiduals();
-  ResidualModel::Candidates posterior(model_, policy_.Features(StrategiesOf(candidates_)));
+  ResidualModel::Candidates posterior(model_, Features(StrategiesOf(candidates_)));
   std::vector<bool> taken(candidates_.size());
   std::map<Degrees, double> crowding;
   std::vector<Strategy> next;

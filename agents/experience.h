@@ -5,16 +5,21 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <span>
 #include <unordered_set>
 #include <vector>
 
 #include "agents/ppo_config.h"
 #include "agents/pretrained_policy.h"
 #include "agents/residual_model.h"
+#include "strategies/strategy_features.h"
 
 namespace shardscout::agents {
 
 /// Which strategies to evaluate next, by a pretrained policy and what the search has seen so far.
+///
+/// Where the search has a cheaper evaluator (screening.h), its rewards' logarithms take the place of the policy's
+/// values: then residuals are what the dear evaluator makes of what the cheap one does not see.
 ///
 /// Candidates are a sample of the policy, and the moves (local_moves.h) from the best strategy of each of the best
 /// tuples of degrees. A candidate's expected value, a logarithm as the policy's values are, is
@@ -29,10 +34,12 @@ namespace shardscout::agents {
 class Experience {
  public:
   using Known = std::function<bool(const Strategy&)>;
+  /// Rewards by a cheaper evaluator.
+  using Estimate = std::function<std::vector<double>(std::span<const Strategy>)>;
 
-  /// The space must outlive this.
+  /// The space must outlive this. estimate: may be empty.
   Experience(const StrategySpace& space, const PretrainedWeights& weights, const ExperienceConfig& config, Known known,
-             std::uint64_t seed);
+             Estimate estimate, std::uint64_t seed);
 
   void Add(const Strategy& strategy, double reward);
   /// Up to `count` unknown strategies, the most promising first; fewer where no candidate is left.
@@ -60,14 +67,18 @@ class Experience {
   double ResidualOf(const Point& point) const;
   void Offer(const std::vector<Strategy>& strategies, bool moved, double residual);
   void ExpandBest();
+  std::vector<double> Values(std::span<const Strategy> strategies) const;
+  std::vector<float> Features(std::span<const Strategy> strategies) const;
   double FitResiduals();
   void DropHopeless();
 
   const StrategySpace& space_;
   const ExperienceConfig config_;
   PretrainedPolicy policy_;
+  const StrategyFeatures features_;
   ResidualModel model_;
   Known known_;
+  Estimate estimate_;
   Rng rng_;
   std::vector<Point> points_;  ///< Evaluated, in order.
   std::vector<Candidate> candidates_;

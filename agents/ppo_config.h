@@ -31,7 +31,10 @@ struct PpoConfig {
   std::int64_t exit_updates = 2;         ///< Confident after so many updates in a row: the agent stops.
   std::int64_t exit_stale_rollouts = 5;  ///< Or after so many rollouts without a new strategy.
 
-  std::int64_t history_size = 16;  ///< Elites in the observation.
+  double exit_patience = 0;  ///< Or after this part of its share without a new best; 0: never.
+
+  std::int64_t history_size = 16;  ///< Elites that are kept...
+  bool observe_elites = true;      ///< ... and observed; else the observation is empty.
   std::int64_t width = 64;         ///< Of the decoder's stream; a multiple of num_heads.
   std::int64_t num_layers = 2;     ///< Decoder layers.
   std::int64_t num_heads = 4;      ///< Attention heads.
@@ -48,6 +51,7 @@ struct PpoConfig {
   std::int64_t num_epochs = 1;       ///< Passes over a rollout.
   double learning_rate = 1e-3;       ///< Adam's.
   double clip_range = 0.2;           ///< Of the probability ratio.
+  bool critic = true;                ///< Else the baseline is the mean of the rollout's other rewards.
   double vf_coef = 0.5;              ///< Weight of the value loss.
   double ent_coef = 0.02;            ///< Weight of the entropy bonus at the start of an agent's share...
   double ent_coef_final = 0.0;       ///< ... and at its end; linear between.
@@ -82,7 +86,10 @@ void VisitFields(V& visit, PpoConfig& c) {
         {.doc = "Confident updates in a row that end an agent.", .min = 1, .max = 1000000});
   visit("exit_stale_rollouts", c.exit_stale_rollouts,
         {.doc = "Rollouts without a new strategy that end an agent.", .min = 1, .max = 1000000});
-  visit("history_size", c.history_size, {.doc = "Elites in the observation.", .min = 1, .max = 1024});
+  visit("exit_patience", c.exit_patience,
+        {.doc = "Part of its share without a new best that ends an agent; 0: none does.", .min = 0, .max = 1});
+  visit("history_size", c.history_size, {.doc = "Elites that are kept and observed.", .min = 1, .max = 1024});
+  visit("observe_elites", c.observe_elites, {.doc = "Whether the policy observes them."});
   visit("width", c.width, {.doc = "Width of the decoder; a multiple of num_heads.", .min = 8, .max = 1024});
   visit("num_layers", c.num_layers, {.doc = "Decoder layers.", .min = 1, .max = 16});
   visit("num_heads", c.num_heads, {.doc = "Attention heads.", .min = 1, .max = 64});
@@ -102,6 +109,7 @@ void VisitFields(V& visit, PpoConfig& c) {
   visit("num_epochs", c.num_epochs, {.doc = "Passes over a rollout.", .min = 1, .max = 100});
   visit("learning_rate", c.learning_rate, {.doc = "Adam's.", .above = 0, .max = 1});
   visit("clip_range", c.clip_range, {.doc = "Clip range of the probability ratio.", .above = 0, .max = 1});
+  visit("critic", c.critic, {.doc = "Baseline by the value head, else the mean of the rollout's other rewards."});
   visit("vf_coef", c.vf_coef, {.doc = "Weight of the value loss.", .min = 0, .max = 100});
   visit("ent_coef", c.ent_coef, {.doc = "Weight of the entropy bonus at the start.", .min = 0, .max = 100});
   visit("ent_coef_final", c.ent_coef_final, {.doc = "The same when an agent's share is spent.", .min = 0, .max = 100});

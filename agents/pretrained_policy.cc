@@ -160,16 +160,6 @@ std::vector<PretrainedPolicy::Proposal> PretrainedPolicy::Sample(std::size_t cou
   return proposals;
 }
 
-std::size_t PretrainedPolicy::NumFeatures() const { return impl_->features.size(); }
-
-std::vector<float> PretrainedPolicy::Features(std::span<const Strategy> strategies) const {
-  std::vector<float> rows(strategies.size() * NumFeatures());
-  for (std::size_t i = 0; i < strategies.size(); ++i) {
-    impl_->features.Write(strategies[i], kNumVariables, std::span(rows).subspan(i * NumFeatures(), NumFeatures()));
-  }
-  return rows;
-}
-
 std::vector<double> PretrainedPolicy::Values(std::span<const Strategy> strategies) const {
   std::vector<double> values;
   if (strategies.empty()) return values;

@@ -42,10 +42,6 @@ class PretrainedPolicy {
   /// What the network expects of log(value / optimum). [strategies.size()]
   std::vector<double> Values(std::span<const Strategy> strategies) const;
 
-  /// What it sees of whole strategies. [strategies.size(), NumFeatures()]
-  std::vector<float> Features(std::span<const Strategy> strategies) const;
-  std::size_t NumFeatures() const;
-
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -192,6 +192,7 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   report.normaliser = Normaliser(problem, report.megatron);
   if (!measured) journal = OpenJournal(problem, request, *searcher, searchers, &report);
 
+  std::unique_ptr<Evaluator> estimator;
   EnvironmentOptions options;
   options.budget = request.budget;
   options.time_limit_s = request.time_limit_s;
@@ -205,6 +206,8 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   if (request.screen) {
     report.screen = env::RunScreen(problem, space, request, searchers, evaluators);
     for (const Scored& kept : report.screen->kept) options.start.push_back(kept.strategy);
+    estimator = evaluators.Make(request.screen->evaluator, problem);
+    options.estimator = estimator.get();
     if (options.time_limit_s > 0) {
       options.time_limit_s = std::max(options.time_limit_s - report.screen->wall_s, kLeastTimeLimitS);
     }
@@ -222,10 +225,11 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   report.feasible_evaluations = environment.FeasibleEvaluations();
   report.replayed = std::min(report.replayed, report.evaluations);
   report.best = environment.best();
+  if (report.screen) report.screen->estimates = environment.Estimates();
   report.top = environment.Top(request.top);
   report.best_so_far.assign(environment.best_so_far().begin(), environment.best_so_far().end());
   if (report.screen && report.best) {
-    report.screen->of_best = evaluators.Make(request.screen->evaluator, problem)->Evaluate(report.best->strategy);
+    report.screen->of_best = estimator->Evaluate(report.best->strategy);
   }
   if (report.best && report.best->evaluation.Feasible()) {
     report.plan = MakePlan(problem, request, space, *report.best, evaluators);

@@ -223,6 +223,7 @@ struct SearchEnvironment::Impl {
   std::optional<Scored> best;
   std::int64_t charged = 0;
   std::int64_t feasible = 0;
+  std::int64_t estimates = 0;
   std::int64_t repeats = 0;
   std::int64_t repeats_in_a_row = 0;
   std::optional<SpaceSize> size;
@@ -289,6 +290,21 @@ std::vector<Scored> SearchEnvironment::Top(std::size_t n) const {
   std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n), all.end(), Better);
   all.resize(n);
   return all;
+}
+
+bool SearchEnvironment::HasEstimates() const { return impl_->options.estimator != nullptr; }
+std::int64_t SearchEnvironment::Estimates() const { return impl_->estimates; }
+std::vector<double> SearchEnvironment::Estimate(std::span<const Strategy> batch) const {
+  Impl& impl = *impl_;
+  if (impl.options.estimator == nullptr) return {};
+  impl.estimates += static_cast<std::int64_t>(batch.size());
+  const WorkloadSpec& workload = impl.space.problem().workload();
+  std::vector<double> rewards;
+  for (const Strategy& strategy : batch) {
+    rewards.push_back(
+        Reward(impl.options.estimator->Evaluate(strategy), workload.objective, workload.kind, impl.options.normaliser));
+  }
+  return rewards;
 }
 
 double SearchEnvironment::until_gap() const { return impl_->options.until_gap; }

@@ -57,6 +57,7 @@ struct EnvironmentOptions {
   std::vector<Strategy> start = {};  ///< Evaluated first and charged, the same for every searcher (--start megatron).
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C; looked at before every batch. Not owned.
   Journal* journal = nullptr;               ///< Not owned; see journal.h.
+  const Evaluator* estimator = nullptr;     ///< A cheaper evaluator; see Estimate. Not owned.
   /// Scores a batch elsewhere (DistributedEvaluator), as the evaluator would; unset: on this process's threads.
   std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
   std::function<void(const Progress&)> on_progress = {};
@@ -100,6 +101,12 @@ class SearchEnvironment {
   /// Looks at the clock and at Ctrl-C, as Evaluate does before each batch: for a searcher that computes long between.
   EndReason Poll();
   const std::optional<Scored>& best() const;
+
+  /// Free: rewards by EnvironmentOptions::estimator, in the order asked, normalised as those of the evaluator; empty
+  /// without one.
+  std::vector<double> Estimate(std::span<const Strategy> batch) const;
+  bool HasEstimates() const;
+  std::int64_t Estimates() const;  ///< Asked for so far.
 
   /// Hands points of curves to EnvironmentOptions::on_scalars, at Evaluations(); nothing where that is unset.
   void Record(std::span<const Scalar> scalars) const;

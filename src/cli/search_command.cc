@@ -62,6 +62,9 @@ void PrintScreen(const ScreenReport& screen) {
             << " after " << Grouped(screen.evaluations) << " of " << Grouped(screen.budget)
             << " evaluations, free; its " << Grouped(static_cast<std::int64_t>(screen.kept.size()))
             << " best came first\n";
+  if (screen.estimates > 0) {
+    std::cout << "          " << Grouped(screen.estimates) << " more strategies were asked of it on the way\n";
+  }
 }
 
 /// What each evaluator says of the winner.
@@ -109,6 +112,7 @@ ordered_json ScreenJson(const ScreenReport& screen) {
   json["evaluations"] = screen.evaluations;
   json["kept"] = ordered_json::array();
   for (const Scored& scored : screen.kept) json["kept"].push_back(ScoredJson(scored));
+  json["estimates"] = screen.estimates;
   json["of_best"] = ordered_json::parse(ToJson(screen.of_best));
   json["wall_s"] = screen.wall_s;
   return json;
