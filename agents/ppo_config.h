@@ -8,10 +8,10 @@ namespace shardscout::agents {
 
 /// How what the pretrained policy expects is corrected by what a search sees (experience.h).
 struct ExperienceConfig {
-  double length = 3;       ///< Of the residuals' kernel (residual_model.h).
-  double noise = 0.1;      ///< Of a residual, in variances of the residuals.
-  double exploration = 0;  ///< Deviations that are added to an expectation.
-  double crowding = 0.05;  ///< Off the expectation for each of the rollout with the same degrees.
+  double length = 2;         ///< Of the residuals' kernel (residual_model.h).
+  double noise = 0;          ///< Of a residual, in variances of the residuals; 0: what is likeliest.
+  double exploration = 0.5;  ///< Deviations that are added to an expectation.
+  double crowding = 0.05;    ///< Off the expectation for each of the rollout with the same degrees.
 };
 
 /// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of
@@ -72,7 +72,10 @@ void VisitFields(V& visit, PpoConfig& c) {
         {.doc = "Strategies of a rollout that it chooses.", .min = 1, .max = 4096});
   visit("experience_length", c.experience.length,
         {.doc = "How far apart strategies are in whose values the policy errs alike.", .above = 0, .max = 1000});
-  visit("experience_noise", c.experience.noise, {.doc = "Share of its errors that is noise.", .min = 0, .max = 100});
+  visit("experience_noise", c.experience.noise,
+        {.doc = "Variance of the noise in its errors over that of the errors; 0: what is likeliest.",
+         .min = 0,
+         .max = 100});
   visit("experience_exploration", c.experience.exploration,
         {.doc = "Deviations of the expected error that are hoped for.", .min = 0, .max = 10});
   visit("experience_crowding", c.experience.crowding,

@@ -4,12 +4,15 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "shardscout/error.h"
 
 namespace shardscout::agents {
 namespace {
+
+constexpr std::size_t kFewest = 20;  // Residuals that tell anything of their noise.
 
 using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
@@ -30,9 +33,27 @@ struct ResidualModel::Impl {
     return (-distance.cwiseMax(0).cast<double>() / (2 * config.length * config.length)).array().exp();
   }
 
+  /// Whether the residuals are likelier than `likelihood`; then it is theirs, and so are factor and weights.
+  void FitWith(double with_noise, const Eigen::MatrixXd& kernel, const Eigen::VectorXd& above, double* likelihood) {
+    Eigen::MatrixXd noisy = kernel;
+    noisy.diagonal().array() += with_noise;
+    const Eigen::LLT<Eigen::MatrixXd> llt(noisy);
+    const Eigen::VectorXd solved = llt.solve(above);
+    const auto count = static_cast<double>(above.size());
+    const double scale2 = std::max(above.dot(solved) / std::max(count, 1.0), 1e-300);
+    const double log_determinant = 2 * llt.matrixLLT().diagonal().array().log().sum();
+    const double now = -0.5 * (count * std::log(scale2) + log_determinant);
+    if (!(now > *likelihood)) return;
+    *likelihood = now;
+    noise = with_noise;
+    factor = llt.matrixL();
+    weights = solved;
+  }
+
   std::size_t num_features = 0;
   Config config;
   double mean = 0;
+  double noise = kNoises[1];
   Rows rows;
   Eigen::MatrixXd factor;   ///< L, lower.
   Eigen::VectorXd weights;  ///< (K + noise)^-1 (residuals - mean)
@@ -45,17 +66,24 @@ ResidualModel::ResidualModel(std::size_t num_features, const Config& config) : i
 
 ResidualModel::~ResidualModel() = default;
 
-void ResidualModel::Fit(std::vector<float> rows, std::span<const double> residuals, double mean) {
+void ResidualModel::Fit(const std::vector<float>& rows, std::span<const double> residuals, double mean) {
   SHARDSCOUT_CHECK_OP(rows.size(), ==, residuals.size() * impl_->num_features);
   impl_->rows = RowsOf(rows, impl_->num_features);
   impl_->mean = mean;
   const auto count = static_cast<Eigen::Index>(residuals.size());
-  Eigen::MatrixXd kernel = impl_->Kernel(impl_->rows, impl_->rows);
-  kernel.diagonal().array() += std::max(impl_->config.noise, 1e-9);
-  const Eigen::LLT<Eigen::MatrixXd> llt(kernel);
-  impl_->factor = llt.matrixL();
-  impl_->weights = llt.solve((Eigen::Map<const Eigen::VectorXd>(residuals.data(), count).array() - mean).matrix());
+  const Eigen::VectorXd above = Eigen::Map<const Eigen::VectorXd>(residuals.data(), count).array() - mean;
+  const Eigen::MatrixXd kernel = impl_->Kernel(impl_->rows, impl_->rows);
+  double likelihood = -std::numeric_limits<double>::infinity();
+  if (impl_->config.noise > 0) {
+    impl_->FitWith(impl_->config.noise, kernel, above, &likelihood);
+  } else if (residuals.size() < kFewest) {
+    impl_->FitWith(kNoises[1], kernel, above, &likelihood);
+  } else {
+    for (const double noise : kNoises) impl_->FitWith(noise, kernel, above, &likelihood);
+  }
 }
+
+double ResidualModel::noise() const { return impl_->noise; }
 
 struct ResidualModel::Candidates::Impl {
   const ResidualModel::Impl& model;
@@ -89,7 +117,7 @@ double ResidualModel::Candidates::Deviation(std::size_t i) const {
 void ResidualModel::Candidates::Condition(std::size_t i) {
   Impl& impl = *impl_;
   const auto at = static_cast<Eigen::Index>(i);
-  const double noise = std::max(impl.model.config.noise, 1e-9);
+  const double noise = impl.model.noise;
   // Row of L for the new point, and L^-1 of its kernel with every candidate.
   Eigen::RowVectorXd row = impl.model.Kernel(impl.rows.row(at), impl.rows);
   if (impl.num_known > 0) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -13,8 +14,10 @@ namespace shardscout::agents {
 ///     residual(x) ~ N(mean, scale^2 k),   k(x, y) = exp(-|x - y|^2 / (2 length^2))
 ///
 /// seen through noise of variance scale^2 noise. The posterior mean needs no scale; deviations are in units of it.
+/// Where the noise is not given, it is the one of kNoises under which the residuals are likeliest, at the scale that
+/// makes them so: from 20 of them on, before that the second.
 ///
-/// Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1.
+/// Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1 and equation 5.8.
 ///
 /// Worked example: one point with residual 1, mean 0, noise 0: at that point mean 1 and deviation 0; where k is 0.5,
 /// mean 0.5 and deviation sqrt(1 - 0.25) = 0.866.
@@ -22,8 +25,9 @@ class ResidualModel {
  public:
   struct Config {
     double length = 3;
-    double noise = 0.1;
+    double noise = 0;  ///< 0: what is likeliest.
   };
+  static constexpr std::array<double, 4> kNoises = {0.03, 0.1, 0.3, 1};
   /// num_features: of a row.
   ResidualModel(std::size_t num_features, const Config& config);
   ~ResidualModel();
@@ -31,7 +35,8 @@ class ResidualModel {
   ResidualModel& operator=(const ResidualModel&) = delete;
 
   /// rows: [residuals.size(), num_features]. Time grows as the cube of how many there are.
-  void Fit(std::vector<float> rows, std::span<const double> residuals, double mean);
+  void Fit(const std::vector<float>& rows, std::span<const double> residuals, double mean);
+  double noise() const;  ///< Of the last fit.
 
   /// Where there are many strategies to choose from, one after another.
   class Candidates;

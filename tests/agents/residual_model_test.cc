@@ -5,11 +5,13 @@
 #include <cmath>
 #include <vector>
 
+#include "shardscout/random.h"
+
 namespace shardscout::agents {
 namespace {
 
 TEST(ResidualModel, TheWorkedExample) {
-  ResidualModel model(1, {.length = 2, .noise = 0});
+  ResidualModel model(1, {.length = 2, .noise = 1e-9});
   model.Fit({5}, std::vector<double>{1}, 0);
   const auto half = static_cast<float>(5 + 2 * std::sqrt(2 * std::log(2)));  // Where the kernel is 0.5.
   const ResidualModel::Candidates candidates(model, {5, half, 100});
@@ -35,6 +37,22 @@ TEST(ResidualModel, NoiseKeepsItFromBelievingAPoint) {
   const ResidualModel::Candidates candidates(model, {0});
   EXPECT_NEAR(candidates.Mean(0), 2, 1e-9) << "half of the way from the mean";
   EXPECT_NEAR(candidates.Deviation(0), std::sqrt(0.5), 1e-9);
+}
+
+TEST(ResidualModel, FindsHowMuchNoiseThereIs) {
+  Rng rng(1);
+  std::vector<float> rows;
+  std::vector<double> smooth, noisy;
+  for (int i = 0; i < 60; ++i) {
+    rows.push_back(static_cast<float>(i) / 6);
+    smooth.push_back(std::sin(rows.back()));
+    noisy.push_back(rng.Normal());
+  }
+  ResidualModel model(1, {.length = 1.5, .noise = 0});
+  model.Fit(rows, smooth, 0);
+  EXPECT_EQ(model.noise(), ResidualModel::kNoises.front());
+  model.Fit(rows, noisy, 0);
+  EXPECT_EQ(model.noise(), ResidualModel::kNoises.back());
 }
 
 TEST(ResidualModel, ConditioningIsFittingWithThePointsAdded) {
