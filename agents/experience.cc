@@ -123,11 +123,11 @@ void Experience::DropHopeless() {
   candidates_.resize(kCandidates);
 }
 
-std::vector<Strategy> Experience::Next(std::size_t count) {
+std::vector<Strategy> Experience::Next(std::size_t count, double left) {
   if (!std::exchange(sampled_, true)) Offer(StrategiesOf(policy_.Sample(kSample, rng_)), false, 0);
   ExpandBest();
   DropHopeless();
-  const double scale = FitResiduals();
+  const double exploration = config_.exploration * left * FitResiduals();
   ResidualModel::Candidates posterior(model_, Features(StrategiesOf(candidates_)));
   std::vector<bool> taken(candidates_.size());
   std::map<Degrees, double> crowding;
@@ -138,8 +138,7 @@ std::vector<Strategy> Experience::Next(std::size_t count) {
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
       if (taken[i]) continue;
       const auto crowded = crowding.find(candidates_[i].degrees);
-      const double promise = candidates_[i].value + posterior.Mean(i) +
-                             config_.exploration * scale * posterior.Deviation(i) -
+      const double promise = candidates_[i].value + posterior.Mean(i) + exploration * posterior.Deviation(i) -
                              (crowded == crowding.end() ? 0 : crowded->second);
       const bool ties = best < candidates_.size() && promise == best_promise;
       if (best == candidates_.size() || promise > best_promise ||

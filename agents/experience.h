@@ -42,8 +42,9 @@ class Experience {
              Estimate estimate, std::uint64_t seed);
 
   void Add(const Strategy& strategy, double reward);
-  /// Up to `count` unknown strategies, the most promising first; fewer where no candidate is left.
-  std::vector<Strategy> Next(std::size_t count);
+  /// Up to `count` unknown strategies, the most promising first; fewer where no candidate is left. left: the share of
+  /// the budget that is; what exploration adds falls with it, since what is learned late can't be used any more.
+  std::vector<Strategy> Next(std::size_t count, double left = 1);
 
  private:
   using Degrees = std::array<std::int64_t, 6>;

@@ -109,7 +109,9 @@ class Run {
     const std::int64_t before = environment_.Evaluations();
     if (before >= config_.experience_first && rng.Uniform() >= config_.experience_share) return 0;
     const auto count = std::min(config_.experience_rollout, environment_.Remaining());
-    for (const Scored& scored : Evaluate(experience_->Next(static_cast<std::size_t>(count)))) Remember(scored);
+    const double left =
+        static_cast<double>(environment_.Remaining()) / static_cast<double>(environment_.Remaining() + before);
+    for (const Scored& scored : Evaluate(experience_->Next(static_cast<std::size_t>(count), left))) Remember(scored);
     return environment_.Evaluations() - before;
   }
 

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -55,12 +56,13 @@ std::vector<std::string> Words(const std::string& text) {
   return {std::istream_iterator<std::string>(words), {}};
 }
 
-/// Each setting as a searcher of a registry.
-void Register(const std::string& group, const SearcherRegistry& all, SearcherRegistry& settings,
-              ComparisonRequest& request) {
+/// Each setting as a searcher of a registry; those that are chosen, where some are.
+void Register(const std::string& group, const std::set<std::string>& chosen, const SearcherRegistry& all,
+              SearcherRegistry& settings, ComparisonRequest& request) {
   const std::string searcher = group == "exit" ? "ppo-from-scratch" : group;
   for (const std::string& assignments : kSettings.at(group)) {
     const std::string name = assignments.empty() ? "(defaults)" : assignments;
+    if (!chosen.empty() && !chosen.contains(name)) continue;
     SearcherRegistry::Entry entry = all.entries().at(searcher);
     entry.factory = [&all, searcher, assignments](const SearcherSettings&) {
       return all.Make(searcher, {.config_json = "", .config_place = "", .assignments = Words(assignments)});
@@ -73,8 +75,9 @@ void Register(const std::string& group, const SearcherRegistry& all, SearcherReg
 void WriteFile(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 int Main(int argc, char** argv) {
-  if (argc != 5 || !kSettings.contains(argv[1])) {
-    std::cerr << "usage: ppo_settings ppo|ppo-from-scratch|exit BUDGET NUM_SEEDS OUT   (writes OUT.jsonl, OUT.csv and "
+  if (argc < 5 || !kSettings.contains(argv[1])) {
+    std::cerr << "usage: ppo_settings ppo|ppo-from-scratch|exit BUDGET NUM_SEEDS OUT [SETTING...]   (writes OUT.jsonl, "
+                 "OUT.csv and "
                  "OUT.html; goes on from OUT.jsonl)\n";
     return 2;
   }
@@ -96,7 +99,7 @@ int Main(int argc, char** argv) {
                                 std::make_shared<const Problem>(LoadModel(p.model), LoadCluster(p.cluster, p.devices),
                                                                 LoadWorkload(p.workload))});
   }
-  Register(argv[1], all, settings, request);
+  Register(argv[1], {argv + 5, argv + argc}, all, settings, request);
   const auto start = std::chrono::steady_clock::now();
   const ComparisonResults results = RunComparison(request, settings, evaluators);
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;

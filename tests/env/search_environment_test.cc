@@ -13,6 +13,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/random.h"
+#include "shardscout/searcher.h"
 #include "tests/test_evaluators.h"
 
 namespace shardscout {

@@ -33,7 +33,7 @@ SearchRequest Request(const std::string& searcher, double until_gap) {
   return request;
 }
 
-Problem Small() { return testing::SmallProblem(testing::MoeModel(), 8, WorkloadKind::kDecode); }
+Problem Small() { return {LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm", 8), LoadWorkload("decode-chat")}; }
 
 TEST(UntilGap, ASearcherEndsWithinTheGapOfTheOptimum) {
   const Registries registries;
@@ -118,9 +118,9 @@ TEST(UntilGap, IsRefusedWhereNoBoundIsKnown) {
 
 TEST(UntilGap, WithoutAFeasibleStrategyTheSearchGoesOnAndSaysSo) {
   const Registries registries;
-  ClusterSpec cluster = testing::SmallCluster(2);
-  cluster.device.hbm_bytes = 1e8;
-  const Problem problem(testing::DenseModel(), cluster, testing::SmallWorkload(WorkloadKind::kDecode));
+  ClusterSpec cluster = LoadCluster("h100-sxm", 1);
+  cluster.device.hbm_bytes = 8e9;  // Half of the weights.
+  const Problem problem(LoadModel("llama-3.1-8b"), cluster, LoadWorkload("decode-chat"));
   SearchRequest request = Request("random", 0.01);
   request.budget = 20;
   const SearchReport report = registries.Run(problem, request);
