@@ -133,9 +133,10 @@ void VisitFields(V& visit, PpoPaperConfig& config) {
   VisitFields(visit, config.ppo);
 }
 
-/// The defaults of `ppo-from-scratch`: `ppo` as it is on problems of which nothing is known.
+/// The defaults of `ppo-from-scratch`: `ppo` as it is on problems of which nothing is known, where changing the best
+/// elites pays more than changing many (experiments/ppo_settings.cc).
 struct PpoFromScratchConfig {
-  PpoConfig ppo = {.from_scratch = true};
+  PpoConfig ppo = {.from_scratch = true, .parent_decay = 0.3};
 };
 
 template <class V>
