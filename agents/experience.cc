@@ -9,14 +9,32 @@
 namespace shardscout::agents {
 namespace {
 
-constexpr std::size_t kSample = 256;  // Of the policy, before the first rollout.
-constexpr std::size_t kExpanded = 3;  // Tuples of degrees whose best strategy's moves are candidates.
-constexpr double kCrowding = 0.05;    // Off the expectation for each of the rollout with the same degrees.
+constexpr std::size_t kSample = 256;      // Of the policy, before the first rollout.
+constexpr std::size_t kExpanded = 3;      // Tuples of degrees whose best strategy's moves are candidates.
+constexpr std::size_t kBestPoints = 96;   // The residuals of the best,
+constexpr std::size_t kLastPoints = 32;   // and the last that were evaluated, are modelled.
+constexpr std::size_t kCandidates = 600;  // At most, by value and what their parents' residuals were.
+constexpr double kLeastScale = 0.02;      // Of residuals.
+constexpr double kInfeasible = -3;        // Of a strategy that the cheap evaluator finds infeasible.
+
+std::vector<Strategy> StrategiesOf(const auto& items) {
+  std::vector<Strategy> strategies;
+  for (const auto& item : items) strategies.push_back(item.strategy);
+  return strategies;
+}
 
 }  // namespace
 
-Experience::Experience(const StrategySpace& space, const PretrainedWeights& weights, Known known, std::uint64_t seed)
-    : space_(space), policy_(space, weights), known_(std::move(known)), rng_(Rng::Stream(seed, "experience")) {}
+Experience::Experience(const StrategySpace& space, const PretrainedWeights& weights, const ExperienceConfig& config,
+                       Known known, Estimate estimate, std::uint64_t seed)
+    : space_(space),
+      config_(config),
+      policy_(space, weights),
+      features_(space, StrategyFeatureNames(space)),
+      model_(features_.size(), {.length = config.length, .noise = config.noise}),
+      known_(std::move(known)),
+      estimate_(std::move(estimate)),
+      rng_(Rng::Stream(seed, "experience")) {}
 
 Experience::Degrees Experience::DegreesOf(const Strategy& strategy) {
   Degrees degrees{};
@@ -24,29 +42,33 @@ Experience::Degrees Experience::DegreesOf(const Strategy& strategy) {
   return degrees;
 }
 
-void Experience::Add(const Strategy& strategy, double reward) {
-  const double value = policy_.Values({&strategy, 1}).front();
-  const double residual = reward > 0 ? std::log(reward) - value : MeanResidual() - 1;
-  Niche& niche = niches_[DegreesOf(strategy)];
-  if (niche.evaluated == 0 || reward > niche.best_reward) {
-    niche.best = strategy;
-    niche.best_reward = reward;
-    niche.best_residual = residual;
-    niche.expanded = false;
+std::vector<double> Experience::Values(std::span<const Strategy> strategies) const {
+  if (!estimate_) return policy_.Values(strategies);
+  std::vector<double> values = estimate_(strategies);
+  for (double& value : values) value = value > 0 ? std::log(value) : kInfeasible + value;
+  return values;
+}
+
+std::vector<float> Experience::Features(std::span<const Strategy> strategies) const {
+  std::vector<float> rows(strategies.size() * features_.size());
+  for (std::size_t i = 0; i < strategies.size(); ++i) {
+    features_.Write(strategies[i], kNumVariables, std::span(rows).subspan(i * features_.size(), features_.size()));
   }
-  ++niche.evaluated;
-  niche.residual_sum += residual;
+  return rows;
+}
+
+double Experience::ResidualOf(const Point& point) const {
+  return point.reward > 0 ? std::log(point.reward) - point.value : MeanResidual() - 1;
+}
+
+void Experience::Add(const Strategy& strategy, double reward) {
+  points_.push_back({strategy, reward, Values({&strategy, 1}).front()});
+  const double residual = ResidualOf(points_.back());
+  const auto [at, first] = niches_.try_emplace(DegreesOf(strategy));
+  if (first || reward > at->second.best_reward) at->second = {strategy, reward, residual, false};
   if (reward <= 0) return;
   ++feasible_;
   residual_sum_ += residual;
-}
-
-double Experience::Expected(const Candidate& candidate) const {
-  if (candidate.moved) return candidate.value + candidate.residual;
-  const double all = MeanResidual();
-  const auto niche = niches_.find(candidate.degrees);
-  if (niche == niches_.end()) return candidate.value + all;
-  return candidate.value + (niche->second.residual_sum + all) / static_cast<double>(niche->second.evaluated + 1);
 }
 
 void Experience::Offer(const std::vector<Strategy>& strategies, bool moved, double residual) {
@@ -54,13 +76,9 @@ void Experience::Offer(const std::vector<Strategy>& strategies, bool moved, doub
   for (const Strategy& strategy : strategies) {
     if (!known_(strategy) && offered_.insert(strategy).second) fresh.push_back(strategy);
   }
-  const std::vector<double> values = policy_.Values(fresh);
+  const std::vector<double> values = Values(fresh);
   for (std::size_t i = 0; i < fresh.size(); ++i) {
-    candidates_.push_back({.strategy = fresh[i],
-                           .degrees = DegreesOf(fresh[i]),
-                           .value = values[i],
-                           .moved = moved,
-                           .residual = residual});
+    candidates_.push_back({fresh[i], DegreesOf(fresh[i]), values[i], moved ? residual : MeanResidual()});
   }
 }
 
@@ -80,31 +98,59 @@ void Experience::ExpandBest() {
   }
 }
 
-std::vector<Strategy> Experience::Next(std::size_t count) {
-  if (!std::exchange(sampled_, true)) {
-    std::vector<Strategy> sample;
-    for (const PretrainedPolicy::Proposal& proposal : policy_.Sample(kSample, rng_))
-      sample.push_back(proposal.strategy);
-    Offer(sample, false, 0);
+double Experience::FitResiduals() {
+  std::vector<Point> chosen = points_;
+  if (chosen.size() > kBestPoints + kLastPoints) {
+    const auto last = chosen.end() - static_cast<std::ptrdiff_t>(kLastPoints);
+    std::stable_sort(chosen.begin(), last, [](const Point& a, const Point& b) { return a.reward > b.reward; });
+    chosen.erase(chosen.begin() + static_cast<std::ptrdiff_t>(kBestPoints), last);
   }
-  ExpandBest();
+  std::vector<double> residuals;
+  double squares = 0;
+  for (const Point& point : chosen) {
+    residuals.push_back(ResidualOf(point));
+    squares += std::pow(residuals.back() - MeanResidual(), 2) / static_cast<double>(chosen.size());
+  }
+  model_.Fit(Features(StrategiesOf(chosen)), residuals, MeanResidual());
+  return std::max(kLeastScale, std::sqrt(squares));
+}
+
+void Experience::DropHopeless() {
   std::erase_if(candidates_, [&](const Candidate& candidate) { return known_(candidate.strategy); });
-  std::vector<std::pair<double, const Candidate*>> open;
-  for (const Candidate& candidate : candidates_) open.emplace_back(Expected(candidate), &candidate);
+  if (candidates_.size() <= kCandidates) return;
+  std::stable_sort(candidates_.begin(), candidates_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.value + a.residual > b.value + b.residual; });
+  candidates_.resize(kCandidates);
+}
+
+std::vector<Strategy> Experience::Next(std::size_t count, double left) {
+  if (!std::exchange(sampled_, true)) Offer(StrategiesOf(policy_.Sample(kSample, rng_)), false, 0);
+  ExpandBest();
+  DropHopeless();
+  const double exploration = config_.exploration * left * FitResiduals();
+  ResidualModel::Candidates posterior(model_, Features(StrategiesOf(candidates_)));
+  std::vector<bool> taken(candidates_.size());
+  std::map<Degrees, double> crowding;
   std::vector<Strategy> next;
-  while (next.size() < count && !open.empty()) {
-    auto best = open.begin();
-    for (auto at = open.begin(); at != open.end(); ++at) {
-      if (at->first > best->first || (at->first == best->first && at->second->strategy < best->second->strategy)) {
-        best = at;
+  while (next.size() < std::min(count, candidates_.size())) {
+    std::size_t best = candidates_.size();
+    double best_promise = 0;
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      if (taken[i]) continue;
+      const auto crowded = crowding.find(candidates_[i].degrees);
+      const double promise = candidates_[i].value + posterior.Mean(i) + exploration * posterior.Deviation(i) -
+                             (crowded == crowding.end() ? 0 : crowded->second);
+      const bool ties = best < candidates_.size() && promise == best_promise;
+      if (best == candidates_.size() || promise > best_promise ||
+          (ties && candidates_[i].strategy < candidates_[best].strategy)) {
+        best = i;
+        best_promise = promise;
       }
     }
-    const Candidate& chosen = *best->second;
-    next.push_back(chosen.strategy);
-    open.erase(best);
-    for (auto& [expected, candidate] : open) {
-      if (candidate->degrees == chosen.degrees) expected -= kCrowding;
-    }
+    taken[best] = true;
+    posterior.Condition(best);
+    crowding[candidates_[best].degrees] += config_.crowding;
+    next.push_back(candidates_[best].strategy);
   }
   return next;
 }

@@ -20,7 +20,8 @@ namespace {
 constexpr double kLeastWeight = 1e-3;  // Of a prefix: decisions below it teach nothing.
 constexpr double kLowestScore = 0.06;  // Above exp(kInfeasibleValue): what is worse is all alike.
 
-/// A problem's decisions and whole strategies as rows.
+/// A problem's decisions and whole strategies as rows. Features of strategies are kept in 16 bits: thousands of
+/// lessons.
 struct Lesson {
   at::Tensor problem;   ///< [1, problem_features]
   at::Tensor choices;   ///< Features of all choices of all decisions. [rows, strategy_features]
@@ -149,12 +150,12 @@ void Imitation::Add(const StrategySpace& space, std::span<const Strategy> strate
   rows.Add(std::move(weights));
   Lesson lesson;
   lesson.problem = Floats(ProblemFeatures(space.problem()), impl_->weights.problem_features.size());
-  lesson.choices = Floats(rows.rows, features.size());
+  lesson.choices = Floats(rows.rows, features.size()).to(at::kHalf);
   lesson.target = Floats(rows.target, 1).squeeze(1);
   lesson.num_decisions = rows.num_decisions;
   lesson.decision = at::empty({static_cast<std::int64_t>(rows.decision.size())}, at::kLong);
   std::copy(rows.decision.begin(), rows.decision.end(), lesson.decision.data_ptr<std::int64_t>());
-  lesson.wholes = Floats(wholes, features.size());
+  lesson.wholes = Floats(wholes, features.size()).to(at::kHalf);
   lesson.value = Floats(value, 1).squeeze(1);
   lesson.measured = Floats(measured, 1).squeeze(1);
   (held_out ? impl_->held_out : impl_->learned).push_back(std::move(lesson));
@@ -163,7 +164,7 @@ void Imitation::Add(const StrategySpace& space, std::span<const Strategy> strate
 Imitation::Impl::Losses Imitation::Impl::LossOf(const PretrainedNetwork& network, const Lesson& lesson) const {
   const at::Tensor problem = network.Problems(lesson.problem);
   const auto rows = [&](const at::Tensor& features) {
-    return network.Score(problem.expand({features.size(0), problem.size(1)}), features);
+    return network.Score(problem.expand({features.size(0), problem.size(1)}), features.to(at::kFloat));
   };
   Losses losses;
   // Logits are small numbers: no need to take the largest of each decision off first.

@@ -46,6 +46,10 @@ struct PpoAgent::Impl {
     at::Tensor advantage;   ///< [rollout_size, num_sub_actions]
     double ent_coef = 0;
   };
+  std::vector<Elite> Observe(const EliteHistory& history) const {
+    if (!config.observe_elites) return {};
+    return {history.elites().begin(), history.elites().end()};
+  }
   /// Records actions behind those that are there. Returns 1 where a sub-action was not forced. [actions.size(),
   /// num_sub_actions]
   at::Tensor Append(std::span<const Choices> actions, ActionRecord& record) const;
@@ -67,7 +71,7 @@ PpoAgent::~PpoAgent() = default;
 
 const std::vector<Choices>& PpoAgent::Sample(const EliteHistory& history, std::span<const Guide> guides) {
   const at::NoGradGuard no_grad;
-  impl_->observation.assign(history.elites().begin(), history.elites().end());
+  impl_->observation = impl_->Observe(history);
   const at::Tensor memory = impl_->network.Encode(impl_->observation);
   impl_->rollout = SampleActions(impl_->network, memory, impl_->space, guides, impl_->action_rng);
   return impl_->rollout.actions;
@@ -144,10 +148,10 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, std::span<const El
   batch.reward = at::empty({static_cast<std::int64_t>(rewards.size())});
   std::transform(rewards.begin(), rewards.end(), batch.reward.data_ptr<float>(),
                  [](double r) { return static_cast<float>(r); });
-  if (impl.config.joint) {
-    batch.advantage = NormaliseAdvantage(batch.reward - rollout.value.select(1, 0), at::ones_like(batch.reward))
-                          .unsqueeze(1)
-                          .expand_as(rollout.value);
+  if (impl.config.joint || !impl.config.critic) {
+    // Less the mean of the others is less the mean of all, but for a factor that normalising takes off.
+    const at::Tensor above = impl.config.critic ? batch.reward - rollout.value.select(1, 0) : batch.reward;
+    batch.advantage = NormaliseAdvantage(above, at::ones_like(above)).unsqueeze(1).expand_as(rollout.value);
   } else {
     batch.advantage = NormaliseAdvantage(batch.reward.unsqueeze(1) - rollout.value, rollout.free);
   }
@@ -177,7 +181,7 @@ UpdateStats PpoAgent::Update(std::span<const double> rewards, std::span<const El
 
 double PpoAgent::GreedyConfidence(const EliteHistory& history, double threshold) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor memory = impl_->network.Encode(history.elites());
+  const at::Tensor memory = impl_->network.Encode(impl_->Observe(history));
   return GreedyAction(impl_->network, memory, impl_->space, threshold).confidence;
 }
 

@@ -30,9 +30,10 @@
 /// Departures. The source has one state and one action a step; with one observation for a whole rollout a baseline
 /// V(history) is the same for all of it and drops out of normalised advantages, so V looks at the prefix as well: what
 /// the degrees already decided is not credited to the shardings. That is the usual advantage of a sequence with a
-/// terminal reward (discount and lambda 1). `joint` switches to one ratio and one baseline a strategy, which is the
-/// one-step bandit. The space's prior is part of the logits (policy_network.h), so an entropy bonus pulls towards the
-/// uniform policy, not towards the prior.
+/// terminal reward (discount and lambda 1). Without `critic` the baseline of a strategy is the mean reward of the
+/// others of its rollout ("leave one out", Kool et al. 2019), the same for every sub-action. `joint` switches to one
+/// ratio and one baseline a strategy, which is the one-step bandit. The space's prior is part of the logits
+/// (policy_network.h), so an entropy bonus pulls towards the uniform policy, not towards the prior.
 ///
 /// Randomness: actions by our Rng on probabilities in double precision, weights and minibatches by streams of the same
 /// seed; torch's global generator is neither read nor seeded. Matrix products are torch's on one thread

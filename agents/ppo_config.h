@@ -6,6 +6,14 @@
 
 namespace shardscout::agents {
 
+/// How what the pretrained policy expects is corrected by what a search sees (experience.h).
+struct ExperienceConfig {
+  double length = 2;         ///< Of the residuals' kernel (residual_model.h).
+  double noise = 0;          ///< Of a residual, in variances of the residuals; 0: what is likeliest.
+  double exploration = 0.5;  ///< Deviations that are added to an expectation.
+  double crowding = 0.05;    ///< Off the expectation for each of the rollout with the same degrees.
+};
+
 /// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of
 /// `ppo`, are PPO's usual ones (Schulman et al. 2017; Andrychowicz et al. 2021, arXiv 2006.05990) with a small rollout
 /// and one pass over it, since evaluations and time are what counts. What proposals and imitation of the elites give
@@ -15,6 +23,7 @@ struct PpoConfig {
   std::int64_t experience_first = 100;   ///< The first evaluations of a search are all chosen by it (experience.h)...
   double experience_share = 0.75;        ///< ... then so many of the rollouts...
   std::int64_t experience_rollout = 16;  ///< ... of so many strategies each.
+  ExperienceConfig experience = {};
 
   std::int64_t num_agents = 1;           ///< Sequential agents that share the budget; more follow while budget is left.
   double inherit_penalty = 0.5;          ///< Agents train on r - inherit_penalty * max(0, inherited best - r).
@@ -22,7 +31,10 @@ struct PpoConfig {
   std::int64_t exit_updates = 2;         ///< Confident after so many updates in a row: the agent stops.
   std::int64_t exit_stale_rollouts = 5;  ///< Or after so many rollouts without a new strategy.
 
-  std::int64_t history_size = 16;  ///< Elites in the observation.
+  double exit_patience = 0;  ///< Or after this part of its share without a new best; 0: never.
+
+  std::int64_t history_size = 16;  ///< Elites that are kept...
+  bool observe_elites = true;      ///< ... and observed; else the observation is empty.
   std::int64_t width = 64;         ///< Of the decoder's stream; a multiple of num_heads.
   std::int64_t num_layers = 2;     ///< Decoder layers.
   std::int64_t num_heads = 4;      ///< Attention heads.
@@ -39,6 +51,7 @@ struct PpoConfig {
   std::int64_t num_epochs = 1;       ///< Passes over a rollout.
   double learning_rate = 1e-3;       ///< Adam's.
   double clip_range = 0.2;           ///< Of the probability ratio.
+  bool critic = true;                ///< Else the baseline is the mean of the rollout's other rewards.
   double vf_coef = 0.5;              ///< Weight of the value loss.
   double ent_coef = 0.02;            ///< Weight of the entropy bonus at the start of an agent's share...
   double ent_coef_final = 0.0;       ///< ... and at its end; linear between.
@@ -57,6 +70,16 @@ void VisitFields(V& visit, PpoConfig& c) {
         {.doc = "Share of the rollouts after that which it chooses.", .min = 0, .max = 1});
   visit("experience_rollout", c.experience_rollout,
         {.doc = "Strategies of a rollout that it chooses.", .min = 1, .max = 4096});
+  visit("experience_length", c.experience.length,
+        {.doc = "How far apart strategies are in whose values the policy errs alike.", .above = 0, .max = 1000});
+  visit("experience_noise", c.experience.noise,
+        {.doc = "Variance of the noise in its errors over that of the errors; 0: what is likeliest.",
+         .min = 0,
+         .max = 100});
+  visit("experience_exploration", c.experience.exploration,
+        {.doc = "Deviations of the expected error that are hoped for.", .min = 0, .max = 10});
+  visit("experience_crowding", c.experience.crowding,
+        {.doc = "Off what is expected for each strategy of a rollout with the same degrees.", .min = 0, .max = 10});
   visit("num_agents", c.num_agents, {.doc = "Agents among which the budget is shared.", .min = 1, .max = 1000});
   visit("inherit_penalty", c.inherit_penalty,
         {.doc = "Penalty for staying below the inherited best, per unit of reward.", .min = 0, .max = 10});
@@ -66,7 +89,10 @@ void VisitFields(V& visit, PpoConfig& c) {
         {.doc = "Confident updates in a row that end an agent.", .min = 1, .max = 1000000});
   visit("exit_stale_rollouts", c.exit_stale_rollouts,
         {.doc = "Rollouts without a new strategy that end an agent.", .min = 1, .max = 1000000});
-  visit("history_size", c.history_size, {.doc = "Elites in the observation.", .min = 1, .max = 1024});
+  visit("exit_patience", c.exit_patience,
+        {.doc = "Part of its share without a new best that ends an agent; 0: none does.", .min = 0, .max = 1});
+  visit("history_size", c.history_size, {.doc = "Elites that are kept and observed.", .min = 1, .max = 1024});
+  visit("observe_elites", c.observe_elites, {.doc = "Whether the policy observes them."});
   visit("width", c.width, {.doc = "Width of the decoder; a multiple of num_heads.", .min = 8, .max = 1024});
   visit("num_layers", c.num_layers, {.doc = "Decoder layers.", .min = 1, .max = 16});
   visit("num_heads", c.num_heads, {.doc = "Attention heads.", .min = 1, .max = 64});
@@ -86,6 +112,7 @@ void VisitFields(V& visit, PpoConfig& c) {
   visit("num_epochs", c.num_epochs, {.doc = "Passes over a rollout.", .min = 1, .max = 100});
   visit("learning_rate", c.learning_rate, {.doc = "Adam's.", .above = 0, .max = 1});
   visit("clip_range", c.clip_range, {.doc = "Clip range of the probability ratio.", .above = 0, .max = 1});
+  visit("critic", c.critic, {.doc = "Baseline by the value head, else the mean of the rollout's other rewards."});
   visit("vf_coef", c.vf_coef, {.doc = "Weight of the value loss.", .min = 0, .max = 100});
   visit("ent_coef", c.ent_coef, {.doc = "Weight of the entropy bonus at the start.", .min = 0, .max = 100});
   visit("ent_coef_final", c.ent_coef_final, {.doc = "The same when an agent's share is spent.", .min = 0, .max = 100});
@@ -106,9 +133,10 @@ void VisitFields(V& visit, PpoPaperConfig& config) {
   VisitFields(visit, config.ppo);
 }
 
-/// The defaults of `ppo-from-scratch`: `ppo` as it is on problems of which nothing is known.
+/// The defaults of `ppo-from-scratch`: `ppo` as it is on problems of which nothing is known, where changing the best
+/// elites pays more than changing many (experiments/ppo_settings.cc).
 struct PpoFromScratchConfig {
-  PpoConfig ppo = {.from_scratch = true};
+  PpoConfig ppo = {.from_scratch = true, .parent_decay = 0.3};
 };
 
 template <class V>

@@ -35,8 +35,12 @@ class Run {
     // They were trained on inference, and what holds least memory there holds most here.
     if (weights != nullptr && !environment.problem().workload().IsTraining()) {
       experience_.emplace(
-          environment.space(), *weights,
-          [&environment](const Strategy& strategy) { return environment.Known(strategy); }, seed);
+          environment.space(), *weights, config.experience,
+          [&environment](const Strategy& strategy) { return environment.Known(strategy); },
+          environment.HasEstimates()
+              ? [&environment](std::span<const Strategy> some) { return environment.Estimate(some); }
+              : Experience::Estimate(),
+          seed);
     }
     for (const Scored& scored : environment.start()) Remember(scored);
   }
@@ -53,11 +57,13 @@ class Run {
     const std::uint64_t seed = Rng::Stream(seed_, "ppo.agent." + std::to_string(index)).Next();
     PpoAgent agent(space_, config_, seed);
     Rng proposal_rng = Rng::Stream(seed, "proposals");
-    std::int64_t stale = 0, confident = 0;
+    std::int64_t stale = 0, confident = 0, last_gain = 0;
     while (report.evaluations < report.share) {
+      const double best_before = best_;
       const std::int64_t chosen = ChooseByExperience(proposal_rng);
       report.evaluations += chosen;
       if (Over()) return report;
+      if (best_ > best_before) last_gain = report.evaluations;
       if (chosen > 0) continue;
       const double spent = static_cast<double>(report.evaluations) / static_cast<double>(report.share);
       const bool screens = !experience_ && spent < config_.screen_share;
@@ -69,6 +75,7 @@ class Run {
       const std::int64_t fresh = environment_.Evaluations() - before;
       report.evaluations += fresh;
       for (const Scored& scored : answer) Remember(scored);
+      if (best_ > best_before) last_gain = report.evaluations;
       if (answer.size() < strategies.size() || Over()) return report;
       std::vector<double> rewards;
       for (const Scored& scored : answer) rewards.push_back(Shaped(scored.reward, report.inherited_best));
@@ -81,7 +88,10 @@ class Run {
       Record(index, answer, fresh, update, confidence);
       report.end = confident >= config_.exit_updates      ? AgentEnd::kConfident
                    : stale >= config_.exit_stale_rollouts ? AgentEnd::kStale
-                                                          : AgentEnd::kShareSpent;
+                   : config_.exit_patience > 0 && static_cast<double>(report.evaluations - last_gain) >
+                                                      config_.exit_patience * static_cast<double>(report.share)
+                       ? AgentEnd::kNoGain
+                       : AgentEnd::kShareSpent;
       if (report.end != AgentEnd::kShareSpent) return report;
     }
     return report;
@@ -99,7 +109,9 @@ class Run {
     const std::int64_t before = environment_.Evaluations();
     if (before >= config_.experience_first && rng.Uniform() >= config_.experience_share) return 0;
     const auto count = std::min(config_.experience_rollout, environment_.Remaining());
-    for (const Scored& scored : Evaluate(experience_->Next(static_cast<std::size_t>(count)))) Remember(scored);
+    const double left =
+        static_cast<double>(environment_.Remaining()) / static_cast<double>(environment_.Remaining() + before);
+    for (const Scored& scored : Evaluate(experience_->Next(static_cast<std::size_t>(count), left))) Remember(scored);
     return environment_.Evaluations() - before;
   }
 

@@ -13,7 +13,7 @@
 namespace shardscout::agents {
 
 /// Why an agent ended.
-enum class AgentEnd : std::uint8_t { kShareSpent, kConfident, kStale, kSearchOver };
+enum class AgentEnd : std::uint8_t { kShareSpent, kConfident, kStale, kNoGain, kSearchOver };
 
 /// What one agent did, for logs and tests.
 struct AgentReport {
@@ -43,8 +43,8 @@ struct AgentReport {
 ///
 /// An agent ends when its share is spent (to the end of the rollout that spends it), when the greedy rollout after each
 /// of exit_updates consecutive updates had a top probability above exit_probability at every sub-action that is not
-/// forced, or after exit_stale_rollouts rollouts without a new strategy. What it left is shared among the agents after
-/// it.
+/// forced, after exit_stale_rollouts rollouts without a new strategy, or (exit_patience) when nothing is to be expected
+/// of it: that part of its share brought no new best. What it left is shared among the agents after it.
 ///
 /// Example: budget 4,000, four agents: shares 1,000; the first ends at 400: the second gets 3,600 / 3 = 1,200.
 ///

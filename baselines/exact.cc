@@ -29,9 +29,10 @@ class Exact final : public Searcher {
     };
     const exact::Answer answer =
         exact::Solve(environment.space(), environment.threads(), static_cast<int>(config_.nodes_at_a_time),
-                     [&](const std::optional<exact::Candidate>& best) {
+                     [&](const std::optional<exact::Candidate>& best, double bound_score) {
                        // The last evaluation is the optimum's.
                        if (best && environment.Remaining() > 1 && !environment.Known(best->strategy)) evaluate(*best);
+                       if (best && bound_score / best->worth.score - 1 <= environment.until_gap()) return false;
                        return environment.Poll() == EndReason::kNone;
                      });
     if (answer.best) evaluate(*answer.best);
@@ -39,7 +40,8 @@ class Exact final : public Searcher {
     if (!environment.best() || !environment.best()->evaluation.Feasible()) return SearchStatus::kNothingFound;
     // Of the strategy that the plan will be made of: the time may have been over before the last one was evaluated.
     proof_ = CertificateOf(environment.problem(), environment.best()->evaluation, answer.bound_score);
-    return proof_->gap <= 0 ? SearchStatus::kProvenOptimal : SearchStatus::kFinished;
+    if (proof_->gap <= 0) return SearchStatus::kProvenOptimal;
+    return proof_->gap <= environment.until_gap() ? SearchStatus::kGapReached : SearchStatus::kFinished;
   }
 
  private:

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "env/comparison_results.h"
+#include "env/proved_bound.h"
 #include "env/screening.h"
 #include "shardscout/comparison.h"
 #include "shardscout/error.h"
@@ -21,10 +22,6 @@
 
 namespace shardscout {
 namespace {
-
-/// Who proves the optima. Asks the evaluator for improvements only, so that this many evaluations are no limit.
-constexpr const char* kProver = "exact";
-constexpr std::int64_t kProverBudget = 1000000;
 
 bool Stopped(const ComparisonRequest& request) { return request.stop != nullptr && request.stop->load(); }
 
@@ -82,10 +79,7 @@ env::OptimumRecord RecordOf(const ComparedProblem& problem, const SearchReport& 
       record.value = certificate.value;
     } else if (std::isfinite(certificate.bound) && certificate.bound > 0) {
       record.kind = ToString(ReferenceKind::kBound);
-      const WorkloadSpec& workload = problem.problem->workload();
-      ObjectiveValue bound = ObjectiveOf(report.best->evaluation, workload.objective, workload.kind);
-      bound.value = certificate.bound;
-      record.reward = bound.TimesAsGoodAs(report.normaliser);
+      record.reward = env::BoundReward(*problem.problem, certificate.bound, report.normaliser);
       record.value = certificate.bound;
     }
   }
@@ -176,14 +170,14 @@ class Driver {
         return known;
       }
     }
-    const auto prover = searchers_.entries().find(kProver);
+    const auto prover = searchers_.entries().find(env::kProver);
     if (prover == searchers_.entries().end() || !prover->second.WorksWith(request_.evaluator)) {
       Report(what, false);
       return {};
     }
     SearchRequest search = SearchFor(request_);
-    search.searcher = kProver;
-    search.budget = kProverBudget;
+    search.searcher = env::kProver;
+    search.budget = env::kProverBudget;
     search.start = StartFrom::kMegatron;  // A proof that ends early needs a strategy to come with its bound.
     search.threads = request_.threads;
     search.time_limit_s = limit;

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "env/proved_bound.h"
 #include "env/screening.h"
 #include "shardscout/error.h"
 #include "shardscout/journal.h"
@@ -43,6 +44,7 @@ JournalHeader HeaderFor(const Problem& problem, const SearchRequest& request, co
   if (request.screen) {
     configuration += "\n" + env::DescribeScreen(*request.screen, searchers);
   }
+  if (request.until_gap > 0) configuration += "\nuntil gap " + std::to_string(request.until_gap);
   header.configuration_digest = Digest(configuration);
   header.build = "shardscout " + std::string(Version()) + (request.build.empty() ? "" : ", " + request.build);
   return header;
@@ -61,6 +63,9 @@ void CheckRequest(const SearchRequest& request) {
   }
   if (!std::isfinite(request.time_limit_s) || request.time_limit_s < 0) {
     throw SpecError("--time-limit", "expected a number of seconds, 0 for none");
+  }
+  if (!std::isfinite(request.until_gap) || request.until_gap < 0) {
+    throw SpecError("--until-gap", "expected a share such as 1% or 0.01, 0 for none");
   }
   if (request.resume && request.journal_path.empty()) {
     throw SpecError("--resume", "needs a journal to resume from: give --out (its journal lies beside it) or --journal");
@@ -130,6 +135,7 @@ SearchProvenance ProvenanceOf(const Problem& problem, const SearchRequest& reque
   search.feasible_evaluations = report.feasible_evaluations;
   search.status = std::string(ToString(report.status));
   search.start = std::string(ToString(request.start));
+  if (request.until_gap > 0) search.until_gap = request.until_gap;
   search.configuration_json = searcher.ConfigJson();
   search.version = std::string(Version());
   search.reward = report.best->reward;
@@ -169,6 +175,13 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   const StrategySpace space(problem);
 
   SearchReport report;
+  std::optional<Certificate> bound;  // Of a searcher that knows none itself.
+  if (request.until_gap > 0 && request.searcher != env::kProver) {
+    bound = env::ProveBound(problem, request, searchers, evaluators);
+    report.bound_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    if (!bound)
+      report.warnings.emplace_back("--until-gap: no bound was proved, the search ends as if it was not given");
+  }
   report.searcher = request.searcher;
   report.space = space.Size();
   const bool measured = evaluator->Name() == kLiveEvaluator;
@@ -179,15 +192,22 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   report.normaliser = Normaliser(problem, report.megatron);
   if (!measured) journal = OpenJournal(problem, request, *searcher, searchers, &report);
 
+  std::unique_ptr<Evaluator> estimator;
   EnvironmentOptions options;
   options.budget = request.budget;
   options.time_limit_s = request.time_limit_s;
   options.threads = request.threads;
   options.normaliser = report.normaliser;
+  options.until_gap = request.until_gap;
+  if (bound) {
+    options.enough_reward = env::BoundReward(problem, bound->bound, report.normaliser) / (1 + request.until_gap);
+  }
   if (request.start == StartFrom::kMegatron) options.start.push_back(report.megatron.strategy);
   if (request.screen) {
     report.screen = env::RunScreen(problem, space, request, searchers, evaluators);
     for (const Scored& kept : report.screen->kept) options.start.push_back(kept.strategy);
+    estimator = evaluators.Make(request.screen->evaluator, problem);
+    options.estimator = estimator.get();
     if (options.time_limit_s > 0) {
       options.time_limit_s = std::max(options.time_limit_s - report.screen->wall_s, kLeastTimeLimitS);
     }
@@ -205,15 +225,19 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   report.feasible_evaluations = environment.FeasibleEvaluations();
   report.replayed = std::min(report.replayed, report.evaluations);
   report.best = environment.best();
+  if (report.screen) report.screen->estimates = environment.Estimates();
   report.top = environment.Top(request.top);
   report.best_so_far.assign(environment.best_so_far().begin(), environment.best_so_far().end());
   if (report.screen && report.best) {
-    report.screen->of_best = evaluators.Make(request.screen->evaluator, problem)->Evaluate(report.best->strategy);
+    report.screen->of_best = estimator->Evaluate(report.best->strategy);
   }
   if (report.best && report.best->evaluation.Feasible()) {
     report.plan = MakePlan(problem, request, space, *report.best, evaluators);
     report.plan->search = ProvenanceOf(problem, request, report, *searcher);
     if (!measured) report.plan->certificate = searcher->Proof();
+    if (bound) {
+      report.plan->certificate = env::WithValue(problem, *bound, ObjectiveNumber(problem, report.best->evaluation));
+    }
   }
   report.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return report;

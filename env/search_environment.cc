@@ -200,7 +200,9 @@ struct SearchEnvironment::Impl {
     repeats += asked == 0 ? 1 : static_cast<std::int64_t>(request.answered - request.fresh.size());
     repeats_in_a_row = (request.fresh.empty() ? repeats_in_a_row : 0) + request.trailing_repeats;
     if (repeats_in_a_row >= kRepeatsBeforeCounting && !size) size = space.Size();
-    if (size && size->exact && static_cast<double>(charged) >= size->strategies) {
+    if (best && best->evaluation.Feasible() && best->reward >= options.enough_reward) {
+      ended = EndReason::kEnough;
+    } else if (size && size->exact && static_cast<double>(charged) >= size->strategies) {
       ended = EndReason::kSpace;
     } else if (charged >= options.budget) {
       ended = EndReason::kBudget;
@@ -221,6 +223,7 @@ struct SearchEnvironment::Impl {
   std::optional<Scored> best;
   std::int64_t charged = 0;
   std::int64_t feasible = 0;
+  std::int64_t estimates = 0;
   std::int64_t repeats = 0;
   std::int64_t repeats_in_a_row = 0;
   std::optional<SpaceSize> size;
@@ -289,6 +292,22 @@ std::vector<Scored> SearchEnvironment::Top(std::size_t n) const {
   return all;
 }
 
+bool SearchEnvironment::HasEstimates() const { return impl_->options.estimator != nullptr; }
+std::int64_t SearchEnvironment::Estimates() const { return impl_->estimates; }
+std::vector<double> SearchEnvironment::Estimate(std::span<const Strategy> batch) const {
+  Impl& impl = *impl_;
+  if (impl.options.estimator == nullptr) return {};
+  impl.estimates += static_cast<std::int64_t>(batch.size());
+  const WorkloadSpec& workload = impl.space.problem().workload();
+  std::vector<double> rewards;
+  for (const Strategy& strategy : batch) {
+    rewards.push_back(
+        Reward(impl.options.estimator->Evaluate(strategy), workload.objective, workload.kind, impl.options.normaliser));
+  }
+  return rewards;
+}
+
+double SearchEnvironment::until_gap() const { return impl_->options.until_gap; }
 std::span<const Scored> SearchEnvironment::start() const { return impl_->start; }
 std::span<const double> SearchEnvironment::best_so_far() const { return impl_->best_so_far; }
 

@@ -27,6 +27,8 @@ std::string_view ToString(SearchStatus status) {
       return "interrupted";
     case SearchStatus::kFinished:
       return "finished";
+    case SearchStatus::kGapReached:
+      return "gap_reached";
   }
   SHARDSCOUT_CHECK(false && "unknown status");
   return "";
@@ -39,7 +41,7 @@ SearchStatus StatusOf(const SearchEnvironment& environment, SearchStatus claim) 
     SHARDSCOUT_CHECK(!found);
     return claim;
   }
-  if (claim == SearchStatus::kProvenOptimal && found) return claim;
+  if ((claim == SearchStatus::kProvenOptimal || claim == SearchStatus::kGapReached) && found) return claim;
   switch (environment.ended()) {
     case EndReason::kInterrupted:
       return SearchStatus::kInterrupted;
@@ -49,6 +51,8 @@ SearchStatus StatusOf(const SearchEnvironment& environment, SearchStatus claim) 
       return found ? SearchStatus::kBudgetExhausted : SearchStatus::kNothingFound;
     case EndReason::kTime:
       return found ? SearchStatus::kTimeLimit : SearchStatus::kNothingFound;
+    case EndReason::kEnough:
+      return SearchStatus::kGapReached;
     case EndReason::kNone:
     case EndReason::kStalled:
       return found ? SearchStatus::kFinished : SearchStatus::kNothingFound;

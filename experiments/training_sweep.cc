@@ -86,7 +86,7 @@ int Main() {
               omp_get_max_threads(), static_cast<double>(all.members) / wall.count());
   const auto solve_begin = std::chrono::steady_clock::now();
   const baselines::exact::Answer answer =
-      baselines::exact::Solve(space, omp_get_max_threads(), 64, [](const auto&) { return true; });
+      baselines::exact::Solve(space, omp_get_max_threads(), 64, [](const auto&, double) { return true; });
   const std::chrono::duration<double> solve_wall = std::chrono::steady_clock::now() - solve_begin;
   std::printf("best %.6g tokens/s/device; proved by the exact solver in %.2f s: %.6g\n", all.best, solve_wall.count(),
               answer.bound_score);

@@ -99,6 +99,7 @@ void VisitFields(V& visit, SearchProvenance& search) {
   visit("space_strategies", search.space_strategies, count("Canonical strategies of the space."));
   visit("space_exact", search.space_exact, json::Needed("Whether that number is a count and not an estimate."));
   visit("screen", search.screen, {.doc = "The search by a cheaper evaluator that came first."});
+  visit("until_gap", search.until_gap, {.doc = "Gap to a proved bound at which the search was to end.", .above = 0});
 }
 
 /// "evaluation": an Evaluation and where its time goes.

@@ -108,6 +108,7 @@ void VisitProblem(const Problem* problem, Visit visit) {
   visit("expert width", m.HasMoe() ? Log(D(m.moe.expert_ffn_size)) / 2 - 5 : 0.0);
   visit("shared expert", flag(m.HasSharedExpert()));
   visit("dense layers", m.num_layers > 0 ? D(m.NumLayers(LayerKind::kDense)) / D(m.num_layers) : 0.0);
+  visit("gated", flag(m.gated_ffn));
   visit("weight bytes", BytesPerElement(m.weight_dtype));
   visit("cache bytes", BytesPerElement(m.kv_dtype));
   visit("activation bytes", BytesPerElement(m.activation_dtype));
@@ -324,6 +325,7 @@ void StrategyFeatures::VisitDerived(const Strategy& s, int num_decided, Visit vi
     of = phase == Phase::kPrefill ? "prefill: " : "decode: ";
     const std::optional<double>& target = phase == Phase::kPrefill ? w.ttft_target_s : w.tpot_target_s;
     visit("stage time", has ? Log(sum) / 4 + 2 : 0.0);
+    visit("step", has ? Log(step) / 4 + 1 : 0.0);
     visit("step over the target", has && target ? Log(step / *target) / 3 : 0.0);
     visit("step misses the target", has && target ? std::clamp((step / *target - 1) * 4, -3.0, 3.0) : 0.0);
     visit("weights' share", has ? t.weights / sum : 0.0);

@@ -134,7 +134,7 @@ Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const
     return found.steps().front();
   };
   Tree tree(space, Goal::kBest, threads, nodes_at_a_time);
-  const bool proved = tree.Grow([&] { return keep_going(best_of(tree.found())); });
+  const bool proved = tree.Grow([&] { return keep_going(best_of(tree.found()), tree.BestOpenScore()); });
   const std::optional<Candidate> best = best_of(tree.found());
   return {.best = best,
           .bound_score = proved ? (best ? best->worth.score : 0) : tree.BestOpenScore(),

@@ -47,8 +47,8 @@ struct Answer {
   std::int64_t expanded = 0;      ///< Nodes.
 };
 
-/// Called between batches with the best so far; false ends the search.
-using KeepGoing = std::function<bool(const std::optional<Candidate>& best)>;
+/// Called between batches with the best so far and a score that no strategy exceeds; false ends the search.
+using KeepGoing = std::function<bool(const std::optional<Candidate>& best, double bound_score)>;
 
 /// `nodes_at_a_time`: a batch. Ties go to the candidate found first (an order that is always the same).
 Answer Solve(const StrategySpace& space, int threads, int nodes_at_a_time, const KeepGoing& keep_going);

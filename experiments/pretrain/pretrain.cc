@@ -18,6 +18,8 @@
 namespace shardscout::pretrain {
 namespace {
 
+constexpr int kFirstFile = 6;
+
 std::vector<Lesson> ReadLessons(int count, char** paths) {
   std::vector<Lesson> lessons;
   for (int i = 0; i < count; ++i) {
@@ -31,13 +33,13 @@ std::vector<Lesson> ReadLessons(int count, char** paths) {
 }
 
 int Main(int argc, char** argv) {
-  if (argc < 5) {
-    std::cerr << "usage: pretrain WEIGHTS SEED EPOCHS LESSONS...\n";
+  if (argc <= kFirstFile) {
+    std::cerr << "usage: pretrain WEIGHTS SEED EPOCHS WIDTH INNER_WIDTH LESSONS...\n";
     return 2;
   }
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  const std::vector<Lesson> lessons = ReadLessons(argc - 4, argv + 4);
+  const std::vector<Lesson> lessons = ReadLessons(argc - kFirstFile, argv + kFirstFile);
   std::set<std::string> names;
   std::size_t proved = 0;
   for (const Lesson& lesson : lessons) {
@@ -47,10 +49,12 @@ int Main(int argc, char** argv) {
   }
   agents::ImitationConfig config;
   config.epochs = std::strtoll(argv[3], nullptr, 10);
+  config.width = std::strtoull(argv[4], nullptr, 10);
+  config.inner_width = std::strtoull(argv[5], nullptr, 10);
   agents::Imitation imitation({names.begin(), names.end()}, config);
   for (const Lesson& lesson : lessons) {
     const Problem problem = RandomProblem(lesson.seed);
-    imitation.Add(StrategySpace(problem), lesson.strategies, lesson.scores, lesson.seed % 10 == 7);
+    imitation.Add(StrategySpace(problem), lesson.strategies, lesson.scores, IsHeldOut(lesson.seed));
   }
   std::cout << lessons.size() << " lessons, " << proved << " with a proved optimum, " << names.size()
             << " features of a strategy, read in " << seconds() << " s\n";

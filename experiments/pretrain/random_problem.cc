@@ -102,10 +102,106 @@ json LatentModel(Rng& rng) {
           {"n_shared_experts", OneOf<std::int64_t>(rng, {1, 1, 2})}};
 }
 
-ModelSpec RandomModel(Rng& rng) {
+/// Experts in some layers only, with a shared one, and attention within chunks.
+json InterleavedModel(Rng& rng) {
+  json model = DenseModel(rng);
+  model["architectures"] = {"Llama4ForCausalLM"};
+  model.erase("mlp_bias");
+  model["use_qk_norm"] = true;
+  model["attention_chunk_size"] = 8192;
+  model["intermediate_size_mlp"] = model["intermediate_size"];
+  const double hidden = model["hidden_size"].get<double>();
+  model["intermediate_size"] = Steps(rng, hidden, 2.5 * hidden, 256);
+  model["interleave_moe_layer_step"] = OneOf<std::int64_t>(rng, {1, 2});
+  model["num_hidden_layers"] = Steps(rng, 20, 96, 2);
+  model["num_local_experts"] = OneOf<std::int64_t>(rng, {8, 16, 32, 64, 128});
+  model["num_experts_per_tok"] = OneOf<std::int64_t>(rng, {1, 1, 2});
+  return model;
+}
+
+/// Every second layer's attention has a window; experts in FP4.
+json WindowedModel(Rng& rng) {
+  const std::int64_t hidden = Steps(rng, 2048, 6144, 512), layers = Steps(rng, 16, 64, 2);
+  json kinds = json::array();
+  for (std::int64_t i = 0; i < layers; ++i) kinds.push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
+  return {
+      {"architectures", {"GptOssForCausalLM"}},
+      {"hidden_size", hidden},
+      {"num_hidden_layers", layers},
+      {"num_attention_heads", OneOf<std::int64_t>(rng, {32, 48, 64, 96})},
+      {"num_key_value_heads", OneOf<std::int64_t>(rng, {4, 8, 8})},
+      {"head_dim", OneOf<std::int64_t>(rng, {64, 128})},
+      {"attention_bias", true},
+      {"sliding_window", OneOf<std::int64_t>(rng, {128, 512, 1024})},
+      {"layer_types", kinds},
+      {"intermediate_size", hidden},
+      {"num_local_experts", OneOf<std::int64_t>(rng, {16, 32, 64, 128, 256})},
+      {"num_experts_per_tok", OneOf<std::int64_t>(rng, {2, 4, 4, 8})},
+      {"quantization_config", {{"quant_method", "mxfp4"}, {"modules_to_not_convert", {"model.layers.*.self_attn"}}}}};
+}
+
+/// Attention in every fourth layer only, a state of fixed size in the others.
+json LinearModel(Rng& rng) {
+  const std::int64_t experts = OneOf<std::int64_t>(rng, {64, 128, 256, 512, 512});
+  return {{"architectures", {"Qwen3NextForCausalLM"}},
+          {"hidden_size", Steps(rng, 2048, 6144, 512)},
+          {"num_hidden_layers", Steps(rng, 24, 80, 4)},
+          {"num_attention_heads", OneOf<std::int64_t>(rng, {16, 24, 32, 48, 64})},
+          {"num_key_value_heads", OneOf<std::int64_t>(rng, {2, 4, 8})},
+          {"head_dim", OneOf<std::int64_t>(rng, {128, 256})},
+          {"full_attention_interval", 4},
+          {"linear_num_key_heads", 16},
+          {"linear_num_value_heads", OneOf<std::int64_t>(rng, {32, 64})},
+          {"linear_key_head_dim", 128},
+          {"linear_value_head_dim", 128},
+          {"linear_conv_kernel_dim", 4},
+          {"intermediate_size", Steps(rng, 4096, 12288, 256)},
+          {"decoder_sparse_step", 1},
+          {"mlp_only_layers", json::array()},
+          {"num_experts", experts},
+          {"num_experts_per_tok", OneOf<std::int64_t>(rng, {6, 8, 10})},
+          {"moe_intermediate_size", Steps(rng, 384, 1536, 128)},
+          {"shared_expert_intermediate_size", Steps(rng, 384, 1536, 128)}};
+}
+
+/// Without a gate, as many key as query heads.
+json UngatedModel(Rng& rng) {
+  json model = DenseModel(rng);
+  model.erase("mlp_bias");
+  model.erase("num_key_value_heads");
+  model.erase("head_dim");
+  model["architectures"] = {"GPTNeoXForCausalLM"};
+  model["intermediate_size"] = 4 * model["hidden_size"].get<std::int64_t>();
+  model["attention_bias"] = true;
+  return model;
+}
+
+json SparseModel(Rng& rng) {
+  json model = LatentModel(rng);
+  model["architectures"] = {"DeepseekV32ForCausalLM"};
+  model["index_n_heads"] = OneOf<std::int64_t>(rng, {32, 64});
+  model["index_head_dim"] = 128;
+  model["index_topk"] = OneOf<std::int64_t>(rng, {1024, 2048});
+  return model;
+}
+
+/// latent: whether it is one with latent attention.
+json RandomConfig(Rng& rng, bool rare, bool* latent) {
   const double kind = rng.Uniform();
-  json model = kind < 0.35 ? DenseModel(rng) : kind < 0.7 ? ExpertModel(rng) : LatentModel(rng);
-  const bool latent = kind >= 0.7;
+  *latent = kind >= 0.7;
+  if (!rare) return kind < 0.35 ? DenseModel(rng) : kind < 0.7 ? ExpertModel(rng) : LatentModel(rng);
+  if (kind < 0.1) return DenseModel(rng);
+  if (kind < 0.25) return UngatedModel(rng);
+  if (kind < 0.35) return ExpertModel(rng);
+  if (kind < 0.45) return InterleavedModel(rng);
+  if (kind < 0.55) return WindowedModel(rng);
+  if (kind < 0.7) return LinearModel(rng);
+  return kind < 0.8 ? LatentModel(rng) : SparseModel(rng);
+}
+
+ModelSpec RandomModel(Rng& rng, bool rare) {
+  bool latent = false;
+  json model = RandomConfig(rng, rare, &latent);
   model["vocab_size"] = Steps(rng, 32000, 260000, 128);
   model["tie_word_embeddings"] = Chance(rng, 0.15);
   model["torch_dtype"] = "bfloat16";
@@ -140,6 +236,28 @@ json RandomDevice(Rng& rng) {
           {"reserved_bytes", 3.5e9},
           {"power_w", std::round(Between(rng, 250, 1400))},
           {"price_usd_per_hour", Between(rng, 0.8, 9)}};
+}
+
+/// A torus over all devices, or one network without a tier below it: devices in nodes of one, or of any size.
+json SingleNetwork(Rng& rng, bool torus) {
+  return {{"name", "network"},
+          {"size", 0},
+          {"kind", torus ? "torus_3d" : "switch"},
+          {"bytes_per_s", torus ? Between(rng, 1.5e11, 1.2e12) : Between(rng, 1.2e10, 9e11)},
+          {"latency_s", Between(rng, 5e-7, 5e-6)},
+          {"achieved_fraction", 0.75 + 0.2 * rng.Uniform()}};
+}
+
+ClusterSpec RareCluster(Rng& rng) {
+  const bool torus = Chance(rng, 0.5);
+  const std::int64_t node = torus ? 4 : OneOf<std::int64_t>(rng, {1, 1, 1, 2, 4, 8});
+  const std::int64_t nodes = std::int64_t{1} << rng.Below(torus || node > 2 ? 7 : 8);
+  const json cluster = {{"name", "random"},
+                        {"device", RandomDevice(rng)},
+                        {"tiers", json::array({SingleNetwork(rng, torus)})},
+                        {"devices_per_node", node},
+                        {"num_devices", node * (Chance(rng, 0.85) ? nodes : Steps(rng, 1, 96, 1))}};
+  return ParseCluster(cluster.dump(), "a random cluster", std::nullopt);
 }
 
 ClusterSpec RandomCluster(Rng& rng) {
@@ -194,12 +312,15 @@ WorkloadSpec RandomWorkload(Rng& rng) {
 }  // namespace
 
 Problem RandomProblem(std::uint64_t seed) {
+  const bool rare = seed >= kFirstRareSeed;
   for (std::uint64_t attempt = 0;; ++attempt) {
     Rng rng = Rng::Stream(seed, "problem." + std::to_string(attempt));
     try {
-      ModelSpec model = RandomModel(rng);
-      ClusterSpec cluster = RandomCluster(rng);
-      return {std::move(model), std::move(cluster), RandomWorkload(rng)};
+      ModelSpec model = RandomModel(rng, rare);
+      ClusterSpec cluster = rare && Chance(rng, 0.55) ? RareCluster(rng) : RandomCluster(rng);
+      WorkloadSpec workload = RandomWorkload(rng);
+      if (rare && Chance(rng, 0.2)) workload.objective = Objective::kLatency;
+      return {std::move(model), std::move(cluster), std::move(workload)};
     } catch (const SpecError&) {  // Sizes that do not go together.
     }
   }

@@ -13,6 +13,10 @@ namespace shardscout::pretrain {
 ///
 /// No preset of configs/ is read but the reference device (h100-sxm), whose curves every device has that was not
 /// measured (ScaledCurves).
+///
+/// From kFirstRareSeed on, what is rare below it is frequent: tori and single networks, nodes of one device, latency as
+/// the objective, models without gates, with windows, linear layers, sparse or interleaved attention and experts.
 Problem RandomProblem(std::uint64_t seed);
+inline constexpr std::uint64_t kFirstRareSeed = 1000000;
 
 }  // namespace shardscout::pretrain

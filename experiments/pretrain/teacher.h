@@ -23,6 +23,9 @@ struct Lesson {
 /// strategy was found.
 Lesson Solve(std::uint64_t seed, std::int64_t budget, double exact_limit_s);
 
+/// Whether a lesson is measured by instead of learned: a tenth of them.
+inline bool IsHeldOut(std::uint64_t seed) { return seed % 10 == 7; }
+
 /// One line of JSON, and back.
 std::string ToLine(const Lesson& lesson);
 Lesson ParseLesson(const std::string& line);

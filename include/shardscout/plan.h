@@ -77,6 +77,7 @@ struct SearchProvenance {
   double space_strategies = 0;
   bool space_exact = true;
   std::optional<ScreenProvenance> screen;
+  std::optional<double> until_gap;  ///< At which the search was told to end.
   bool operator==(const SearchProvenance&) const = default;
 };
 

@@ -40,9 +40,13 @@ struct SearchRequest {
   std::size_t top = 0;                       ///< SearchReport::top holds so many.
   int threads = 0;                           ///< 0: OpenMP's default. Changes no result.
   double time_limit_s = 0;                   ///< 0: none. A time-limited search is not repeatable.
-  std::string journal_path = {};             ///< "": no journal.
-  bool resume = false;                       ///< Replays the journal at journal_path; needs one.
-  std::string build = {};  ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
+  /// Above 0: the search ends as soon as its best is proved to be within this of the optimum, (bound / best) - 1 where
+  /// more is better. The bound is that of `exact`, which is asked for it first, free of charge, and stops at the same
+  /// gap; what it finds is not told to the searcher. SpecError where `exact` does not know the evaluator.
+  double until_gap = 0;
+  std::string journal_path = {};  ///< "": no journal.
+  bool resume = false;            ///< Replays the journal at journal_path; needs one.
+  std::string build = {};         ///< Of what else is linked in (LibTorch), noted in the journal beside Version().
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C. Not owned.
   std::function<void(const Progress&)> on_progress = {};
   OnScalars on_scalars = {};  ///< What the searcher tells of its learning (event_file.h).
@@ -65,6 +69,7 @@ struct SearchReport {
   std::int64_t evaluations = 0;
   std::int64_t feasible_evaluations = 0;
   std::int64_t replayed = 0;  ///< Of the charged evaluations, how many a resumed journal had already paid for.
+  double bound_s = 0;         ///< Of wall_s, how long the bound of until_gap took.
   double wall_s = 0;
   std::vector<std::string> warnings;
 };

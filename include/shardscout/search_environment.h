@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -46,13 +47,17 @@ struct Scalar {
 using OnScalars = std::function<void(std::int64_t evaluations, std::span<const Scalar> scalars)>;
 
 struct EnvironmentOptions {
-  std::int64_t budget = 4000;        ///< Charged evaluations: distinct canonical strategies.
-  double time_limit_s = 0;           ///< 0: none. A time-limited search is not repeatable.
-  int threads = 0;                   ///< For evaluation; 0: OpenMP's default. Does not change any result.
-  double normaliser = 1;             ///< The Megatron rule's objective, see MegatronRule.
+  std::int64_t budget = 4000;  ///< Charged evaluations: distinct canonical strategies.
+  double time_limit_s = 0;     ///< 0: none. A time-limited search is not repeatable.
+  int threads = 0;             ///< For evaluation; 0: OpenMP's default. Does not change any result.
+  double normaliser = 1;       ///< The Megatron rule's objective, see MegatronRule.
+  double until_gap = 0;  ///< A searcher that knows a bound may stop once its best is proved so near (bound/best - 1).
+  /// The search ends once a feasible strategy has this reward.
+  double enough_reward = std::numeric_limits<double>::infinity();
   std::vector<Strategy> start = {};  ///< Evaluated first and charged, the same for every searcher (--start megatron).
   const std::atomic<bool>* stop = nullptr;  ///< Set by Ctrl-C; looked at before every batch. Not owned.
   Journal* journal = nullptr;               ///< Not owned; see journal.h.
+  const Evaluator* estimator = nullptr;     ///< A cheaper evaluator; see Estimate. Not owned.
   /// Scores a batch elsewhere (DistributedEvaluator), as the evaluator would; unset: on this process's threads.
   std::function<std::vector<Evaluation>(std::span<const Strategy>)> evaluate_batch = {};
   std::function<void(const Progress&)> on_progress = {};
@@ -60,7 +65,7 @@ struct EnvironmentOptions {
 };
 
 /// Why no further evaluation will be given.
-enum class EndReason : std::uint8_t { kNone, kBudget, kSpace, kTime, kInterrupted, kStalled };
+enum class EndReason : std::uint8_t { kNone, kBudget, kSpace, kTime, kInterrupted, kStalled, kEnough };
 
 /// The only way from a searcher to an evaluator: counts, caches, journals, keeps the best. One search, one environment.
 ///
@@ -97,11 +102,20 @@ class SearchEnvironment {
   EndReason Poll();
   const std::optional<Scored>& best() const;
 
+  /// Free: rewards by EnvironmentOptions::estimator, in the order asked, normalised as those of the evaluator; empty
+  /// without one.
+  std::vector<double> Estimate(std::span<const Strategy> batch) const;
+  bool HasEstimates() const;
+  std::int64_t Estimates() const;  ///< Asked for so far.
+
   /// Hands points of curves to EnvironmentOptions::on_scalars, at Evaluations(); nothing where that is unset.
   void Record(std::span<const Scalar> scalars) const;
 
   /// The `n` best distinct strategies scored so far, best first (fewer where fewer were scored).
   std::vector<Scored> Top(std::size_t n) const;
+
+  /// EnvironmentOptions::until_gap, for searchers that know a bound.
+  double until_gap() const;
 
   /// What was scored by EnvironmentOptions::start, in order.
   std::span<const Scored> start() const;

@@ -23,7 +23,8 @@ enum class SearchStatus : std::uint8_t {
   kProvenInfeasible,
   kNothingFound,  ///< Ended without a feasible strategy and without a proof that there is none.
   kInterrupted,
-  kFinished,  ///< The searcher had nothing more to ask (a fixed rule), with budget left.
+  kFinished,    ///< The searcher had nothing more to ask (a fixed rule), with budget left.
+  kGapReached,  ///< The best is proved to be as near the optimum as was asked for.
 };
 std::string_view ToString(SearchStatus status);
 
@@ -35,7 +36,7 @@ class Searcher {
   virtual std::string_view Name() const = 0;
   /// Runs until the environment ends the search or nothing is left to ask. The best strategy is the environment's.
   /// Budget, time and interruption are read off the environment by StatusOf; a searcher returns only a claim of its own
-  /// (kProvenOptimal, kProvenInfeasible), or kFinished.
+  /// (kProvenOptimal, kProvenInfeasible, kGapReached), or kFinished.
   virtual SearchStatus Search(SearchEnvironment& environment, std::uint64_t seed) = 0;
   /// The effective configuration as one JSON object.
   virtual std::string ConfigJson() const = 0;

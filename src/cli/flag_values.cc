@@ -29,6 +29,22 @@ std::optional<double> ParseTarget(std::string_view text, const std::string& flag
   return value;
 }
 
+double ParseShare(std::string_view text, const std::string& flag) {
+  const std::string place = flag + " " + std::string(text);
+  double unit = 1;
+  if (text.ends_with("%")) {
+    unit = 1e-2;
+    text.remove_suffix(1);
+  }
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  value *= unit;
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value <= 1e6)) {
+    throw SpecError(place, "expected a share above 0 such as 1% or 0.01");
+  }
+  return value;
+}
+
 Objective ParseObjective(const std::string& text) {
   std::vector<std::string> names;
   for (const Objective objective : {Objective::kThroughputPerDevice, Objective::kLatency,

@@ -15,6 +15,9 @@ namespace shardscout::cli {
 /// "2", "2s" and "50ms" in seconds; nullopt for "none". SpecError at `flag` for anything else.
 std::optional<double> ParseTarget(std::string_view text, const std::string& flag);
 
+/// "1%" and "0.01" as 0.01. SpecError at `flag` for anything else, and for what is not above 0.
+double ParseShare(std::string_view text, const std::string& flag);
+
 /// "throughput_per_device" and the others. SpecError with the nearest for another name.
 Objective ParseObjective(const std::string& text);
 

@@ -10,6 +10,7 @@
 #include "shardscout/plan.h"
 #include "src/cli/commands.h"
 #include "src/cli/describe.h"
+#include "src/cli/flag_values.h"
 #include "src/cli/option_table.h"
 #include "src/cli/output.h"
 #include "src/cli/pareto_options.h"
@@ -29,6 +30,7 @@ struct Arguments {
   std::string report;
   std::string searcher = "ppo";
   bool searcher_given = false;
+  std::string until_gap;
   std::string tensorboard;
   int top = 0;
 };
@@ -60,6 +62,9 @@ void PrintScreen(const ScreenReport& screen) {
             << " after " << Grouped(screen.evaluations) << " of " << Grouped(screen.budget)
             << " evaluations, free; its " << Grouped(static_cast<std::int64_t>(screen.kept.size()))
             << " best came first\n";
+  if (screen.estimates > 0) {
+    std::cout << "          " << Grouped(screen.estimates) << " more strategies were asked of it on the way\n";
+  }
 }
 
 /// What each evaluator says of the winner.
@@ -107,6 +112,7 @@ ordered_json ScreenJson(const ScreenReport& screen) {
   json["evaluations"] = screen.evaluations;
   json["kept"] = ordered_json::array();
   for (const Scored& scored : screen.kept) json["kept"].push_back(ScoredJson(scored));
+  json["estimates"] = screen.estimates;
   json["of_best"] = ordered_json::parse(ToJson(screen.of_best));
   json["wall_s"] = screen.wall_s;
   return json;
@@ -124,6 +130,10 @@ void PrintJson(const Problem& problem, const SearchRequest& request, const Searc
   json["evaluations"] = report.evaluations;
   json["feasible_evaluations"] = report.feasible_evaluations;
   json["replayed"] = report.replayed;
+  if (request.until_gap > 0) {
+    json["until_gap"] = request.until_gap;
+    json["bound_s"] = report.bound_s;
+  }
   json["megatron"] = MegatronJson(report.megatron, report.normaliser);
   json["screen"] = report.screen ? ScreenJson(*report.screen) : ordered_json(nullptr);
   json["best"] = report.best ? ScoredJson(*report.best) : ordered_json(nullptr);
@@ -152,6 +162,7 @@ int Run(const Arguments& arguments, const Context& context) {
   if (!arguments.pareto.csv.empty()) CheckCanWrite(arguments.pareto.csv);
   if (!arguments.report.empty()) CheckCanWriteReport(arguments.report);
   const std::string& out = arguments.search.out;
+  if (!arguments.until_gap.empty()) request.until_gap = ParseShare(arguments.until_gap, "--until-gap");
   request.top = static_cast<std::size_t>(arguments.top);
   request.journal_path = arguments.search.journal;
   if (request.journal_path.empty() && !out.empty() && !out.starts_with("/dev/"))
@@ -199,6 +210,13 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       ->take_last()
       ->capture_default_str();
   AddSearchOptions(*command, arguments->search);
+  command
+      ->add_option("--until-gap", arguments->until_gap,
+                   "Ends the search once its best is proved so near the optimum, such as 1%. exact proves the bound, "
+                   "first and free of charge, under the analytical evaluator [search on]")
+      ->type_name("SHARE")
+      ->group("Search")
+      ->take_last();
   command->add_option("--top", arguments->top, "Also show the N best strategies")
       ->check(CLI::Range(0, 100000))
       ->group("Output");

@@ -178,6 +178,22 @@ TEST(PpoSearcherTest, StaleAgentsEndAfterFiveRolloutsWithoutANewStrategy) {
   }
 }
 
+TEST(PpoSearcherTest, AgentsOfWhichNothingIsToBeExpectedEnd) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  PpoConfig config;
+  config.num_agents = 2;
+  config.exit_patience = 0.25;
+  const Outcome flat = SearchWith(space, Constant(Feasible(1)), 800, config);
+  ASSERT_GE(flat.agents.size(), 2u);
+  EXPECT_EQ(flat.agents[0].end, AgentEnd::kNoGain);
+  EXPECT_LE(flat.agents[0].evaluations, 150) << "a quarter of 400, the first that was a gain, and a rollout";
+  EXPECT_EQ(flat.agents[1].share, 800 - flat.agents[0].evaluations);
+  config.exit_patience = 0;
+  const Outcome patient = SearchWith(space, Constant(Feasible(1)), 800, config);
+  EXPECT_NE(patient.agents[0].end, AgentEnd::kNoGain);
+}
+
 TEST(PpoSearcherTest, ASpaceOfOneIsAskedForOnce) {
   const Problem problem = test::SingleProblem();
   const StrategySpace space(problem);

@@ -67,6 +67,34 @@ TEST(PpoAgentTest, SolvesTheTrivialProblem) {
   }
 }
 
+TEST(PpoAgentTest, LearnsWithoutACriticAndWithoutObservingElites) {
+  const PlainActionSpace space(std::vector<int>(10, 4), false);
+  PpoConfig config = Plain();
+  config.critic = false;
+  config.vf_coef = 0;
+  EXPECT_GT(Train(space, 250, 1, Matches, config).last_mean, 0.9);
+  config = Plain();
+  config.observe_elites = false;
+  EXPECT_GT(Train(space, 250, 1, Matches, config).last_mean, 0.9);
+}
+
+TEST(PpoAgentTest, WithoutObservationAPolicyIsTheSameWhateverTheElites) {
+  const PlainActionSpace space(std::vector<int>(6, 4), false);
+  PpoConfig config = Plain();
+  EliteHistory empty(4), full(4);
+  full.Add(Choices(6, 2), 3.0);
+  const auto drawn = [&](const EliteHistory& history) {
+    const TorchThreadScope threads;
+    PpoAgent agent(space, config, 5);
+    agent.Sample(history, Open(config));
+    agent.Update(std::vector<double>(static_cast<std::size_t>(config.rollout_size), 1.0), history.elites(), 0);
+    return agent.GreedyConfidence(history, 0);
+  };
+  EXPECT_NE(drawn(empty), drawn(full));
+  config.observe_elites = false;
+  EXPECT_EQ(drawn(empty), drawn(full));
+}
+
 TEST(PpoAgentTest, TheDefaultsFindTheBestAction) {
   const PlainActionSpace space(std::vector<int>(10, 4), false);
   const Trained trained = Train(space, 100, 1, Matches, PpoConfig());

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <span>
 
 #include "agents/experience.h"
 #include "agents/imitation.h"
@@ -160,7 +161,7 @@ TEST_F(PretrainedPolicyTest, ExperienceBuildsOnWhatPaid) {
   const PretrainedWeights weights = Trained(space_, 2);
   std::set<Strategy> known;
   Experience experience(
-      space_, weights, [&](const Strategy& s) { return known.contains(s); }, 1);
+      space_, weights, {}, [&](const Strategy& s) { return known.contains(s); }, nullptr, 1);
   const std::vector<Strategy> first = experience.Next(8);
   ASSERT_EQ(first.size(), 8u);
   EXPECT_EQ(std::set<Strategy>(first.begin(), first.end()).size(), 8u);
@@ -176,6 +177,39 @@ TEST_F(PretrainedPolicyTest, ExperienceBuildsOnWhatPaid) {
     for (int v = 0; v < kNumVariables; ++v) different += GetVariable(strategy, v) != GetVariable(first[5], v) ? 1 : 0;
     EXPECT_LE(different, 12);
   }
+}
+
+TEST_F(PretrainedPolicyTest, ExperienceLearnsWhatACheapEvaluatorDoesNotSee) {
+  const PretrainedWeights weights = Trained(space_, 2);
+  const auto cheap = [&](const Strategy& s) { return Taste(space_, s); };
+  // The dear one likes token-sharded residuals five times as much; the cheap one does not know.
+  const auto likes = [](const Strategy& s) { return s.residual_layout == Layout::kTokenSharded; };
+  std::set<Strategy> known;
+  std::int64_t asked = 0;
+  Experience experience(
+      space_, weights, {}, [&](const Strategy& s) { return known.contains(s); },
+      [&](std::span<const Strategy> some) {
+        std::vector<double> rewards;
+        for (const Strategy& s : some) rewards.push_back(cheap(s));
+        asked += static_cast<std::int64_t>(some.size());
+        return rewards;
+      },
+      1);
+  const std::vector<Strategy> first = experience.Next(4);
+  EXPECT_GE(asked, 200) << "every candidate";
+  double least = 1;  // The four that the cheap one likes best, but for the crowding of degrees.
+  for (const Strategy& s : first) least = std::min(least, cheap(s));
+  EXPECT_GT(least, 0.6);
+  for (int i = 0; i < 6; ++i) {
+    for (const Strategy& s : experience.Next(8)) {
+      known.insert(s);
+      experience.Add(s, cheap(s) * (likes(s) ? 5 : 1));
+    }
+  }
+  int liked = 0;
+  const std::vector<Strategy> last = experience.Next(8);
+  for (const Strategy& s : last) liked += likes(s) ? 1 : 0;
+  EXPECT_GE(liked, 6);
 }
 
 class WeightsFileTest : public PretrainedPolicyTest {

@@ -35,7 +35,7 @@ std::unique_ptr<Evaluator> Analytical(const Problem& problem) {
 }
 
 Answer SolveAll(const StrategySpace& space, int threads = 1, int nodes_at_a_time = 64) {
-  return Solve(space, threads, nodes_at_a_time, [](const auto&) { return true; });
+  return Solve(space, threads, nodes_at_a_time, [](const auto&, double) { return true; });
 }
 
 /// The worth of every feasible member that no other one covers, by rising latency, found without a Staircase.
@@ -305,7 +305,7 @@ TEST(ExactTest, EndedEarlyItsBoundHolds) {
   bool proved = false;
   for (int batches = 0; !proved; batches = 2 * batches + 1) {
     int left = batches;
-    const Answer answer = Solve(space, 1, 16, [&](const auto&) { return left-- > 0; });
+    const Answer answer = Solve(space, 1, 16, [&](const auto&, double) { return left-- > 0; });
     proved = answer.proved;
     EXPECT_GE(answer.bound_score, optimum);
     EXPECT_LE(answer.bound_score, last);

@@ -292,6 +292,20 @@ TEST_F(Cli, EvaluateSaysWhichRuleAStrategyBreaks) {
       "tensor_parallel_size");
 }
 
+TEST_F(Cli, ASearchEndsAtTheGapThatWasAskedFor) {
+  const ProcessResult result = Run(Search({"--until-gap", "5%", "--out", Path("plan.json")}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("gap_reached"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("from the optimum (bound"), std::string::npos) << result.out;
+  const auto plan = nlohmann::json::parse(Read(Path("plan.json")));
+  EXPECT_EQ(plan["search"]["status"], "gap_reached");
+  EXPECT_EQ(plan["search"]["until_gap"], 0.05);
+  EXPECT_LE(plan["certificate"]["gap"], 0.05);
+  EXPECT_LT(plan["search"]["evaluations"], 300);
+  ExpectUserError(Run(Search({"--until-gap", "much"})), "1%");
+  ExpectUserError(Run(Search({"--until-gap", "1%", "--evaluator", "simulator"})), "no bound is known");
+}
+
 TEST_F(Cli, ACheapEvaluatorScreensForADearOne) {
   const Words search = Search({"--evaluator", "simulator", "--budget", "20", "--screen", "analytical",
                                "--screen-budget", "200", "--screen-keep", "5", "--out", Path("plan.json")});

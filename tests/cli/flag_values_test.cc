@@ -18,6 +18,14 @@ TEST(FlagValues, Targets) {
   }
 }
 
+TEST(FlagValues, Shares) {
+  EXPECT_DOUBLE_EQ(ParseShare("1%", "--until-gap"), 0.01);
+  EXPECT_DOUBLE_EQ(ParseShare("0.5", "--until-gap"), 0.5);
+  for (const char* bad : {"", "%", "0", "0%", "-1%", "1 %", "1%%", "nan", "inf", "one"}) {
+    EXPECT_THROW(ParseShare(bad, "--until-gap"), SpecError) << bad;
+  }
+}
+
 TEST(FlagValues, Objectives) {
   EXPECT_EQ(ParseObjective("latency"), Objective::kLatency);
   EXPECT_THROW(ParseObjective("latenc"), SpecError);

@@ -13,6 +13,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/random.h"
+#include "shardscout/searcher.h"
 #include "tests/test_evaluators.h"
 
 namespace shardscout {
@@ -60,6 +61,39 @@ TEST_F(SearchEnvironmentTest, ChargesTheFirstEvaluationOnly) {
   EXPECT_EQ(environment.Evaluations(), 2);
   EXPECT_EQ(evaluator.calls(), 2);
   EXPECT_EQ(environment.ended(), EndReason::kNone);
+}
+
+TEST_F(SearchEnvironmentTest, EstimatesAreFreeAndCounted) {
+  const test::FunctionEvaluator evaluator(test::Landscape(space_));
+  const test::FunctionEvaluator cheap([](const Strategy&) { return test::Feasible(3); });
+  EnvironmentOptions options{.budget = 5};
+  options.normaliser = 2;
+  SearchEnvironment without(space_, evaluator, options);
+  EXPECT_FALSE(without.HasEstimates());
+  EXPECT_TRUE(without.Estimate(Some(0, 4)).empty());
+  options.estimator = &cheap;
+  SearchEnvironment environment(space_, evaluator, options);
+  EXPECT_TRUE(environment.HasEstimates());
+  EXPECT_THAT(environment.Estimate(Some(0, 4)), testing::Each(1.5));
+  EXPECT_EQ(environment.Estimates(), 4);
+  EXPECT_EQ(environment.Evaluations(), 0);
+  EXPECT_FALSE(environment.Known(strategies_[0]));
+  EXPECT_EQ(evaluator.calls(), 0);
+}
+
+TEST_F(SearchEnvironmentTest, EndsOnceThereIsEnough) {
+  const test::FunctionEvaluator evaluator(
+      [&](const Strategy& s) { return test::Feasible(s == strategies_[7] ? 2.0 : 1.0); });
+  EnvironmentOptions options{.budget = 50};
+  options.enough_reward = 2;
+  SearchEnvironment environment(space_, evaluator, options);
+  EXPECT_EQ(environment.Evaluate(Some(0, 5)).size(), 5u);
+  EXPECT_EQ(environment.ended(), EndReason::kNone);
+  EXPECT_EQ(environment.Evaluate(Some(5, 5)).size(), 5u) << "the batch is answered whole";
+  EXPECT_EQ(environment.ended(), EndReason::kEnough);
+  EXPECT_TRUE(environment.Evaluate(Some(10, 5)).empty());
+  EXPECT_EQ(environment.Evaluations(), 10);
+  EXPECT_EQ(StatusOf(environment, SearchStatus::kFinished), SearchStatus::kGapReached);
 }
 
 TEST_F(SearchEnvironmentTest, ABatchScoredElsewhereIsAsIfScoredHere) {
