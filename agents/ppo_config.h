@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "src/json/fields.h"
 
@@ -20,6 +21,7 @@ struct ExperienceConfig {
 /// was measured on the problems that the rulers were tuned on (experiments/ppo_settings.cc).
 struct PpoConfig {
   bool from_scratch = false;             ///< Without what was learned on other problems (pretrained_weights.h).
+  std::string weights = {};              ///< DigestOf what was learned; "": of whatever is installed.
   std::int64_t experience_first = 100;   ///< The first evaluations of a search are all chosen by it (experience.h)...
   double experience_share = 0.75;        ///< ... then so many of the rollouts...
   std::int64_t experience_rollout = 16;  ///< ... of so many strategies each.
@@ -64,6 +66,8 @@ struct PpoConfig {
 template <class V>
 void VisitFields(V& visit, PpoConfig& c) {
   visit("from_scratch", c.from_scratch, {.doc = "Without the weights pretrained on other problems."});
+  visit("weights", c.weights,
+        {.doc = "Digest of those weights, and no others will do; empty: those that are installed."});
   visit("experience_first", c.experience_first,
         {.doc = "First evaluations of a search that the pretrained policy chooses.", .min = 0, .max = 1000000000});
   visit("experience_share", c.experience_share,

@@ -191,6 +191,7 @@ class Run {
 PpoSearcher::PpoSearcher(const PpoConfig& config, std::string name, std::shared_ptr<const PretrainedWeights> weights)
     : config_(config), name_(std::move(name)), weights_(std::move(weights)) {
   config_.from_scratch = weights_ == nullptr;
+  config_.weights = weights_ ? DigestOf(*weights_) : "";
   if (config.width % 8 != 0 || config.width % (4 * config.num_heads) != 0) {
     throw SpecError("ppo.width",
                     "found " + std::to_string(config.width) +

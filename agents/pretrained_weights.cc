@@ -17,6 +17,12 @@ constexpr int kVersion = 1;
 constexpr const char* kRemedy =
     "; install the weights again, train them anew (experiments/README.md), or pass --from-scratch";
 
+std::string PayloadOf(const PretrainedWeights& weights) {
+  std::string payload(weights.numbers.size() * sizeof(float), '\0');
+  std::memcpy(payload.data(), weights.numbers.data(), payload.size());
+  return payload;
+}
+
 }  // namespace
 
 std::size_t PretrainedWeights::NumNumbers() const {
@@ -27,6 +33,8 @@ std::size_t PretrainedWeights::NumNumbers() const {
 std::string PretrainedWeightsPath() {
   return (std::filesystem::path(PresetDirectory("policies")) / "ppo.weights").string();
 }
+
+std::string DigestOf(const PretrainedWeights& weights) { return Digest(PayloadOf(weights)); }
 
 PretrainedWeights ReadPretrainedWeights(const std::string& path) {
   const auto fail = [&](const std::string& what) { throw SpecError(path, what + kRemedy); };
@@ -63,8 +71,7 @@ PretrainedWeights ReadPretrainedWeights(const std::string& path) {
 
 void WritePretrainedWeights(const PretrainedWeights& weights, const std::string& path) {
   SHARDSCOUT_CHECK_OP(weights.numbers.size(), ==, weights.NumNumbers());
-  std::string payload(weights.numbers.size() * sizeof(float), '\0');
-  std::memcpy(payload.data(), weights.numbers.data(), payload.size());
+  const std::string payload = PayloadOf(weights);
   const nlohmann::ordered_json header = {{"format", kFormat},
                                          {"version", kVersion},
                                          {"digest", Digest(payload)},

@@ -32,6 +32,9 @@ inline constexpr double kInfeasibleValue = -3;
 /// configs/policies/ppo.weights of the presets in use.
 std::string PretrainedWeightsPath();
 
+/// Of the numbers, as the file's header has it.
+std::string DigestOf(const PretrainedWeights& weights);
+
 /// A line of JSON (format, version, digest of what follows, names and widths), then the numbers as little-endian
 /// float32. SpecError with what to do where the file can't be read, is of another version, or is not what its digest
 /// says.

@@ -30,9 +30,17 @@ void RegisterAgents(SearcherRegistry& registry) {
             weights = std::make_shared<agents::PretrainedWeights>(
                 agents::ReadPretrainedWeights(agents::PretrainedWeightsPath()));
           } catch (const SpecError& error) {
-            static std::once_flag once;  // Every search of a process finds the same file.
+            if (!config.weights.empty()) throw;  // Asked for by name.
+            static std::once_flag once;          // Every search of a process finds the same file.
             std::call_once(once, [&] { spdlog::warn("{} searches from scratch: {}", name, error.what()); });
           }
+        }
+        if (weights && !config.weights.empty() && config.weights != agents::DigestOf(*weights)) {
+          throw SpecError(name + ".weights", "found " + config.weights + ", but the weights at " +
+                                                 agents::PretrainedWeightsPath() + " are " +
+                                                 agents::DigestOf(*weights) +
+                                                 "; leave the setting out, or set SHARDSCOUT_CONFIGS to a folder that "
+                                                 "has those weights");
         }
         return std::make_unique<agents::PpoSearcher>(config, name, std::move(weights));
       });

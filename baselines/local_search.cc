@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "baselines/fresh_samples.h"
@@ -79,6 +81,7 @@ class LocalSearch final : public Searcher {
     }
     // All that the templates reach is known: what is left is elsewhere.
     if (screened.empty()) screened = drawn;
+    screened = Promising(environment, std::move(screened));
     const auto size = static_cast<std::size_t>(config_.minibatch_size);
     for (std::size_t i = 0; i < screened.size(); i += size) {
       const auto batch = std::span(screened).subspan(i, std::min(size, screened.size() - i));
@@ -86,15 +89,29 @@ class LocalSearch final : public Searcher {
     }
   }
 
+  /// The estimated_share of the strategies, by their estimates; all of them where there are none.
+  std::vector<Strategy> Promising(const SearchEnvironment& environment, std::vector<Strategy> strategies) const {
+    if (!environment.HasEstimates()) return strategies;
+    const std::vector<double> estimates = environment.Estimate(strategies);
+    std::vector<std::size_t> order(strategies.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return estimates[a] > estimates[b]; });
+    order.resize(static_cast<std::size_t>(std::ceil(config_.estimated_share * static_cast<double>(order.size()))));
+    std::vector<Strategy> promising;
+    for (const std::size_t i : order) promising.push_back(strategies[i]);
+    return promising;
+  }
+
   /// A local optimum, or where the environment ended the search.
-  static Scored Descend(SearchEnvironment& environment, Scored state, Rng& rng) {
+  Scored Descend(SearchEnvironment& environment, Scored state, Rng& rng) const {
     std::vector<int> groups(static_cast<std::size_t>(NumMoveGroups(environment.space())));
     std::iota(groups.begin(), groups.end(), 0);
     rng.Shuffle(groups);
     std::size_t without_gain = 0;
     for (std::size_t i = 0; without_gain < groups.size(); i = (i + 1) % groups.size()) {
       ++without_gain;
-      const std::vector<Strategy> moves = Moves(environment.space(), state.strategy, groups[i]);
+      const std::vector<Strategy> moves = Promising(environment, Moves(environment.space(), state.strategy, groups[i]));
       if (moves.empty()) continue;
       for (const Scored& scored : environment.Evaluate(moves)) {
         if (scored.reward <= state.reward) continue;

@@ -29,6 +29,9 @@ namespace shardscout::baselines {
 ///   (batch 64 on dp 8 to batch 32 on dp 16; dp 8 and ep 8 to dp 16 and ep 16);
 /// - all templates on the present sizes.
 ///
+/// Where the environment has estimates (a cheaper evaluator's rewards), only the `estimated_share` with the highest of
+/// what is screened, and of a group of moves, is asked for.
+///
 /// Known strategies are free, as for every searcher. Infeasible ones are compared by their rewards, which are graded by
 /// the violations.
 ///
@@ -40,6 +43,7 @@ struct LocalSearchConfig {
   std::int64_t num_starts = 4;
   std::int64_t num_kicks = 0;
   std::int64_t kick_steps = 1;
+  double estimated_share = 0.25;
   std::int64_t minibatch_size = 64;
 };
 
@@ -58,6 +62,11 @@ void VisitFields(V& visit, LocalSearchConfig& config) {
          .max = 65536});
   visit("kick_steps", config.kick_steps,
         {.doc = "Random neighbours by which the best strategy is moved.", .min = 1, .max = 65536});
+  visit("estimated_share", config.estimated_share,
+        {.doc = "Share of what is screened, or of a group of moves, that is evaluated: by the estimates, where there "
+                "are any.",
+         .above = 0,
+         .max = 1});
   visit("minibatch_size", config.minibatch_size,
         {.doc = "Screened strategies that are evaluated at a time; no effect on the result.", .min = 1, .max = 256});
 }

@@ -34,7 +34,7 @@ std::optional<Certificate> ProveBound(const Problem& problem, const SearchReques
   proof.evaluator = request.evaluator;
   proof.budget = kProverBudget;
   proof.threads = request.threads;
-  proof.time_limit_s = request.time_limit_s;
+  proof.time_limit_s = request.time_limit_s / 2;  // The other half is the search's.
   proof.until_gap = request.until_gap;
   proof.stop = request.stop;
   const SearchReport report = RunSearch(problem, proof, searchers, evaluators);

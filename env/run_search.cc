@@ -179,8 +179,9 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
   if (request.until_gap > 0 && request.searcher != env::kProver) {
     bound = env::ProveBound(problem, request, searchers, evaluators);
     report.bound_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    if (!bound)
+    if (!bound) {
       report.warnings.emplace_back("--until-gap: no bound was proved, the search ends as if it was not given");
+    }
   }
   report.searcher = request.searcher;
   report.space = space.Size();
@@ -208,9 +209,10 @@ SearchReport RunSearch(const Problem& problem, const SearchRequest& request, con
     for (const Scored& kept : report.screen->kept) options.start.push_back(kept.strategy);
     estimator = evaluators.Make(request.screen->evaluator, problem);
     options.estimator = estimator.get();
-    if (options.time_limit_s > 0) {
-      options.time_limit_s = std::max(options.time_limit_s - report.screen->wall_s, kLeastTimeLimitS);
-    }
+  }
+  if (options.time_limit_s > 0) {
+    const double spent_s = report.bound_s + (report.screen ? report.screen->wall_s : 0);
+    options.time_limit_s = std::max(options.time_limit_s - spent_s, kLeastTimeLimitS);
   }
   options.stop = request.stop;
   options.journal = journal.get();

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "shardscout/comparison.h"
 #include "shardscout/comparison_report.h"
 #include "shardscout/run_search.h"
@@ -76,9 +77,8 @@ void WriteFile(const std::string& path, const std::string& text) { std::ofstream
 
 int Main(int argc, char** argv) {
   if (argc < 5 || !kSettings.contains(argv[1])) {
-    std::cerr << "usage: ppo_settings ppo|ppo-from-scratch|exit BUDGET NUM_SEEDS OUT [SETTING...]   (writes OUT.jsonl, "
-                 "OUT.csv and "
-                 "OUT.html; goes on from OUT.jsonl)\n";
+    std::cerr << "usage: ppo_settings ppo|ppo-from-scratch|exit BUDGET NUM_SEEDS OUT [SETTING...]\n"
+                 "Writes OUT.jsonl, OUT.csv and OUT.html; goes on from OUT.jsonl.\n";
     return 2;
   }
   const std::string out = argv[4];
@@ -132,4 +132,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace shardscout
 
-int main(int argc, char** argv) { return shardscout::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return shardscout::GuardedMain([&] { return shardscout::Main(argc, argv); });
+}

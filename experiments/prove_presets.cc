@@ -2,10 +2,10 @@
 // stdout for each problem. experiments/README.md has the command.
 
 #include <cstdlib>
-#include <exception>
 #include <iostream>
 #include <string>
 
+#include "experiments/guarded_main.h"
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
 #include "shardscout/run_search.h"
@@ -59,10 +59,5 @@ int Main() {
 }  // namespace shardscout
 
 int main() {
-  try {
-    return shardscout::Main();
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([] { return shardscout::Main(); });
 }

@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <exception>
 #include <iostream>
 #include <optional>
 #include <string>
 
 #include "env/simulator/simulator_evaluator.h"
+#include "experiments/guarded_main.h"
 #include "shardscout/error.h"
 #include "shardscout/reward.h"
 #include "shardscout/run_search.h"
@@ -86,10 +86,5 @@ int Main(int argc, char** argv) {
 }  // namespace shardscout
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::Main(argc, argv); });
 }

@@ -8,14 +8,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <exception>
-#include <iostream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "baselines/exact/solver.h"
 #include "env/analytical/analytical_evaluator.h"
+#include "experiments/guarded_main.h"
 #include "shardscout/error.h"
 #include "shardscout/strategy_space.h"
 
@@ -97,10 +96,5 @@ int Main() {
 }  // namespace shardscout
 
 int main() {
-  try {
-    return shardscout::Main();
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return 1;
-  }
+  return shardscout::GuardedMain([] { return shardscout::Main(); });
 }

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "shardscout/error.h"
 #include "shardscout/evaluator.h"
 #include "shardscout/megatron_rule.h"
@@ -242,4 +243,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace shardscout
 
-int main(int argc, char** argv) { return shardscout::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return shardscout::GuardedMain([&] { return shardscout::Main(argc, argv); });
+}

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <exception>
 #include <iostream>
 #include <memory>
 #include <numeric>
@@ -17,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "shardscout/error.h"
 #include "shardscout/reward.h"
 #include "shardscout/run_search.h"
@@ -224,10 +224,5 @@ int Main(int argc, char** argv) {
 }  // namespace shardscout
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::Main(argc, argv); });
 }

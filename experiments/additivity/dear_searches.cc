@@ -14,9 +14,11 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "env/simulator/simulator_evaluator.h"
+#include "experiments/guarded_main.h"
 #include "shardscout/comparison_statistics.h"
 #include "shardscout/error.h"
 #include "shardscout/random.h"
@@ -39,6 +41,7 @@ constexpr Competitor kCompetitors[] = {{"random-walk", "random-walk", false},
                                        {"annealing", "annealing", false},
                                        {"evolution", "evolution", false},
                                        {"local-search", "local-search", false},
+                                       {"local-search, estimates", "local-search", true},
                                        {"ppo-from-scratch", "ppo-from-scratch", false},
                                        {"ppo, its own values", "ppo", false},
                                        {"ppo", "ppo", true}};
@@ -82,25 +85,35 @@ Problem WithoutAdditivity(const SuiteProblem& spec) {
 struct Row {
   std::string problem, competitor;
   std::uint64_t seed = 0;
+  std::int64_t budget = 0;
+  double noise = 0;
   double at_start = 0, found = 0;  ///< True rewards: of the best of the start, and of the strategy that was found.
-  std::string Key() const { return problem + "," + competitor + "," + std::to_string(seed); }
+  auto Key() const { return std::tuple(problem, competitor, seed, budget, noise); }
 };
 
-/// The rows of an earlier call.
+constexpr const char* kHeader = "problem;searcher;seed;budget;noise;start;found";
+
+/// The rows of earlier calls, of any budget and noise.
 std::vector<Row> ReadRows(const std::string& path) {
   std::vector<Row> rows;
   std::ifstream in(path);
   std::string line;
-  std::getline(in, line);
+  if (std::getline(in, line) && line != kHeader) {
+    throw SpecError(path, std::string("holds something else: its first line is not ") + kHeader +
+                              "; give the name of another file");
+  }
   while (std::getline(in, line)) {
     std::istringstream cells(line);
-    std::string problem, competitor, seed, at_start, found;
+    std::string problem, competitor, seed, budget, noise, at_start, found;
     std::getline(cells, problem, ';');
     std::getline(cells, competitor, ';');
     std::getline(cells, seed, ';');
+    std::getline(cells, budget, ';');
+    std::getline(cells, noise, ';');
     std::getline(cells, at_start, ';');
     if (!std::getline(cells, found, ';')) continue;  // Torn.
-    rows.push_back({problem, competitor, std::stoull(seed), std::stod(at_start), std::stod(found)});
+    rows.push_back({problem, competitor, std::stoull(seed), std::stoll(budget), std::stod(noise), std::stod(at_start),
+                    std::stod(found)});
   }
   return rows;
 }
@@ -137,7 +150,7 @@ class Dear {
     if (competitor.estimates) options.estimator = analytical_.get();
     SearchEnvironment environment(space_, measured, options);
     searchers_.Make(competitor.searcher)->Search(environment, seed);
-    Row row{.problem = "", .competitor = competitor.name, .seed = seed};
+    Row row{.problem = "", .competitor = competitor.name, .seed = seed, .budget = budget, .noise = noise};
     for (const Strategy& start : starts_) row.at_start = std::max(row.at_start, TrueReward(start));
     row.found = TrueReward(environment.best()->strategy);
     return row;
@@ -175,10 +188,10 @@ void Print(const std::vector<Row>& rows) {
       all.insert(all.end(), values.begin(), values.end());
     }
     const Interval interval = BootstrapInterval(strata);
-    std::printf("%-22s %6zu  %.4f  %.4f to %.4f\n", name.c_str(), all.size(), InterquartileMean(all), interval.low,
+    std::printf("%-24s %6zu  %.4f  %.4f to %.4f\n", name.c_str(), all.size(), InterquartileMean(all), interval.low,
                 interval.high);
   };
-  std::printf("%-22s %6s  %6s  %s\n", "over all problems", "runs", "score", "95 % interval");
+  std::printf("%-24s %6s  %6s  %s\n", "over all problems", "runs", "score", "95 % interval");
   for (const Competitor& competitor : kCompetitors) {
     if (scores.contains(competitor.name)) print(competitor.name, scores[competitor.name]);
   }
@@ -194,7 +207,7 @@ void Print(const std::vector<Row>& rows) {
 int Main(int argc, char** argv) {
   if (argc < 6) {
     std::cerr << "usage: dear_searches OUT SUITE BUDGET NUM_SEEDS NOISE [PROBLEM...]\n"
-                 "NOISE: standard deviation of log(measured / true). Goes on from OUT.\n";
+                 "NOISE: standard deviation of log(measured / true). Goes on from OUT, which may hold more.\n";
     return 2;
   }
   const std::string path = argv[1];
@@ -208,25 +221,26 @@ int Main(int argc, char** argv) {
   EvaluatorRegistry evaluators;
   RegisterBuiltinEvaluators(evaluators);
   std::vector<Row> rows = ReadRows(path);
-  std::set<std::string> known;
+  std::set<decltype(Row().Key())> known;
   for (const Row& row : rows) known.insert(row.Key());
   std::ofstream out(path, std::ios::app);
-  if (rows.empty()) out << "problem;searcher;seed;start;found\n";
+  if (out.tellp() == 0) out << kHeader << '\n';
   for (const SuiteProblem& spec : LoadSuite(argv[2]).problems) {
     if (!chosen.empty() && !chosen.contains(spec.name)) continue;
     std::unique_ptr<const Dear> dear;  // Proved where something is left to search.
     for (std::uint64_t seed = 1; seed <= num_seeds; ++seed) {
       for (const Competitor& competitor : kCompetitors) {
-        if (known.contains(Row{spec.name, competitor.name, seed}.Key())) continue;
+        if (known.contains(std::tuple(spec.name, std::string(competitor.name), seed, budget, noise))) continue;
         if (!dear) dear = std::make_unique<const Dear>(spec, searchers, evaluators);
         Row row = dear->Search(competitor, seed, budget, noise);
         row.problem = spec.name;
         rows.push_back(row);
-        out << row.problem << ';' << row.competitor << ';' << row.seed << ';' << row.at_start << ';' << row.found
-            << std::endl;
+        out << row.problem << ';' << row.competitor << ';' << row.seed << ';' << row.budget << ';' << row.noise << ';'
+            << row.at_start << ';' << row.found << std::endl;
       }
     }
   }
+  std::erase_if(rows, [&](const Row& row) { return row.budget != budget || row.noise != noise; });
   Print(rows);
   return EXIT_SUCCESS;
 }
@@ -235,10 +249,5 @@ int Main(int argc, char** argv) {
 }  // namespace shardscout
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::Main(argc, argv); });
 }

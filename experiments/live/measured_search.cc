@@ -5,12 +5,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "shardscout/live_run.h"
 #include "shardscout/run_search.h"
 
@@ -114,10 +113,5 @@ int Main(int processes) {
 }  // namespace shardscout
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::Main(argc > 1 ? std::atoi(argv[1]) : 4);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::Main(argc > 1 ? std::atoi(argv[1]) : 4); });
 }

@@ -13,6 +13,7 @@
 
 #include "agents/ppo_searcher.h"
 #include "env/searcher_config.h"
+#include "experiments/guarded_main.h"
 #include "experiments/pretrain/random_problem.h"
 #include "experiments/pretrain/teacher.h"
 #include "shardscout/comparison_statistics.h"
@@ -105,4 +106,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace shardscout::pretrain
 
-int main(int argc, char** argv) { return shardscout::pretrain::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return shardscout::GuardedMain([&] { return shardscout::pretrain::Main(argc, argv); });
+}

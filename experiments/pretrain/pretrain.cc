@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agents/imitation.h"
+#include "experiments/guarded_main.h"
 #include "experiments/pretrain/random_problem.h"
 #include "experiments/pretrain/teacher.h"
 #include "shardscout/error.h"
@@ -72,4 +73,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace shardscout::pretrain
 
-int main(int argc, char** argv) { return shardscout::pretrain::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return shardscout::GuardedMain([&] { return shardscout::pretrain::Main(argc, argv); });
+}

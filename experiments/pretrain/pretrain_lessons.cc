@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "experiments/guarded_main.h"
 #include "experiments/pretrain/teacher.h"
 #include "shardscout/error.h"
 
@@ -45,4 +46,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace shardscout::pretrain
 
-int main(int argc, char** argv) { return shardscout::pretrain::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return shardscout::GuardedMain([&] { return shardscout::pretrain::Main(argc, argv); });
+}

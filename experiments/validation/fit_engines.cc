@@ -4,13 +4,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
-#include <exception>
 #include <iomanip>
 #include <iostream>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "experiments/validation/engine_fit.h"
 
 namespace shardscout::validation {
@@ -88,10 +88,5 @@ int Main(int argc, char** argv) {
 }  // namespace shardscout::validation
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::validation::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::validation::Main(argc, argv); });
 }

@@ -7,14 +7,13 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
-#include <iostream>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "experiments/validation/prediction_error.h"
 #include "experiments/validation/training_prediction.h"
 #include "shardscout/preset_paths.h"
@@ -130,10 +129,5 @@ int Main(int argc, char** argv) {
 }  // namespace shardscout::validation
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::validation::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::validation::Main(argc, argv); });
 }

@@ -2,11 +2,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <exception>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "experiments/guarded_main.h"
 #include "experiments/validation/published_report.h"
 #include "experiments/validation/published_training.h"
 #include "experiments/validation/serving_report.h"
@@ -81,10 +81,5 @@ int Main(int argc, char** argv) {
 }  // namespace shardscout::validation
 
 int main(int argc, char** argv) {
-  try {
-    return shardscout::validation::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "error: " << error.what() << '\n';
-    return EXIT_FAILURE;
-  }
+  return shardscout::GuardedMain([&] { return shardscout::validation::Main(argc, argv); });
 }

@@ -42,7 +42,8 @@ struct SearchRequest {
   double time_limit_s = 0;                   ///< 0: none. A time-limited search is not repeatable.
   /// Above 0: the search ends as soon as its best is proved to be within this of the optimum, (bound / best) - 1 where
   /// more is better. The bound is that of `exact`, which is asked for it first, free of charge, and stops at the same
-  /// gap; what it finds is not told to the searcher. SpecError where `exact` does not know the evaluator.
+  /// gap; what it finds is not told to the searcher. Its time counts to time_limit_s, of which it takes half at most.
+  /// SpecError where `exact` does not know the evaluator.
   double until_gap = 0;
   std::string journal_path = {};  ///< "": no journal.
   bool resume = false;            ///< Replays the journal at journal_path; needs one.

@@ -211,9 +211,10 @@ void AddSearchCommand(CLI::App& app, Context& context) {
       ->capture_default_str();
   AddSearchOptions(*command, arguments->search);
   command
-      ->add_option("--until-gap", arguments->until_gap,
-                   "Ends the search once its best is proved so near the optimum, such as 1%. exact proves the bound, "
-                   "first and free of charge, under the analytical evaluator [search on]")
+      ->add_option(
+          "--until-gap", arguments->until_gap,
+          "Ends the search once its best is proved so near the optimum, such as 1%. exact proves the bound, "
+          "first and free of charge (in half of --time-limit at most), under the analytical evaluator [search on]")
       ->type_name("SHARE")
       ->group("Search")
       ->take_last();

@@ -281,6 +281,22 @@ TEST_F(WeightsFileTest, WithoutGoodWeightsTheSearchGoesOnFromScratch) {
   ::unsetenv("SHARDSCOUT_CONFIGS");
 }
 
+TEST_F(WeightsFileTest, TheConfigurationNamesTheWeightsAndAsksForThemAgain) {
+  ASSERT_EQ(::setenv("SHARDSCOUT_CONFIGS", folder_.c_str(), 1), 0);
+  SearcherRegistry searchers;
+  RegisterAgents(searchers);
+  const std::string found_with = searchers.Make("ppo")->ConfigJson();
+  EXPECT_NE(found_with.find(DigestOf(weights_)), std::string::npos) << found_with;
+  EXPECT_EQ(searchers.Make("ppo-from-scratch")->ConfigJson().find(DigestOf(weights_)), std::string::npos);
+  EXPECT_EQ(searchers.Make("ppo", {found_with, "the plan", {}})->ConfigJson(), found_with);
+  WritePretrainedWeights(Trained(space_, 2), path_);
+  EXPECT_NE(searchers.Make("ppo")->ConfigJson(), found_with) << "a comparison or a journal would mix the two";
+  EXPECT_THROW(searchers.Make("ppo", {found_with, "the plan", {}}), SpecError);
+  Overwrite("damaged");
+  EXPECT_THROW(searchers.Make("ppo", {found_with, "the plan", {}}), SpecError);
+  ::unsetenv("SHARDSCOUT_CONFIGS");
+}
+
 TEST_F(PretrainedPolicyTest, PpoStartsFromTheWeightsAndIsRepeatable) {
   const auto weights = std::make_shared<const PretrainedWeights>(Trained(space_));
   const auto search = [&](std::uint64_t seed) {

@@ -21,6 +21,7 @@
 #include "shardscout/run_search.h"
 #include "shardscout/searcher.h"
 #include "tests/baselines/random_problems.h"
+#include "tests/builtin_registries.h"
 #include "tests/tiny_problems.h"
 
 namespace shardscout::baselines::exact {
@@ -396,42 +397,27 @@ TEST(BranchingTest, NorWhereTheFfnSpansTheStage) {
   }
 }
 
-struct Registries {
-  Registries() {
-    RegisterBuiltinSearchers(searchers);
-    RegisterBuiltinEvaluators(evaluators);
-  }
-  SearchReport Run(const Problem& problem, const std::string& searcher, std::int64_t budget) {
-    SearchRequest request;
-    request.searcher = searcher;
-    request.budget = budget;
-    return RunSearch(problem, request, searchers, evaluators);
-  }
-  SearcherRegistry searchers;
-  EvaluatorRegistry evaluators;
-};
-
 TEST(ExactTest, WritesItsProofIntoThePlan) {
   const Problem problem = testing::SmallProblem(testing::MoeModel(), 8, WorkloadKind::kDecode);
-  const SearchReport report = Registries().Run(problem, "exact", 4000);
+  const SearchReport report = testing::BuiltinRegistries().Run(problem, "exact", 4000);
   EXPECT_EQ(report.status, SearchStatus::kProvenOptimal);
   ASSERT_TRUE(report.plan && report.plan->certificate);
   EXPECT_EQ(report.plan->certificate->value, report.best->evaluation.metrics.throughput_per_device);
   EXPECT_EQ(report.plan->certificate->bound, report.plan->certificate->value);
   EXPECT_EQ(report.plan->certificate->gap, 0);
   EXPECT_EQ(ParsePlan(ToJson(*report.plan), "plan").certificate, report.plan->certificate);
-  EXPECT_EQ(Registries().Run(problem, "exact", 1).best->strategy, report.best->strategy);
+  EXPECT_EQ(testing::BuiltinRegistries().Run(problem, "exact", 1).best->strategy, report.best->strategy);
 }
 
 TEST(ExactTest, SaysInfeasible) {
   ClusterSpec cluster = testing::SmallCluster(4);
   cluster.device.hbm_bytes = 1e5;
   const Problem problem(testing::DenseModel(), cluster, testing::SmallWorkload(WorkloadKind::kDecode));
-  EXPECT_EQ(Registries().Run(problem, "exact", 100).status, SearchStatus::kProvenInfeasible);
+  EXPECT_EQ(testing::BuiltinRegistries().Run(problem, "exact", 100).status, SearchStatus::kProvenInfeasible);
 }
 
 TEST(ExactTest, WorksWithItsEvaluatorOnly) {
-  Registries registries;
+  testing::BuiltinRegistries registries;
   registries.evaluators.Register("another", "", [](const Problem& problem) { return Analytical(problem); });
   SearchRequest request;
   request.searcher = "exact";
@@ -461,7 +447,7 @@ TEST(ExactTest, NoOptimumLeavesDevicesIdleThatABetterStrategyUses) {
     ClusterSpec cluster = testing::SmallCluster(devices);
     cluster.device.hbm_bytes = 1.5e8;  // The weights take two devices and more.
     const Problem problem(model, cluster, workload, options);
-    Registries registries;
+    testing::BuiltinRegistries registries;
     const SearchReport all = registries.Run(problem, "exhaustive", 1000000);
     const SearchReport exact = registries.Run(problem, "exact", 100);
     SCOPED_TRACE(std::to_string(devices) + " devices, " + std::to_string(all.evaluations) + " strategies");

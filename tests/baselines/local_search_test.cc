@@ -194,6 +194,30 @@ TEST(LocalSearchTest, DescendsFromTheStartToItsOptimum) {
   EXPECT_EQ(environment.best()->reward, 6);
 }
 
+TEST(LocalSearchTest, EstimatesChooseWhichMovesArePaidFor) {
+  const Problem problem = test::WideProblem(true);
+  const StrategySpace space(problem);
+  const auto landscape = test::Landscape(space);
+  const FunctionEvaluator evaluator(landscape);
+  const FunctionEvaluator opposite([&](const Strategy& s) { return test::Feasible(1 / (1 + RewardOf(landscape(s)))); });
+  SearcherRegistry registry;
+  RegisterBuiltinSearchers(registry);
+  for (const std::uint64_t seed : {1u, 2u, 3u}) {
+    const auto best = [&](const Evaluator* estimator) {
+      EnvironmentOptions options;
+      options.budget = 60;
+      options.threads = 1;
+      options.estimator = estimator;
+      SearchEnvironment environment(space, evaluator, options);
+      registry.Make("local-search")->Search(environment, seed);
+      return environment.best()->reward;
+    };
+    const double right = best(&evaluator);
+    EXPECT_GT(right, best(nullptr)) << seed;
+    EXPECT_GT(right, best(&opposite)) << seed;
+  }
+}
+
 TEST(LocalSearchTest, BeatsRandomSearchOnASlope) {
   const Problem problem = test::WideProblem(true);
   const StrategySpace space(problem);

@@ -10,19 +10,11 @@
 
 #include "shardscout/error.h"
 #include "shardscout/preset_paths.h"
+#include "tests/builtin_registries.h"
 #include "tests/tiny_problems.h"
 
 namespace shardscout {
 namespace {
-
-struct Registries {
-  Registries() {
-    RegisterBuiltinSearchers(searchers);
-    RegisterBuiltinEvaluators(evaluators);
-  }
-  SearcherRegistry searchers;
-  EvaluatorRegistry evaluators;
-};
 
 Problem Small() { return testing::SmallProblem(testing::MoeModel(), 8, WorkloadKind::kDecode); }
 
@@ -58,12 +50,12 @@ std::string ErrorOf(const F& call) {
 }
 
 TEST(RunSearch, AnswersForEveryModelPreset) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   for (const std::string& name : ListPresets("models")) {
     SCOPED_TRACE(name);
     for (const char* workload : {"prefill-chat", "decode-chat", "serve-chat"}) {
       const Problem problem(LoadModel(name), LoadCluster("h100-sxm", 64), LoadWorkload(workload));
-      const SearchReport report = RunSearch(problem, Annealing(20), registries.searchers, registries.evaluators);
+      const SearchReport report = registries.Run(problem, Annealing(20));
       ASSERT_TRUE(report.best);
       EXPECT_TRUE(std::isfinite(report.best->reward));
       EXPECT_EQ(report.plan.has_value(), report.best->evaluation.Feasible());
@@ -73,11 +65,11 @@ TEST(RunSearch, AnswersForEveryModelPreset) {
 }
 
 TEST(RunSearch, MakesAPlanOfTheBest) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   SearchRequest request = Annealing();
   request.top = 5;
-  const SearchReport report = RunSearch(problem, request, registries.searchers, registries.evaluators);
+  const SearchReport report = registries.Run(problem, request);
   ASSERT_TRUE(report.plan);
   EXPECT_EQ(report.evaluations, 200);
   EXPECT_EQ(report.status, SearchStatus::kBudgetExhausted);
@@ -94,13 +86,13 @@ TEST(RunSearch, MakesAPlanOfTheBest) {
 }
 
 TEST(RunSearch, TheSamePlanTwiceAndForAnyNumberOfThreads) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   std::string first;
   for (const int threads : {1, 2, 1}) {
     SearchRequest request = Annealing();
     request.threads = threads;
-    const SearchReport report = RunSearch(problem, request, registries.searchers, registries.evaluators);
+    const SearchReport report = registries.Run(problem, request);
     ASSERT_TRUE(report.plan);
     if (first.empty()) first = ToJson(*report.plan);
     EXPECT_EQ(ToJson(*report.plan), first);
@@ -108,11 +100,11 @@ TEST(RunSearch, TheSamePlanTwiceAndForAnyNumberOfThreads) {
 }
 
 TEST(RunSearch, StartsFromMegatronForACharge) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   SearchRequest request = Annealing(1);
   request.start = StartFrom::kMegatron;
-  const SearchReport report = RunSearch(problem, request, registries.searchers, registries.evaluators);
+  const SearchReport report = registries.Run(problem, request);
   EXPECT_EQ(report.evaluations, 1);
   EXPECT_EQ(report.best->strategy, report.megatron.strategy);
   EXPECT_DOUBLE_EQ(report.best->reward, 1.0);
@@ -120,38 +112,38 @@ TEST(RunSearch, StartsFromMegatronForACharge) {
 }
 
 TEST(RunSearch, ResumesToTheSamePlan) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
-  const SearchReport whole = RunSearch(problem, Annealing(), registries.searchers, registries.evaluators);
+  const SearchReport whole = registries.Run(problem, Annealing());
 
   SearchRequest request = Annealing();
   request.journal_path = JournalPath();
   std::atomic<bool> stop{false};
   request.stop = &stop;
   request.on_progress = [&](const Progress& progress) { stop = progress.evaluations >= 80; };
-  const SearchReport broken = RunSearch(problem, request, registries.searchers, registries.evaluators);
+  const SearchReport broken = registries.Run(problem, request);
   EXPECT_EQ(broken.status, SearchStatus::kInterrupted);
   EXPECT_LT(broken.evaluations, 200);
 
   stop = false;
   request.on_progress = nullptr;
   request.resume = true;
-  const SearchReport resumed = RunSearch(problem, request, registries.searchers, registries.evaluators);
+  const SearchReport resumed = registries.Run(problem, request);
   EXPECT_EQ(resumed.replayed, broken.evaluations);
   EXPECT_EQ(ToJson(*resumed.plan), ToJson(*whole.plan));
 
   request.seed = 2;
-  EXPECT_NE(ErrorOf([&] { RunSearch(problem, request, registries.searchers, registries.evaluators); }), "");
+  EXPECT_NE(ErrorOf([&] { registries.Run(problem, request); }), "");
   std::filesystem::remove(request.journal_path);
 }
 
 TEST(RunSearch, RefusesWhatCannotBeMeant) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   const auto error = [&](const auto& change) {
     SearchRequest request = Annealing();
     change(request);
-    return ErrorOf([&] { RunSearch(problem, request, registries.searchers, registries.evaluators); });
+    return ErrorOf([&] { registries.Run(problem, request); });
   };
   EXPECT_NE(error([](SearchRequest& r) { r.searcher = "anealing"; }).find("annealing"), std::string::npos);
   EXPECT_NE(error([](SearchRequest& r) { r.evaluator = "analytic"; }).find("analytical"), std::string::npos);
@@ -161,21 +153,20 @@ TEST(RunSearch, RefusesWhatCannotBeMeant) {
 }
 
 TEST(RunSearch, AnObjectiveNeedsItsFigure) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   ClusterSpec cluster = testing::SmallCluster(8);
   cluster.device.price_usd_per_hour = 0;
   WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kDecode);
   workload.objective = Objective::kCostPerMillionTokens;
   const Problem problem(testing::DenseModel(), cluster, workload);
-  const std::string error =
-      ErrorOf([&] { RunSearch(problem, Annealing(), registries.searchers, registries.evaluators); });
+  const std::string error = ErrorOf([&] { registries.Run(problem, Annealing()); });
   EXPECT_NE(error.find("price_usd_per_hour"), std::string::npos) << error;
 }
 
 TEST(RunSearch, ReportsTheNearestWhereNothingIsFeasible) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Tight(1e9, 1e-9);
-  const SearchReport report = RunSearch(problem, Annealing(), registries.searchers, registries.evaluators);
+  const SearchReport report = registries.Run(problem, Annealing());
   EXPECT_FALSE(report.plan);
   ASSERT_TRUE(report.best);
   const Relaxation relaxation = RelaxationFor(problem, report.best->evaluation);
@@ -186,7 +177,7 @@ TEST(RunSearch, ReportsTheNearestWhereNothingIsFeasible) {
 }
 
 TEST(SufficientDevices, IsTheSmallestNumberOfNodes) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   // Nodes of one device, so that the weights need several of them.
   ClusterSpec cluster = testing::SmallCluster(1, 1);
   const Problem roomy(testing::DenseModel(), cluster, testing::SmallWorkload(WorkloadKind::kDecode));
@@ -211,7 +202,7 @@ TEST(SufficientDevices, IsTheSmallestNumberOfNodes) {
 }
 
 TEST(EvaluateStrategy, NamesTheRuleThatIsBroken) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   Strategy strategy;
   strategy.tensor_parallel_size = 3;
@@ -231,7 +222,7 @@ TEST(BestReport, PrefersTheBetterRewardThenTheFirst) {
 }
 
 TEST(SettingsFor, SplitsByName) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const auto settings =
       SettingsFor({"annealing", "random"}, registries.searchers, R"({"annealing": {"a": 1}, "megatron": {}})", "f.json",
                   {"random.x=1", "annealing.y=a.b=c"});
@@ -243,7 +234,7 @@ TEST(SettingsFor, SplitsByName) {
 }
 
 TEST(SettingsFor, RefusesOtherNames) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const auto error = [&](const char* file, const std::vector<std::string>& sets) {
     return ErrorOf([&] { SettingsFor({"random"}, registries.searchers, file, "f.json", sets); });
   };

@@ -8,22 +8,11 @@
 #include "env/proved_bound.h"
 #include "shardscout/error.h"
 #include "shardscout/run_search.h"
+#include "tests/builtin_registries.h"
 #include "tests/tiny_problems.h"
 
 namespace shardscout {
 namespace {
-
-struct Registries {
-  Registries() {
-    RegisterBuiltinSearchers(searchers);
-    RegisterBuiltinEvaluators(evaluators);
-  }
-  SearchReport Run(const Problem& problem, const SearchRequest& request) const {
-    return RunSearch(problem, request, searchers, evaluators);
-  }
-  SearcherRegistry searchers;
-  EvaluatorRegistry evaluators;
-};
 
 SearchRequest Request(const std::string& searcher, double until_gap) {
   SearchRequest request;
@@ -36,7 +25,7 @@ SearchRequest Request(const std::string& searcher, double until_gap) {
 Problem Small() { return {LoadModel("llama-3.1-8b"), LoadCluster("h100-sxm", 8), LoadWorkload("decode-chat")}; }
 
 TEST(UntilGap, ASearcherEndsWithinTheGapOfTheOptimum) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   const double optimum = registries.Run(problem, Request("exact", 0)).best->reward;
   for (const char* searcher : {"local-search", "evolution"}) {
@@ -58,7 +47,7 @@ TEST(UntilGap, ASearcherEndsWithinTheGapOfTheOptimum) {
 }
 
 TEST(UntilGap, WhatIsEnoughEndsTheSearchAtOnceAndWhatIsNotChangesNothing) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   SearchRequest request = Request("random", 1e6);
   const SearchReport any = registries.Run(problem, request);
@@ -78,7 +67,7 @@ TEST(UntilGap, WhatIsEnoughEndsTheSearchAtOnceAndWhatIsNotChangesNothing) {
 }
 
 TEST(UntilGap, LatencyIsBoundedFromBelow) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   WorkloadSpec workload = testing::SmallWorkload(WorkloadKind::kPrefill);
   workload.objective = Objective::kLatency;
   const Problem problem(testing::DenseModel(), testing::SmallCluster(8), workload);
@@ -90,7 +79,7 @@ TEST(UntilGap, LatencyIsBoundedFromBelow) {
 }
 
 TEST(UntilGap, ExactStopsAtTheGapToo) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   const Problem problem = Small();
   const SearchReport whole = registries.Run(problem, Request("exact", 0));
   EXPECT_EQ(whole.status, SearchStatus::kProvenOptimal);
@@ -101,7 +90,7 @@ TEST(UntilGap, ExactStopsAtTheGapToo) {
 }
 
 TEST(UntilGap, IsRefusedWhereNoBoundIsKnown) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   SearchRequest request = Request("random", 0.01);
   request.evaluator = "simulator";
   try {
@@ -117,7 +106,7 @@ TEST(UntilGap, IsRefusedWhereNoBoundIsKnown) {
 }
 
 TEST(UntilGap, WithoutAFeasibleStrategyTheSearchGoesOnAndSaysSo) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   ClusterSpec cluster = LoadCluster("h100-sxm", 1);
   cluster.device.hbm_bytes = 8e9;  // Half of the weights.
   const Problem problem(LoadModel("llama-3.1-8b"), cluster, LoadWorkload("decode-chat"));
@@ -130,7 +119,7 @@ TEST(UntilGap, WithoutAFeasibleStrategyTheSearchGoesOnAndSaysSo) {
 }
 
 TEST(UntilGap, AJournalOfAnotherGapIsRefused) {
-  const Registries registries;
+  const testing::BuiltinRegistries registries;
   SearchRequest request = Request("random", 0.5);
   request.journal_path = ::testing::TempDir() + "shardscout_until_gap_" + std::to_string(::getpid()) + ".jsonl";
   const SearchReport first = registries.Run(Small(), request);

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "shardscout/run_search.h"
+#include "tests/builtin_registries.h"
 #include "tests/src/export/written_plans.h"
 
 namespace shardscout::exporters {
@@ -28,32 +28,24 @@ std::vector<Problem> Problems() {
   return problems;
 }
 
-Plan OptimumOf(const Problem& problem) {
-  SearcherRegistry searchers;
-  RegisterBuiltinSearchers(searchers);
-  EvaluatorRegistry evaluators;
-  RegisterBuiltinEvaluators(evaluators);
-  SearchRequest request;
-  request.searcher = "exact";
-  request.budget = std::int64_t{1} << 40;
-  const SearchReport report = RunSearch(problem, request, searchers, evaluators);
+Plan OptimumOf(const Problem& problem, const testing::BuiltinRegistries& registries) {
+  const SearchReport report = registries.Run(problem, "exact", std::int64_t{1} << 40);
   EXPECT_EQ(report.status, SearchStatus::kProvenOptimal) << problem.model().name << " " << problem.workload().name;
   return report.plan.value();
 }
 
 TEST(OptimalPlans, EveryExporterWritesThemOrSaysWhyNot) {
+  const testing::BuiltinRegistries registries;
   std::vector<Plan> optima;
-  for (const Problem& problem : Problems()) optima.push_back(OptimumOf(problem));
+  for (const Problem& problem : Problems()) optima.push_back(OptimumOf(problem, registries));
   ExporterRegistry exporters;
   RegisterBuiltinExporters(exporters);
-  EvaluatorRegistry evaluators;
-  RegisterBuiltinEvaluators(evaluators);
   for (const std::string& target : exporters.List()) {
     int written = 0;
     for (const Plan& optimum : optima) {
       const std::string where = target + " " + optimum.model_name + " " + optimum.workload_name;
       const Problem problem = ParseProblem(optimum.problem_json, where);
-      const auto evaluator = evaluators.Make("analytical", problem);
+      const auto evaluator = registries.evaluators.Make("analytical", problem);
       const Strategy& planned = optimum.pools.front().strategy;
       try {
         const ExportResult result = exporters.Get(target).Export(

@@ -10,6 +10,7 @@
 #include "shardscout/run_search.h"
 #include "shardscout/stage_memory.h"
 #include "src/export/html_page.h"
+#include "tests/builtin_registries.h"
 #include "tests/tiny_problems.h"
 
 namespace shardscout {
@@ -20,14 +21,8 @@ using ::testing::Not;
 
 constexpr const char* kHostile = "a \"b\", </script><script>alert('c')</script><img src=x onerror=alert(1)> & d";
 
-struct Registries {
-  Registries() {
-    RegisterBuiltinSearchers(searchers);
-    RegisterBuiltinEvaluators(evaluators);
-    RegisterBuiltinExporters(exporters);
-  }
-  SearcherRegistry searchers;
-  EvaluatorRegistry evaluators;
+struct Registries : testing::BuiltinRegistries {
+  Registries() { RegisterBuiltinExporters(exporters); }
   ExporterRegistry exporters;
 };
 
