@@ -9,6 +9,7 @@
 
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
+#include "src/cli/blas_kernels.h"
 #include "src/cli/commands.h"
 #include "src/cli/load_agents.h"
 #include "src/cli/logging.h"
@@ -154,6 +155,7 @@ void CheckSearcherIsBuilt(const std::string& name) {
 
 int main(int argc, char** argv) {
   try {
+    shardscout::cli::ChooseBlasKernels();
     return shardscout::cli::Main(argc, argv);
   } catch (const shardscout::SpecError& error) {
     shardscout::cli::PrintError(std::string("shardscout: ") + error.what() + "\n");

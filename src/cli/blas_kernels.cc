@@ -1,0 +1,19 @@
+#include "src/cli/blas_kernels.h"
+
+#include <cstdlib>
+
+namespace shardscout::cli {
+
+void ChooseBlasKernels() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+                      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+  const char* const kernels = avx512 ? "SKYLAKEX" : avx2 ? "HASWELL" : nullptr;
+  constexpr int kKeep = 0;
+  if (kernels != nullptr) ::setenv("OPENBLAS_CORETYPE", kernels, kKeep);
+#endif
+}
+
+}  // namespace shardscout::cli
