@@ -10,6 +10,7 @@
 #include "agents/ppo.h"
 #include "agents/pretrained_network.h"
 #include "agents/pretrained_policy.h"
+#include "agents/pretraining_loss.h"
 #include "shardscout/error.h"
 #include "shardscout/random.h"
 #include "strategies/strategy_features.h"
@@ -18,7 +19,6 @@ namespace shardscout::agents {
 namespace {
 
 constexpr double kLeastWeight = 1e-3;  // Of a prefix: decisions below it teach nothing.
-constexpr double kLowestScore = 0.06;  // Above exp(kInfeasibleValue): what is worse is all alike.
 
 /// A problem's decisions and whole strategies as rows. Features of strategies are kept in 16 bits: thousands of
 /// lessons.
@@ -38,11 +38,6 @@ at::Tensor Floats(const std::vector<float>& numbers, std::size_t columns) {
   at::Tensor tensor = at::empty({rows, static_cast<std::int64_t>(columns)});
   std::copy(numbers.begin(), numbers.end(), tensor.data_ptr<float>());
   return tensor;
-}
-
-/// Value targets: log(score), and for infeasible strategies kInfeasibleValue and one less for the worst.
-double ValueTarget(double score) {
-  return score > 0 ? std::log(std::max(score, kLowestScore)) : kInfeasibleValue - 0.2 + score;
 }
 
 /// Collects the decisions on the way to strategies, prefix by prefix.
@@ -174,12 +169,9 @@ Imitation::Impl::Losses Imitation::Impl::LossOf(const PretrainedNetwork& network
                                     .log()
                                     .index_select(0, lesson.decision);
   losses.policy = (lesson.target * (normaliser - logits)).sum();
-  const at::Tensor difference = rows(lesson.wholes).select(1, 1) - lesson.value;
-  const at::Tensor offset = (difference * lesson.measured).sum() / lesson.measured.sum().clamp_min(1);
-  const at::Tensor error = (difference - offset).abs();
-  constexpr double kSmooth = 0.05;
-  losses.value = at::where(error < kSmooth, error * error / (2 * kSmooth), error - kSmooth / 2).mean();
-  losses.error = ((error.detach() * lesson.measured).sum() / lesson.measured.sum().clamp_min(1)).item<double>();
+  const ValueError value = ValueErrorOf(rows(lesson.wholes).select(1, 1) - lesson.value, lesson.measured);
+  losses.value = value.loss;
+  losses.error = ((value.error.detach() * lesson.measured).sum() / lesson.measured.sum().clamp_min(1)).item<double>();
   return losses;
 }
 
