@@ -39,7 +39,7 @@ constexpr HeldOut kProblems[] = {
 const std::map<std::string, std::vector<std::string>> kSettings = {
     {"ppo-from-scratch",
      {"", "mutation_share=0", "mutation_share=0.5", "mutation_share=1", "neighbour_share=0", "crossed_share=0",
-      "screen_share=0", "parent_decay=0.3", "parent_decay=0.5", "elite_coef=0", "observe_elites=false",
+      "screen_share=0", "parent_decay=0.8", "parent_decay=0.5", "elite_coef=0", "observe_elites=false",
       "observe_elites=false elite_coef=0", "critic=false", "learning_rate=1e-9", "num_agents=4",
       // The policy alone, where what it observes and imitates is all that it has.
       "mutation_share=0 observe_elites=false", "mutation_share=0 elite_coef=0",
