@@ -98,6 +98,29 @@ void Experience::ExpandBest() {
   }
 }
 
+std::vector<Strategy> Experience::Probes() const {
+  std::vector<const Niche*> ranked;
+  for (const auto& [degrees, niche] : niches_) {
+    if (niche.best_reward > 0) ranked.push_back(&niche);
+  }
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const Niche* a, const Niche* b) { return a->best_reward > b->best_reward; });
+  ranked.resize(std::min(ranked.size(), static_cast<std::size_t>(config_.probes)));
+  std::vector<Strategy> probes;
+  for (const Niche* niche : ranked) {
+    std::vector<Strategy> larger = Moves(space_, niche->best, static_cast<int>(Variable::kBatchSize));
+    std::erase_if(larger, [&](const Strategy& move) {
+      return move.batch_size <= niche->best.batch_size || move.batch_size > 2 * niche->best.batch_size;
+    });
+    std::sort(larger.begin(), larger.end(),
+              [](const Strategy& a, const Strategy& b) { return a.batch_size < b.batch_size; });
+    // The best is the best of its degrees: what is known above it is no better, and nothing above that is tried.
+    const auto known = std::find_if(larger.begin(), larger.end(), known_);
+    if (known != larger.begin()) probes.push_back(*std::prev(known));
+  }
+  return probes;
+}
+
 double Experience::FitResiduals() {
   std::vector<Point> chosen = points_;
   if (chosen.size() > kBestPoints + kLastPoints) {
@@ -131,8 +154,14 @@ std::vector<Strategy> Experience::Next(std::size_t count, double left) {
   ResidualModel::Candidates posterior(model_, Features(StrategiesOf(candidates_)));
   std::vector<bool> taken(candidates_.size());
   std::map<Degrees, double> crowding;
-  std::vector<Strategy> next;
-  while (next.size() < std::min(count, candidates_.size())) {
+  std::vector<Strategy> next = Probes();
+  next.resize(std::min(next.size(), count));
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    taken[i] = std::find(next.begin(), next.end(), candidates_[i].strategy) != next.end();
+  }
+  const std::size_t probes = next.size();
+  const auto left_over = static_cast<std::size_t>(std::count(taken.begin(), taken.end(), false));
+  while (next.size() < std::min(count, probes + left_over)) {
     std::size_t best = candidates_.size();
     double best_promise = 0;
     for (std::size_t i = 0; i < candidates_.size(); ++i) {

@@ -30,7 +30,9 @@ namespace shardscout::agents {
 /// values err, they err alike for strategies that are alike. (The mean of all residuals is also what turns values,
 /// which know no problem's optimum, into this search's rewards.) An infeasible strategy has one less than the mean. The
 /// strategies of a rollout are the best by expectation and what exploration adds, one after another, as if those before
-/// were known.
+/// were known. The first `probes` are others: of the best tuples' best strategies, the same with a larger batch, up to
+/// twice and below what is known to be infeasible. Where a limit lies is what values err in most, and an expectation
+/// that holds a feasible batch for infeasible is never put to the test.
 class Experience {
  public:
   using Known = std::function<bool(const Strategy&)>;
@@ -68,6 +70,7 @@ class Experience {
   double ResidualOf(const Point& point) const;
   void Offer(const std::vector<Strategy>& strategies, bool moved, double residual);
   void ExpandBest();
+  std::vector<Strategy> Probes() const;
   std::vector<double> Values(std::span<const Strategy> strategies) const;
   std::vector<float> Features(std::span<const Strategy> strategies) const;
   double FitResiduals();

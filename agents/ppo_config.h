@@ -13,6 +13,7 @@ struct ExperienceConfig {
   double noise = 0;          ///< Of a residual, in variances of the residuals; 0: what is likeliest.
   double exploration = 0.5;  ///< Deviations that are added to an expectation.
   double crowding = 0.05;    ///< Off the expectation for each of the rollout with the same degrees.
+  std::int64_t probes = 1;   ///< Of a rollout: larger batches, whatever is expected of them.
 };
 
 /// Settings of the searchers `ppo`, `ppo-from-scratch` and `ppo-paper`; ppo.h has the formulas. The defaults, those of
@@ -84,6 +85,8 @@ void VisitFields(V& visit, PpoConfig& c) {
         {.doc = "Deviations of the expected error that are hoped for.", .min = 0, .max = 10});
   visit("experience_crowding", c.experience.crowding,
         {.doc = "Off what is expected for each strategy of a rollout with the same degrees.", .min = 0, .max = 10});
+  visit("experience_probes", c.experience.probes,
+        {.doc = "Strategies of a rollout that try a larger batch, whatever is expected of it.", .min = 0, .max = 64});
   visit("num_agents", c.num_agents, {.doc = "Agents among which the budget is shared.", .min = 1, .max = 1000});
   visit("inherit_penalty", c.inherit_penalty,
         {.doc = "Penalty for staying below the inherited best, per unit of reward.", .min = 0, .max = 10});

@@ -212,6 +212,35 @@ TEST_F(PretrainedPolicyTest, ExperienceLearnsWhatACheapEvaluatorDoesNotSee) {
   EXPECT_GE(liked, 6);
 }
 
+TEST_F(PretrainedPolicyTest, ExperienceTriesLargerBatchesThanItBelievesIn) {
+  const PretrainedWeights weights = Trained(space_, 2);
+  const auto believed = [](std::span<const Strategy> some) {
+    std::vector<double> rewards;
+    for (const Strategy& s : some) rewards.push_back(s.batch_size > 2 ? -1 : static_cast<double>(s.batch_size));
+    return rewards;
+  };
+  const auto truth = [](const Strategy& s) { return s.batch_size > 6 ? -1 : static_cast<double>(s.batch_size); };
+  for (const std::int64_t probes : {0, 1}) {
+    std::set<Strategy> known;
+    Experience experience(
+        space_, weights, {.probes = probes}, [&](const Strategy& s) { return known.contains(s); }, believed, 1);
+    double best = 0;
+    std::int64_t infeasible = 0;
+    for (int i = 0; i < 12; ++i) {
+      const std::vector<Strategy> next = experience.Next(4);
+      EXPECT_EQ(std::set<Strategy>(next.begin(), next.end()).size(), 4u);
+      for (const Strategy& s : next) {
+        EXPECT_TRUE(known.insert(s).second);
+        experience.Add(s, truth(s));
+        best = std::max(best, truth(s));
+        infeasible += truth(s) < 0 ? 1 : 0;
+      }
+    }
+    EXPECT_EQ(best, probes == 0 ? 2 : 6) << probes;
+    EXPECT_LE(infeasible, 8) << "no batch above one that is known to be too large";
+  }
+}
+
 class WeightsFileTest : public PretrainedPolicyTest {
  protected:
   WeightsFileTest() {
