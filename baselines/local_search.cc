@@ -99,6 +99,7 @@ class LocalSearch final : public Searcher {
                      [&](std::size_t a, std::size_t b) { return estimates[a] > estimates[b]; });
     order.resize(static_cast<std::size_t>(std::ceil(config_.estimated_share * static_cast<double>(order.size()))));
     std::vector<Strategy> promising;
+    promising.reserve(order.size());
     for (const std::size_t i : order) promising.push_back(strategies[i]);
     return promising;
   }
