@@ -82,13 +82,17 @@ void Experience::Offer(const std::vector<Strategy>& strategies, bool moved, doub
   }
 }
 
-void Experience::ExpandBest() {
+std::vector<Experience::Niche*> Experience::BestNiches(std::size_t count) {
   std::vector<Niche*> ranked;
   for (auto& [degrees, niche] : niches_) ranked.push_back(&niche);
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Niche* a, const Niche* b) { return a->best_reward > b->best_reward; });
-  ranked.resize(std::min(ranked.size(), kExpanded));
-  for (Niche* niche : ranked) {
+  ranked.resize(std::min(ranked.size(), count));
+  return ranked;
+}
+
+void Experience::ExpandBest() {
+  for (Niche* niche : BestNiches(kExpanded)) {
     if (std::exchange(niche->expanded, true)) continue;
     std::vector<Strategy> moves;
     for (int group = 0; group < NumMoveGroups(space_); ++group) {
@@ -98,16 +102,10 @@ void Experience::ExpandBest() {
   }
 }
 
-std::vector<Strategy> Experience::Probes() const {
-  std::vector<const Niche*> ranked;
-  for (const auto& [degrees, niche] : niches_) {
-    if (niche.best_reward > 0) ranked.push_back(&niche);
-  }
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const Niche* a, const Niche* b) { return a->best_reward > b->best_reward; });
-  ranked.resize(std::min(ranked.size(), static_cast<std::size_t>(config_.probes)));
+std::vector<Strategy> Experience::LargerBatches() {
   std::vector<Strategy> probes;
-  for (const Niche* niche : ranked) {
+  for (const Niche* niche : BestNiches(static_cast<std::size_t>(config_.probes))) {
+    if (niche->best_reward <= 0) break;
     std::vector<Strategy> larger = Moves(space_, niche->best, static_cast<int>(Variable::kBatchSize));
     std::erase_if(larger, [&](const Strategy& move) {
       return move.batch_size <= niche->best.batch_size || move.batch_size > 2 * niche->best.batch_size;
@@ -154,14 +152,12 @@ std::vector<Strategy> Experience::Next(std::size_t count, double left) {
   ResidualModel::Candidates posterior(model_, Features(StrategiesOf(candidates_)));
   std::vector<bool> taken(candidates_.size());
   std::map<Degrees, double> crowding;
-  std::vector<Strategy> next = Probes();
+  std::vector<Strategy> next = LargerBatches();
   next.resize(std::min(next.size(), count));
   for (std::size_t i = 0; i < candidates_.size(); ++i) {
     taken[i] = std::find(next.begin(), next.end(), candidates_[i].strategy) != next.end();
   }
-  const std::size_t probes = next.size();
-  const auto left_over = static_cast<std::size_t>(std::count(taken.begin(), taken.end(), false));
-  while (next.size() < std::min(count, probes + left_over)) {
+  while (next.size() < count) {
     std::size_t best = candidates_.size();
     double best_promise = 0;
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
@@ -176,6 +172,7 @@ std::vector<Strategy> Experience::Next(std::size_t count, double left) {
         best_promise = promise;
       }
     }
+    if (best == candidates_.size()) break;  // None is left.
     taken[best] = true;
     posterior.Condition(best);
     crowding[candidates_[best].degrees] += config_.crowding;

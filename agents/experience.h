@@ -31,8 +31,8 @@ namespace shardscout::agents {
 /// which know no problem's optimum, into this search's rewards.) An infeasible strategy has one less than the mean. The
 /// strategies of a rollout are the best by expectation and what exploration adds, one after another, as if those before
 /// were known. The first `probes` are others: of the best tuples' best strategies, the same with a larger batch, up to
-/// twice and below what is known to be infeasible. Where a limit lies is what values err in most, and an expectation
-/// that holds a feasible batch for infeasible is never put to the test.
+/// twice and below the next that is known. Where a limit lies is what values err in most, and an expectation that holds
+/// a feasible batch for infeasible is never put to the test.
 class Experience {
  public:
   using Known = std::function<bool(const Strategy&)>;
@@ -69,8 +69,9 @@ class Experience {
   double MeanResidual() const { return feasible_ > 0 ? residual_sum_ / static_cast<double>(feasible_) : 0; }
   double ResidualOf(const Point& point) const;
   void Offer(const std::vector<Strategy>& strategies, bool moved, double residual);
+  std::vector<Niche*> BestNiches(std::size_t count);
   void ExpandBest();
-  std::vector<Strategy> Probes() const;
+  std::vector<Strategy> LargerBatches();
   std::vector<double> Values(std::span<const Strategy> strategies) const;
   std::vector<float> Features(std::span<const Strategy> strategies) const;
   double FitResiduals();

@@ -82,10 +82,8 @@ class DecisionRows {
     for (int v = 0; v < variable; ++v) {
       SetVariable(strategy, v, space_.Values(v)[static_cast<std::size_t>(prefix[static_cast<std::size_t>(v)])]);
     }
+    AppendChoices(features_, strategy, variable, space_.Values(variable), allowed, rows);
     for (const std::size_t choice : allowed) {
-      SetVariable(strategy, variable, space_.Values(variable)[choice]);
-      rows.resize(rows.size() + features_.size());
-      features_.Write(strategy, variable + 1, std::span(rows).last(features_.size()));
       const auto found = chosen.find(static_cast<int>(choice));
       target.push_back(found == chosen.end() ? 0 : static_cast<float>(found->second.second));
       decision.push_back(num_decisions);
@@ -162,12 +160,9 @@ Imitation::Impl::Losses Imitation::Impl::LossOf(const PretrainedNetwork& network
     return network.Score(problem.expand({features.size(0), problem.size(1)}), features.to(at::kFloat));
   };
   Losses losses;
-  // Logits are small numbers: no need to take the largest of each decision off first.
-  const at::Tensor logits = rows(lesson.choices).select(1, 0).clamp(-30, 30);
-  const at::Tensor normaliser = at::zeros({std::max<std::int64_t>(1, lesson.num_decisions)})
-                                    .index_add(0, lesson.decision, logits.exp())
-                                    .log()
-                                    .index_select(0, lesson.decision);
+  const at::Tensor logits = BoundedLogits(rows(lesson.choices));
+  const at::Tensor normaliser =
+      LogNormalisers(logits, lesson.decision, lesson.num_decisions).index_select(0, lesson.decision);
   losses.policy = (lesson.target * (normaliser - logits)).sum();
   const ValueError value = ValueErrorOf(rows(lesson.wholes).select(1, 1) - lesson.value, lesson.measured);
   losses.value = value.loss;

@@ -58,6 +58,16 @@ std::vector<std::size_t> ProposedChoices(const StrategySpace& space, std::span<c
   return {some.begin(), some.end()};
 }
 
+void AppendChoices(const StrategyFeatures& features, Strategy strategy, int variable,
+                   std::span<const std::int64_t> values, std::span<const std::size_t> choices,
+                   std::vector<float>& rows) {
+  for (const std::size_t choice : choices) {
+    SetVariable(strategy, variable, values[choice]);
+    rows.resize(rows.size() + features.size());
+    features.Write(strategy, variable + 1, std::span(rows).last(features.size()));
+  }
+}
+
 struct PretrainedPolicy::Impl {
   Impl(const StrategySpace& the_space, const PretrainedWeights& weights)
       : space(the_space), network(weights), features(the_space, weights.strategy_features) {

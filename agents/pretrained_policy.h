@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 #include "agents/pretrained_weights.h"
 #include "shardscout/random.h"
 #include "shardscout/strategy_space.h"
+#include "strategies/strategy_features.h"
 
 namespace shardscout::agents {
 
@@ -19,6 +21,12 @@ inline constexpr std::size_t kMostChoices = 48;
 /// ones; of more than kMostChoices only those that divide the cluster, and from each 2^k and 3 * 2^k the next one up.
 /// (Moves from a strategy reach the others.)
 std::vector<std::size_t> ProposedChoices(const StrategySpace& space, std::span<const int> prefix);
+
+/// Behind `rows`, the features of a strategy whose first `variable` variables are decided with each of these choices
+/// for the next one (indices into `values`).
+void AppendChoices(const StrategyFeatures& features, Strategy strategy, int variable,
+                   std::span<const std::int64_t> values, std::span<const std::size_t> choices,
+                   std::vector<float>& rows);
 
 /// Pretrained weights on one problem. The header is free of torch. The space must outlive this. Not thread safe.
 ///

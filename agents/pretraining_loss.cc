@@ -13,6 +13,12 @@ constexpr double kSmooth = 0.05;
 
 }  // namespace
 
+at::Tensor BoundedLogits(const at::Tensor& scores) { return scores.select(1, 0).clamp(-kLargestLogit, kLargestLogit); }
+
+at::Tensor LogNormalisers(const at::Tensor& logits, const at::Tensor& decision, std::int64_t num_decisions) {
+  return at::zeros({std::max<std::int64_t>(1, num_decisions)}).index_add(0, decision, logits.exp()).log();
+}
+
 double ValueTarget(double score) {
   return score > 0 ? std::log(std::max(score, kLowestScore)) : kInfeasibleValue - 0.2 + score;
 }

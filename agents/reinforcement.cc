@@ -30,24 +30,18 @@ struct Draws {
 };
 
 at::Tensor Indices(const std::vector<std::int64_t>& values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
-  return tensor;
+  return at::tensor(at::ArrayRef<std::int64_t>(values), at::kLong);
 }
 
-at::Tensor Floats(const std::vector<double>& values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kFloat);
-  std::transform(values.begin(), values.end(), tensor.data_ptr<float>(),
-                 [](double value) { return static_cast<float>(value); });
-  return tensor;
-}
+at::Tensor Floats(const std::vector<double>& values) { return at::tensor(at::ArrayRef<double>(values), at::kFloat); }
 
 at::Tensor ScoreOf(const PretrainedNetwork& network, const at::Tensor& problem, const at::Tensor& features) {
   const at::Tensor known = network.Problems(problem);
   return network.Score(known.expand({features.size(0), known.size(1)}), features);
 }
 
-/// Draws from what the policy says of each choice; where the features do not know a variable, by the space's prior.
+/// Draws, once, from what the policy says of each choice; where the features do not know a variable, by the space's
+/// prior.
 class Drawing {
  public:
   Drawing(const StrategySpace& space, const PretrainedWeights& weights)
@@ -74,19 +68,14 @@ class Drawing {
     for (std::size_t i = 0; i < choices_.size(); ++i) {
       allowed.push_back(ProposedChoices(space_, choices_[i]));
       if (allowed[i].size() < 2 || !features_.Knows(variable)) continue;
-      Strategy strategy = draws_.strategies[i];
-      for (const std::size_t choice : allowed[i]) {
-        SetVariable(strategy, variable, values[choice]);
-        rows.resize(rows.size() + features_.size());
-        features_.Write(strategy, variable + 1, std::span(rows).last(features_.size()));
-      }
+      AppendChoices(features_, draws_.strategies[i], variable, values, allowed[i], rows);
     }
     at::Tensor logits;
     if (!rows.empty()) {
       const auto columns = static_cast<std::int64_t>(features_.size());
       at::Tensor features = at::empty({static_cast<std::int64_t>(rows.size()) / columns, columns});
       std::copy(rows.begin(), rows.end(), features.data_ptr<float>());
-      logits = ScoreOf(network_, draws_.problem, features);
+      logits = BoundedLogits(ScoreOf(network_, draws_.problem, features)).contiguous();
       draws_.rows.push_back(features);
     }
     std::size_t row = 0;
@@ -94,9 +83,8 @@ class Drawing {
       std::vector<double> weights;
       const bool learned = allowed[i].size() > 1 && features_.Knows(variable);
       for (std::size_t c = 0; c < allowed[i].size(); ++c) {
-        weights.push_back(
-            learned ? std::exp(std::clamp(static_cast<double>(logits.data_ptr<float>()[2 * (row + c)]), -30.0, 30.0))
-                    : space_.PriorWeights(variable)[allowed[i][c]]);
+        weights.push_back(learned ? std::exp(static_cast<double>(logits.data_ptr<float>()[row + c]))
+                                  : space_.PriorWeights(variable)[allowed[i][c]]);
       }
       const std::size_t taken = rng.Choice(weights);
       if (learned) {
@@ -121,8 +109,8 @@ class Drawing {
   Draws draws_;
 };
 
-/// What the gradient steps need of a problem.
-struct Lesson {
+/// What the gradient steps need of a problem's draws.
+struct DrawnLesson {
   at::Tensor problem, rows, decision, chosen, logprob, advantage;
   at::Tensor wholes, value, measured;
 };
@@ -146,8 +134,8 @@ std::vector<double> Advantages(std::vector<double> scores, double best_share) {
   return scores;
 }
 
-Lesson LessonOf(const Draws& draws, const StrategySpace& space, const PretrainedWeights& weights,
-                const std::vector<double>& scores, double best_share) {
+DrawnLesson LessonOf(const Draws& draws, const StrategySpace& space, const PretrainedWeights& weights,
+                     const std::vector<double>& scores, double best_share) {
   const StrategyFeatures features(space, weights.strategy_features);
   const std::vector<double> of_strategy = Advantages(scores, best_share);
   std::vector<double> advantage, value, measured;
@@ -170,10 +158,10 @@ Lesson LessonOf(const Draws& draws, const StrategySpace& space, const Pretrained
           .measured = Floats(measured)};
 }
 
-at::Tensor LossOf(const PretrainedNetwork& network, const Lesson& lesson, const ReinforcementConfig& config) {
-  const at::Tensor logits = ScoreOf(network, lesson.problem, lesson.rows).select(1, 0).clamp(-30, 30);
-  const at::Tensor normaliser = at::zeros({lesson.chosen.size(0)}).index_add(0, lesson.decision, logits.exp()).log();
-  const at::Tensor logprob = logits.index_select(0, lesson.chosen) - normaliser;
+at::Tensor LossOf(const PretrainedNetwork& network, const DrawnLesson& lesson, const ReinforcementConfig& config) {
+  const at::Tensor logits = BoundedLogits(ScoreOf(network, lesson.problem, lesson.rows));
+  const at::Tensor logprob =
+      logits.index_select(0, lesson.chosen) - LogNormalisers(logits, lesson.decision, lesson.chosen.size(0));
   const at::Tensor policy = ClippedSurrogateLoss(logprob, lesson.logprob, lesson.advantage,
                                                  at::ones_like(lesson.advantage), config.clip_range);
   const at::Tensor values = ScoreOf(network, lesson.problem, lesson.wholes).select(1, 1);
@@ -191,7 +179,7 @@ PretrainedWeights Reinforce(const PretrainedWeights& from, const ReinforcementCo
   Adam adam(static_cast<std::int64_t>(weights.numbers.size()));
   std::int64_t draw = 0;
   for (std::int64_t step = 0; step < config.steps; ++step) {
-    std::vector<Lesson> lessons;
+    std::vector<DrawnLesson> lessons;
     double mean = 0, best = 0;
     while (static_cast<std::int64_t>(lessons.size()) < config.problems_a_step) {
       const Exercise problem = exercise(draw++);
@@ -206,7 +194,7 @@ PretrainedWeights Reinforce(const PretrainedWeights& from, const ReinforcementCo
     for (std::int64_t pass = 0; pass < config.passes; ++pass) {
       const PretrainedNetwork network(weights, true);
       at::Tensor loss = at::zeros({});
-      for (const Lesson& lesson : lessons) {
+      for (const DrawnLesson& lesson : lessons) {
         loss = loss + LossOf(network, lesson, config) / static_cast<double>(lessons.size());
       }
       loss.backward();

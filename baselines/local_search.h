@@ -35,7 +35,8 @@ namespace shardscout::baselines {
 /// Known strategies are free, as for every searcher. Infeasible ones are compared by their rewards, which are graded by
 /// the violations.
 ///
-/// Defaults: what experiments/tune_rulers chose on held-out problems at a budget of 1,000.
+/// Defaults: what experiments/tune_rulers chose on held-out problems at a budget of 1,000; `estimated_share` was not
+/// among it, and no other value was tried.
 struct LocalSearchConfig {
   double screen_share = 0.15;
   std::int64_t num_templates = 4;

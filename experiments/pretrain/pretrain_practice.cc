@@ -15,30 +15,21 @@
 #include <vector>
 
 #include "agents/ppo_searcher.h"
+#include "env/searcher_config.h"
 #include "experiments/guarded_main.h"
-#include "experiments/pretrain/random_problem.h"
+#include "experiments/pretrain/lesson_search.h"
 #include "experiments/pretrain/teacher.h"
-#include "shardscout/reward.h"
 #include "shardscout/run_search.h"
 
 namespace shardscout::pretrain {
 namespace {
 
 /// The lesson and what the policy asked for, each strategy once, scores over the best of both.
-Lesson Practised(const Lesson& lesson, const std::shared_ptr<const agents::PretrainedWeights>& weights,
-                 const EvaluatorRegistry& evaluators, std::int64_t budget) {
-  if (lesson.strategies.empty()) return lesson;
-  const Problem problem = RandomProblem(lesson.seed);
-  const StrategySpace space(problem);
-  const auto evaluator = evaluators.Make("analytical", problem);
-  const WorkloadSpec& workload = problem.workload();
-  EnvironmentOptions options;
-  options.budget = budget;
-  options.threads = 1;
-  options.normaliser =
-      ObjectiveOf(evaluator->Evaluate(lesson.strategies.front()), workload.objective, workload.kind).value;
-  SearchEnvironment environment(space, *evaluator, options);
-  agents::PpoSearcher({}, "ppo", weights).Search(environment, lesson.seed);
+Lesson Practised(const Lesson& lesson, agents::PpoSearcher& policy, const EvaluatorRegistry& evaluators,
+                 std::int64_t budget) {
+  LessonSearch search(lesson.seed, lesson.strategies.front(), evaluators, budget);
+  const SearchEnvironment& environment = search.environment();
+  policy.Search(search.environment(), lesson.seed);
   std::vector<Scored> all = environment.Top(std::numeric_limits<std::size_t>::max());
   for (std::size_t i = 0; i < lesson.strategies.size(); ++i) {
     if (!environment.Known(lesson.strategies[i])) {
@@ -56,31 +47,46 @@ Lesson Practised(const Lesson& lesson, const std::shared_ptr<const agents::Pretr
   return practised;
 }
 
+constexpr int kFirstFile = 5;
+
+/// Scores have six digits in lessons.
+constexpr double kBeaten = 1e-5;
+
 int Main(int argc, char** argv) {
-  if (argc < 5) {
-    std::cerr << "usage: pretrain_practice WEIGHTS BUDGET OUT LESSONS...\n";
+  if (argc <= kFirstFile) {
+    std::cerr << "usage: pretrain_practice WEIGHTS BUDGET SETTINGS OUT LESSONS...\n"
+                 "SETTINGS: of ppo, as JSON, such as '{}'.\n";
     return 2;
   }
-  const auto weights = std::make_shared<const agents::PretrainedWeights>(agents::ReadPretrainedWeights(argv[1]));
+  const auto config = env::ReadSettings<agents::PpoConfig>({argv[3], "SETTINGS", {}});
+  agents::PpoSearcher policy(config, "ppo",
+                             std::make_shared<const agents::PretrainedWeights>(agents::ReadPretrainedWeights(argv[1])));
   const std::int64_t budget = std::strtoll(argv[2], nullptr, 10);
   EvaluatorRegistry evaluators;
   RegisterBuiltinEvaluators(evaluators);
-  std::set<std::uint64_t> practised;
-  std::ifstream known(argv[3]);
-  for (std::string line; std::getline(known, line);) practised.insert(ParseLesson(line).seed);
-  known.close();
-  std::ofstream out(argv[3], std::ios::app);
+  std::set<std::uint64_t> known;
+  std::ifstream before(argv[4]);
+  for (std::string line; std::getline(before, line);) known.insert(ParseLesson(line).seed);
+  before.close();
+  std::ofstream out(argv[4], std::ios::app);
   const auto start = std::chrono::steady_clock::now();
-  std::int64_t count = 0;
-  for (int i = 4; i < argc; ++i) {
+  std::int64_t searched = 0, beaten = 0;
+  for (int i = kFirstFile; i < argc; ++i) {
     std::ifstream in(argv[i]);
-    for (std::string line; std::getline(in, line); ++count) {
+    for (std::string line; std::getline(in, line);) {
       const Lesson lesson = ParseLesson(line);
-      if (!practised.contains(lesson.seed)) out << ToLine(Practised(lesson, weights, evaluators, budget)) << std::endl;
+      if (known.contains(lesson.seed) || lesson.strategies.empty()) continue;
+      const Lesson practised = Practised(lesson, policy, evaluators, budget);
+      const auto teachers = std::find(practised.strategies.begin(), practised.strategies.end(), lesson.strategies[0]);
+      const double worth = practised.scores[static_cast<std::size_t>(teachers - practised.strategies.begin())];
+      ++searched;
+      beaten += worth < 1 - kBeaten ? 1 : 0;
+      out << ToLine(practised) << std::endl;
     }
   }
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-  std::cout << count << " problems: " << spent.count() << " s\n";
+  std::cout << searched << " problems, the lesson's best strategy beaten on " << beaten << ": " << spent.count()
+            << " s\n";
   return 0;
 }
 

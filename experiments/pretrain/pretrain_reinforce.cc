@@ -6,16 +6,16 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "agents/reinforcement.h"
 #include "experiments/guarded_main.h"
-#include "experiments/pretrain/random_problem.h"
+#include "experiments/pretrain/lesson_search.h"
 #include "experiments/pretrain/teacher.h"
 #include "shardscout/random.h"
-#include "shardscout/reward.h"
 #include "shardscout/run_search.h"
 
 namespace shardscout::pretrain {
@@ -42,19 +42,14 @@ std::vector<Known> ReadKnown(int count, char** paths) {
 }
 
 agents::Exercise ExerciseOf(const Known& known, const EvaluatorRegistry& evaluators) {
-  const auto problem = std::make_shared<const Problem>(RandomProblem(known.seed));
-  const std::shared_ptr<const Evaluator> evaluator = evaluators.Make("analytical", *problem);
-  const WorkloadSpec& workload = problem->workload();
-  const double normaliser = ObjectiveOf(evaluator->Evaluate(known.best), workload.objective, workload.kind).value;
-  const auto score = [problem, evaluator, normaliser](std::span<const Strategy> strategies) {
+  constexpr std::int64_t kEnough = 1 << 20;
+  const auto search = std::make_shared<LessonSearch>(known.seed, known.best, evaluators, kEnough);
+  const auto score = [search](std::span<const Strategy> strategies) {
     std::vector<double> scores;
-    for (const Strategy& strategy : strategies) {
-      scores.push_back(
-          Reward(evaluator->Evaluate(strategy), problem->workload().objective, problem->workload().kind, normaliser));
-    }
+    for (const Scored& scored : search->environment().Evaluate(strategies)) scores.push_back(scored.reward);
     return scores;
   };
-  return {.space = std::make_shared<const StrategySpace>(*problem), .score = score};
+  return {.space = std::shared_ptr<const StrategySpace>(search, &search->space()), .score = score};
 }
 
 int Main(int argc, char** argv) {

@@ -8,11 +8,12 @@
 
 namespace shardscout {
 
-/// The Megatron rule (docs/strategy_space.md section 5): cp = etp = 1; pp ascending, then tp ascending over the divisors of the
-/// innermost tier that divide the heads; MoE: dp the largest with tp*dp*pp <= devices and tp*dp dividing the expert
-/// count, ep = tp*dp; dense: dp = 1. Micro-batches min(pp, batch). Column/row shardings, vocab-sharded embedding and
-/// lm_head, residual token_sharded for MoE and prefill, else replicated, all_to_all. Where token sharding is not valid
-/// at a batch (it does not divide by tp), the candidate is repaired by StrategySpace::Repair.
+/// The Megatron rule (docs/strategy_space.md section 5): cp = etp = 1; pp ascending, then tp ascending over the
+/// divisors of the innermost tier that divide the heads; MoE: dp the largest with tp*dp*pp <= devices and tp*dp
+/// dividing the expert count, ep = tp*dp; dense: dp = 1. Micro-batches min(pp, batch). Column/row shardings,
+/// vocab-sharded embedding and lm_head, residual token_sharded for MoE and prefill, else replicated, all_to_all. Where
+/// token sharding is not valid at a batch (it does not divide by tp), the candidate is repaired by
+/// StrategySpace::Repair.
 ///
 /// Training: dp the largest that fits and divides the global batch; MoE: ep the largest divisor of the experts that
 /// divides tp*dp; micro-batches of one sequence, ZeRO 1, nothing computed again where that fits, else every layer.

@@ -17,10 +17,10 @@ struct ObjectiveValue {
 /// kLatency: TTFT for prefill, TPOT for decode and serve, the step for training.
 ObjectiveValue ObjectiveOf(const Evaluation& evaluation, Objective objective, WorkloadKind kind);
 
-/// The dual reward (docs/cost_model.md, "Reward"). Feasible: value / normaliser, inverted where smaller is better; always > 0.
-/// Infeasible: -mean over the violated limits of x / (1 + x), x the relative excess; in [-1, 0). `normaliser` > 0 is
-/// the Megatron rule's objective. Example: throughput 300 with normaliser 200 is 1.5; memory 50 % over and the rest
-/// kept is -1/3.
+/// The dual reward (docs/cost_model.md, "Reward"). Feasible: value / normaliser, inverted where smaller is better;
+/// always > 0. Infeasible: -mean over the violated limits of x / (1 + x), x the relative excess; in [-1, 0).
+/// `normaliser` > 0 is the Megatron rule's objective. Example: throughput 300 with normaliser 200 is 1.5; memory 50 %
+/// over and the rest kept is -1/3.
 double Reward(const Evaluation& evaluation, Objective objective, WorkloadKind kind, double normaliser);
 
 }  // namespace shardscout

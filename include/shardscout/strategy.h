@@ -103,8 +103,8 @@ std::string_view ToString(Operator op);
 std::string_view ToString(Sharding sharding);
 std::string_view ToString(Recomputation recomputation);
 
-/// The JSON object of docs/strategy_space.md, keys in emission order, with "training" only where one of its values is not
-/// the first. `indent` < 0: one line.
+/// The JSON object of docs/strategy_space.md, keys in emission order, with "training" only where one of its values is
+/// not the first. `indent` < 0: one line.
 std::string ToJson(const Strategy& strategy, int indent = -1);
 
 /// Strict: all keys, no others; a SpecError names `place` and the JSON pointer. Says nothing about validity on a

@@ -64,9 +64,9 @@ struct SpaceSize {
   bool exact = true;
 };
 
-/// The canonical valid strategies of a problem (docs/strategy_space.md, "Valid" and "Canonical"), as a tree of decisions
-/// without dead ends: a prefix that AllowedChoices admits can always be completed, and what is completed is valid and
-/// canonical. Immutable and thread safe. The problem must outlive the space.
+/// The canonical valid strategies of a problem (docs/strategy_space.md, "Valid" and "Canonical"), as a tree of
+/// decisions without dead ends: a prefix that AllowedChoices admits can always be completed, and what is completed is
+/// valid and canonical. Immutable and thread safe. The problem must outlive the space.
 class StrategySpace {
  public:
   explicit StrategySpace(const Problem& problem);

@@ -86,7 +86,8 @@ bool TrainingHolds(const Problem& problem, const Strategy& s) {
   return s.recomputation != Recomputation::kSelective || !training->fused_attention;
 }
 
-/// The rules of docs/strategy_space.md once more, written from the document and without look-ahead: the judge of the tree.
+/// The rules of docs/strategy_space.md once more, written from the document and without look-ahead: the judge of the
+/// tree.
 bool ValidAndCanonical(const Problem& problem, const Strategy& s) {
   const ModelSpec& m = problem.model();
   const strategies::ShardingRules rules(problem);
