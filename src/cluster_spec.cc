@@ -87,14 +87,18 @@ void internal::CheckCluster(const ClusterSpec& cluster, std::string_view place) 
   }
 }
 
+DeviceCurves ReferenceCurves(const DeviceSpec& device) {
+  const std::string_view reference = internal::ReferenceCluster();
+  const DeviceSpec measured = json::ReadJson<ClusterSpec>(json::ParseText(reference, "h100-sxm"), "h100-sxm").device;
+  return ScaledCurves(measured, device);
+}
+
 ClusterSpec ParseCluster(std::string_view text, std::string_view place, std::optional<std::int64_t> num_devices) {
   const nlohmann::json document = json::ParseText(text, place);
   // Read twice: what the curves are by default follows from the rest of the device.
   ClusterSpec cluster = json::ReadJson<ClusterSpec>(document, place);
-  const std::string_view reference = internal::ReferenceCluster();
-  const DeviceSpec measured = json::ReadJson<ClusterSpec>(json::ParseText(reference, "h100-sxm"), "h100-sxm").device;
   ClusterSpec defaults;
-  defaults.device.curves = ScaledCurves(measured, cluster.device);
+  defaults.device.curves = ReferenceCurves(cluster.device);
   cluster = json::ReadJson<ClusterSpec>(document, place, std::move(defaults));
   if (num_devices) {
     if (*num_devices < 1 || *num_devices > kMaxDevices) {

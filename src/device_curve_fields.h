@@ -263,6 +263,7 @@ void VisitFields(V& visit, DeviceCurves& curves) {
   visit("gemm_bf16", curves.gemm_bf16, {.doc = "Matrix products in bf16, fp16 and fp32."});
   visit("gemm_fp8", curves.gemm_fp8, {.doc = "In fp8, one scale a matrix."});
   visit("gemm_fp8_block", curves.gemm_fp8_block, {.doc = "In fp8, scales of blocks."});
+  visit("gemm_nvfp4", curves.gemm_nvfp4, {.doc = "In four bits, scales of blocks of 16 (NVFP4) or 32 (MX)."});
   visit("gemm_int8", curves.gemm_int8, {.doc = "In int8, weights and activations."});
   visit("gemm_int8_weights", curves.gemm_int8_weights, {.doc = "In bf16, weights in int8 or fp8."});
   visit("gemm_int4_weights", curves.gemm_int4_weights, {.doc = "In bf16, weights in 4 bits."});
@@ -281,6 +282,7 @@ void VisitFields(V& visit, DeviceCurves& curves) {
   visit("experts_bf16", curves.experts_bf16, {.doc = "The experts of a mixture in bf16."});
   visit("experts_fp8", curves.experts_fp8, {.doc = "In fp8 or int8, one scale a matrix."});
   visit("experts_fp8_block", curves.experts_fp8_block, {.doc = "In fp8, scales of blocks."});
+  visit("experts_nvfp4", curves.experts_nvfp4, {.doc = "In four bits, scales of blocks of 16 (NVFP4) or 32 (MX)."});
   visit("experts_4bit_weights", curves.experts_4bit_weights, {.doc = "In bf16, weights in 4 bits."});
   visit("norm", curves.norm, {.doc = "Norms."});
   visit("rotary", curves.rotary, {.doc = "Rotary embedding with a norm of heads or latents."});

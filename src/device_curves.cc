@@ -74,12 +74,16 @@ DeviceCurves ScaledCurves(const DeviceSpec& measured, const DeviceSpec& device) 
   const Ratios ratios{.unit = ratio(unit(device), unit(measured)),
                       .bandwidth = ratio(device.hbm_bytes_per_s, measured.hbm_bytes_per_s)};
   const auto scale = [&](auto&... scaled) { (Scale(scaled, ratios), ...); };
-  scale(curves.gemm_bf16, curves.gemm_fp8, curves.gemm_fp8_block, curves.gemm_int8, curves.gemm_int8_weights,
-        curves.gemm_int4_weights);
+  // The reference has no units of four bits. Their kernels are those of fp8, at another peak.
+  curves.gemm_nvfp4 = curves.gemm_fp8;
+  curves.experts_nvfp4 = curves.experts_fp8;
+  scale(curves.gemm_bf16, curves.gemm_fp8, curves.gemm_fp8_block, curves.gemm_nvfp4, curves.gemm_int8,
+        curves.gemm_int8_weights, curves.gemm_int4_weights);
   scale(curves.prefill_bf16, curves.prefill_fp8_cache, curves.mla_prefill_bf16, curves.mla_prefill_fp8_cache);
   scale(curves.head_decode_bf16, curves.head_decode_fp8_cache, curves.group_decode, curves.group_decode_fp8_cache,
         curves.mla_decode_bf16, curves.mla_decode_fp8_cache);
-  scale(curves.experts_bf16, curves.experts_fp8, curves.experts_fp8_block, curves.experts_4bit_weights);
+  scale(curves.experts_bf16, curves.experts_fp8, curves.experts_fp8_block, curves.experts_nvfp4,
+        curves.experts_4bit_weights);
   curves.source = "scaled from " + measured.name;
   return curves;
 }

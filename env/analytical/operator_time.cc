@@ -38,8 +38,7 @@ const GemmCurve& GemmCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
   const DType compute = ComputeType(device, work.dtype);
   if (compute == DType::kFp8) return AddsBlocksApart(device, work) ? curves.gemm_fp8_block : curves.gemm_fp8;
-  // No measurement has inputs of four bits. Their kernels are those of fp8, at another peak.
-  if (BitsPerElement(compute) == 4) return curves.gemm_fp8;
+  if (BitsPerElement(compute) == 4) return curves.gemm_nvfp4;
   if (compute == DType::kInt8) return curves.gemm_int8;
   const int weight_bits = BitsPerElement(work.weight_dtype);
   if (weight_bits == 8) return curves.gemm_int8_weights;
@@ -48,6 +47,13 @@ const GemmCurve& GemmCurveOf(const DeviceSpec& device, const Work& work) {
 
 double GemmTimeOf(const DeviceSpec& device, const Work& work) {
   const DType compute = ComputeType(device, work.dtype);
+  const bool fp8_blocks = compute == DType::kFp8 && work.block_scaled;
+  GemmCurve curve = GemmCurveOf(device, work);
+  if (fp8_blocks) {
+    // Scales of groups need one kernel, whatever adds the blocks up; one scale needs the whole tensor's maximum first.
+    curve.quantise_s = device.curves.gemm_fp8_block.quantise_s;
+    curve.quantise_elements_per_s = device.curves.gemm_fp8_block.quantise_elements_per_s;
+  }
   const GemmShape shape{.m = work.m,
                         .n = work.n,
                         .k = work.k,
@@ -55,13 +61,14 @@ double GemmTimeOf(const DeviceSpec& device, const Work& work) {
                         .input_bytes = BytesPerElement(compute),
                         .bytes = work.Bytes(),
                         .quantises = work.quantises,
-                        .block_scaled = compute == DType::kFp8 && AddsBlocksApart(device, work)};
-  return GemmTime(GemmCurveOf(device, work), RatesOf(device, compute), shape);
+                        .block_scaled = fp8_blocks && AddsBlocksApart(device, work)};
+  return GemmTime(curve, RatesOf(device, compute), shape);
 }
 
 const MoeCurve& MoeCurveOf(const DeviceSpec& device, const Work& work) {
   const DeviceCurves& curves = device.curves;
   const DType compute = ComputeType(device, work.dtype);
+  if (BitsPerElement(compute) == 4) return curves.experts_nvfp4;
   if (BitsPerElement(compute) <= 8) {
     return compute == DType::kFp8 && AddsBlocksApart(device, work) ? curves.experts_fp8_block : curves.experts_fp8;
   }

@@ -8,8 +8,9 @@
 ///
 ///   kMatmul, kUpProject, kAbsorbKey, kValueProject: gemm_time.h. Inputs fp8, where the device has units for it:
 ///     gemm_fp8_block with scales of square blocks, unless the device has units for MXFP4, which scale blocks
-///     themselves (Blackwell's tcgen05.mma.block_scale), else gemm_fp8; int8: gemm_int8; else by the weights' bits:
-///     gemm_bf16, gemm_int8_weights (8), gemm_int4_weights (4); experts alike
+///     themselves (Blackwell's tcgen05.mma.block_scale): gemm_fp8 then, but for the quantisation, else gemm_fp8; four
+///     bits, where it has units: gemm_nvfp4; int8: gemm_int8; else by the weights' bits: gemm_bf16, gemm_int8_weights
+///     (8), gemm_int4_weights (4); experts alike
 ///   kAttention in prefill: prefill_attention_time.h, of `requests * share` (a rank of cp does a share of the tiles)
 ///   kAttention in decode: decode_attention_time.h by the kernel that the library takes, or mla_decode_time.h
 ///   kExpertMatmul, kActivation of experts: moe_time.h, in its parts: routing, sorting and first product; activation;

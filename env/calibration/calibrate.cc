@@ -36,37 +36,48 @@ constexpr std::array<Family, 6> kFamilies = {
      {"decode_mla", "generation_mla", &env::CalibrateDecodeMla},
      {"moe", "moe", &env::CalibrateMoe}}};
 
-/// "" where there is none.
-std::string FindTable(const fs::path& folder, const std::string& name) {
-  for (const char* suffix : {".csv", ".csv.gz"}) {
-    const fs::path path = folder / (name + suffix);
-    std::error_code missing;
-    if (fs::exists(path, missing)) return path.string();
+/// In the first folder that has it; "" where there is none.
+std::string FindTable(const std::vector<fs::path>& folders, const std::string& name) {
+  for (const fs::path& folder : folders) {
+    for (const char* suffix : {".csv", ".csv.gz"}) {
+      const fs::path path = folder / (name + suffix);
+      std::error_code missing;
+      if (fs::exists(path, missing)) return path.string();
+    }
   }
   return "";
 }
 
 /// Vidur's, named by the device's first word and the model: "h100_Llama-2-70b_mlp.csv"; of several the first. "" where
 /// there is none.
-std::string FindLayerTable(const fs::path& folder, const std::string& device) {
+std::string FindLayerTable(const std::vector<fs::path>& folders, const std::string& device) {
   const std::string prefix = device.substr(0, device.find('_')) + "_";
-  std::string found;
-  std::error_code missing;
-  for (fs::directory_iterator entry(folder, missing), end; !missing && entry != end; entry.increment(missing)) {
-    const std::string name = entry->path().filename().string();
-    const bool layers = name.ends_with("_mlp.csv") || name.ends_with("_mlp.csv.gz");
-    if (layers && name.starts_with(prefix) && (found.empty() || entry->path().string() < found)) {
-      found = entry->path().string();
+  for (const fs::path& folder : folders) {
+    std::string found;
+    std::error_code missing;
+    for (fs::directory_iterator entry(folder, missing), end; !missing && entry != end; entry.increment(missing)) {
+      const std::string name = entry->path().filename().string();
+      const bool layers = name.ends_with("_mlp.csv") || name.ends_with("_mlp.csv.gz");
+      if (layers && name.starts_with(prefix) && (found.empty() || entry->path().string() < found)) {
+        found = entry->path().string();
+      }
     }
+    if (!found.empty()) return found;
   }
-  return found;
+  return "";
 }
 
 }  // namespace
 
-std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<ClusterSpec>& clusters,
+std::vector<FittedCurve> Calibrate(const std::vector<std::string>& folders, const std::vector<ClusterSpec>& clusters,
                                    const std::function<void(const std::string& path)>& on_table) {
-  const fs::path operators = fs::path(folder) / "operators", collectives = fs::path(folder) / "collectives";
+  std::vector<fs::path> operators, collectives;
+  std::string places;
+  for (const std::string& folder : folders) {
+    operators.push_back(fs::path(folder) / "operators");
+    collectives.push_back(fs::path(folder) / "collectives");
+    places += (places.empty() ? "" : ", ") + folder;
+  }
   const auto read = [&](const std::string& path) {
     if (on_table) on_table(path);
     return env::MeasurementTable::Read(path);
@@ -113,7 +124,7 @@ std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<
   if (curves.empty()) {
     std::string names;
     for (const ClusterSpec& cluster : clusters) names += (names.empty() ? "" : ", ") + cluster.device.measured_as;
-    throw SpecError(folder,
+    throw SpecError(places,
                     "no table such as operators/gemm_DEVICE.csv or gemm_DEVICE.csv.gz of a device that is "
                     "known: " +
                         names);

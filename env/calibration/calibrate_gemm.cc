@@ -26,14 +26,23 @@ struct Kind {
   bool block_scaled = false;
   bool quantises = false;  ///< Its activations, within the measured time.
 };
-constexpr std::array<Kind, 6> kKinds = {{
+constexpr std::array<Kind, 7> kKinds = {{
     {"bfloat16"},
     {"fp8", DType::kFp8, 1, 1, 2, false, true},
     {"fp8_block", DType::kFp8, 1, 1, 2, true, true},
     {"sq", DType::kInt8, 1, 1, 1},
     {"int8_wo", DType::kBf16, 2, 1},
     {"int4_wo", DType::kBf16, 2, 0.5},
+    {"nvfp4", DType::kNvfp4, 9.0 / 16, 9.0 / 16, 2, false, true},  // 4 bits, and a byte for 16 of them
 }};
+
+const GemmCurve& ReferenceOf(const Kind& kind, const DeviceCurves& reference) {
+  if (kind.peak == DType::kNvfp4) return reference.gemm_nvfp4;
+  if (kind.peak == DType::kInt8) return reference.gemm_int8;
+  if (kind.peak == DType::kFp8) return kind.block_scaled ? reference.gemm_fp8_block : reference.gemm_fp8;
+  if (kind.weight_bytes == 1) return reference.gemm_int8_weights;
+  return kind.weight_bytes == 2 ? reference.gemm_bf16 : reference.gemm_int4_weights;
+}
 
 GemmCurve StartOf(const Kind& kind) {
   GemmCurve curve;
@@ -59,6 +68,7 @@ void SplitLaunches(FittedCurve& fitted, double launch_s) {
   };
   double& product_s = value_of("launch_s");
   double& quantise_s = value_of("quantise_s");
+  if (product_s > 0) return;  // The reference's parts.
   product_s = std::min(launch_s, quantise_s);
   quantise_s -= product_s;
 }
@@ -71,6 +81,7 @@ std::vector<FittedCurve> CalibrateGemm(const MeasurementTable& table, const Devi
   std::map<std::string, std::vector<std::size_t>> rows_by_type;
   for (std::size_t row = 0; row < table.num_rows(); ++row) rows_by_type[table.Text(row, type)].push_back(row);
 
+  const DeviceCurves reference = ReferenceCurves(device);
   double launch_s = GemmCurve().launch_s;
   std::vector<FittedCurve> curves;
   for (const auto& [name, rows] : rows_by_type) {
@@ -93,7 +104,7 @@ std::vector<FittedCurve> CalibrateGemm(const MeasurementTable& table, const Devi
            .measured_s = Seconds(table, row, latency),
            .roofline_s = std::max(flop / rates.peak_flop_per_s, shape.bytes / rates.hbm_bytes_per_s)});
     }
-    FittedCurve fitted = FitMeasurements(StartOf(kind), measurements, name, place,
+    FittedCurve fitted = FitMeasurements(StartOf(kind), ReferenceOf(kind, reference), measurements, name, place,
                                          [&](const GemmCurve& curve, const internal::GemmShape& shape) {
                                            return internal::GemmTime(curve, rates, shape);
                                          });

@@ -31,10 +31,11 @@ struct Kind {
   double weight_bytes = 2, activation_bytes = 2;
   MoeKernel kernel = MoeKernel::kLibrary;
 };
-constexpr std::array<Kind, 4> kKinds = {{
+constexpr std::array<Kind, 5> kKinds = {{
     {"bfloat16"},
     {"fp8", DType::kFp8, 1, 1},
     {"fp8_block", DType::kFp8, 1, 1, MoeKernel::kBlockScaled},
+    {"nvfp4", DType::kNvfp4, 9.0 / 16, 9.0 / 16},                     // 4 bits, and a byte for 16 of them
     {"w4a16_mxfp4", DType::kBf16, 17.0 / 32, 2, MoeKernel::kTriton},  // 4 bits, and a byte for 32 of them
 }};
 
@@ -47,6 +48,13 @@ MoeCurve StartOf(const Kind& kind) {
     curve.scan_s = curve.feed_bytes_per_s = 0;
   }
   return curve;
+}
+
+const MoeCurve& ReferenceOf(const Kind& kind, const DeviceCurves& reference) {
+  if (kind.peak == DType::kNvfp4) return reference.experts_nvfp4;
+  if (kind.kernel == MoeKernel::kTriton) return reference.experts_4bit_weights;
+  if (kind.kernel == MoeKernel::kBlockScaled) return reference.experts_fp8_block;
+  return kind.peak == DType::kFp8 ? reference.experts_fp8 : reference.experts_bf16;
 }
 
 ExpertLoads LoadsOf(const Routing& routing, const std::string& distribution, const std::string& place) {
@@ -119,6 +127,7 @@ std::vector<FittedCurve> CalibrateMoe(const MeasurementTable& table, const Devic
          .roofline_s = internal::MoeRoofline(internal::RatesOf(device, kind.peak), shape, layer.loads)});
     measurements.shapes.push_back(layer);
   }
+  const DeviceCurves reference = ReferenceCurves(device);
   std::vector<FittedCurve> curves;
   for (auto& entry : by_type) {
     const std::string& name = entry.first;
@@ -128,9 +137,10 @@ std::vector<FittedCurve> CalibrateMoe(const MeasurementTable& table, const Devic
     if (kind.kernel == MoeKernel::kLibrary) MarkSharedTuning(measurements);
     const internal::DeviceRates rates = internal::RatesOf(device, kind.peak);
     const FittedCurve whole =
-        FitMeasurements(StartOf(kind), measurements, name, place, [&](const MoeCurve& curve, const Layer& layer) {
-          return internal::MoeTime(curve, rates, layer.shape, layer.loads);
-        });
+        FitMeasurements(StartOf(kind), ReferenceOf(kind, reference), measurements, name, place,
+                        [&](const MoeCurve& curve, const Layer& layer) {
+                          return internal::MoeTime(curve, rates, layer.shape, layer.loads);
+                        });
     for (FittedCurve& part :
          Split(whole, name + "/shared_tuning", [&](std::size_t row) { return measurements.rows[row].suspect; })) {
       curves.push_back(std::move(part));

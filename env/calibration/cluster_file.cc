@@ -48,10 +48,11 @@ struct Place {
   std::string_view field;  ///< Of DeviceCurves, or of the innermost tier.
   ordered_json (*write)(const FittedCurve& fitted);
 };
-constexpr std::array<Place, 25> kDevicePlaces = {{
+constexpr std::array<Place, 27> kDevicePlaces = {{
     {"gemm", "bfloat16", "gemm_bf16", &CurveJson<GemmCurve>},
     {"gemm", "fp8", "gemm_fp8", &CurveJson<GemmCurve>},
     {"gemm", "fp8_block", "gemm_fp8_block", &CurveJson<GemmCurve>},
+    {"gemm", "nvfp4", "gemm_nvfp4", &CurveJson<GemmCurve>},
     {"gemm", "sq", "gemm_int8", &CurveJson<GemmCurve>},
     {"gemm", "int8_wo", "gemm_int8_weights", &CurveJson<GemmCurve>},
     {"gemm", "int4_wo", "gemm_int4_weights", &CurveJson<GemmCurve>},
@@ -68,6 +69,7 @@ constexpr std::array<Place, 25> kDevicePlaces = {{
     {"moe", "bfloat16", "experts_bf16", &CurveJson<MoeCurve>},
     {"moe", "fp8", "experts_fp8", &CurveJson<MoeCurve>},
     {"moe", "fp8_block", "experts_fp8_block", &CurveJson<MoeCurve>},
+    {"moe", "nvfp4", "experts_nvfp4", &CurveJson<MoeCurve>},
     {"moe", "w4a16_mxfp4", "experts_4bit_weights", &CurveJson<MoeCurve>},
     {"stream", "norm", "norm", &CurveJson<StreamCurve>},
     {"stream", "rotary", "rotary", &CurveJson<StreamCurve>},

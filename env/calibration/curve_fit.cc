@@ -56,8 +56,13 @@ class Coordinates {
 class LeastSquares {
  public:
   LeastSquares(const FitProblem& problem, const std::string& place, const Coordinates& coordinates,
-               std::vector<std::size_t> rows)
-      : problem_(problem), place_(place), coordinates_(coordinates), rows_(std::move(rows)) {}
+               std::vector<std::size_t> rows, VectorXd believed, double belief_width)
+      : problem_(problem),
+        place_(place),
+        coordinates_(coordinates),
+        rows_(std::move(rows)),
+        believed_(std::move(believed)),
+        belief_width_(belief_width) {}
 
   VectorXd Minimise(VectorXd x, int max_iterations) const {
     VectorXd residuals = Residuals(x);
@@ -95,13 +100,18 @@ class LeastSquares {
   VectorXd Residuals(const VectorXd& x) const {
     coordinates_.Set(x);
     const auto count = static_cast<Eigen::Index>(rows_.size());
-    VectorXd residuals(count);
+    VectorXd residuals(count + (belief_width_ > 0 ? x.size() : 0));
 #pragma omp parallel for schedule(static) if (count >= kRowsWorthThreads)
     for (Eigen::Index i = 0; i < count; ++i) {
       const std::size_t row = rows_[static_cast<std::size_t>(i)];
       residuals[i] = std::log(problem_.predict(row) / problem_.rows[row].measured_s);
     }
+    if (belief_width_ > 0) residuals.tail(x.size()) = kHuberWidth / belief_width_ * (x - believed_);
     return residuals;
+  }
+  /// Those of rows come first; those of the belief are never wild.
+  bool IsWild(const VectorXd& residuals, Eigen::Index i) const {
+    return i < static_cast<Eigen::Index>(rows_.size()) && std::abs(residuals[i]) >= kHuberWidth;
   }
 
   struct Normal {
@@ -110,12 +120,11 @@ class LeastSquares {
   };
   /// Of the weighted rows, added up one by one: the same on any machine, while Eigen's products choose their order by
   /// the threads and the caches that there are.
-  static Normal NormalEquations(const MatrixXd& jacobian, const VectorXd& residuals) {
+  Normal NormalEquations(const MatrixXd& jacobian, const VectorXd& residuals) const {
     const Eigen::Index n = jacobian.cols();
     Normal normal{MatrixXd::Zero(n, n), VectorXd::Zero(n)};
     for (Eigen::Index row = 0; row < jacobian.rows(); ++row) {
-      const double size = std::abs(residuals[row]);
-      const double weight = size < kHuberWidth ? 1 : kHuberWidth / size;
+      const double weight = IsWild(residuals, row) ? kHuberWidth / std::abs(residuals[row]) : 1;
       for (Eigen::Index i = 0; i < n; ++i) {
         const double scaled = weight * jacobian(row, i);
         normal.gradient[i] += scaled * residuals[row];
@@ -126,11 +135,11 @@ class LeastSquares {
     return normal;
   }
 
-  static double Cost(const VectorXd& residuals) {
+  double Cost(const VectorXd& residuals) const {
     double sum = 0;
-    for (const double r : residuals) {
-      const double size = std::abs(r);
-      sum += size < kHuberWidth ? size * size / 2 : kHuberWidth * (size - kHuberWidth / 2);
+    for (Eigen::Index i = 0; i < residuals.size(); ++i) {
+      const double size = std::abs(residuals[i]);
+      sum += IsWild(residuals, i) ? kHuberWidth * (size - kHuberWidth / 2) : size * size / 2;
     }
     return sum / static_cast<double>(residuals.size());
   }
@@ -139,6 +148,8 @@ class LeastSquares {
   const std::string& place_;
   const Coordinates& coordinates_;
   const std::vector<std::size_t> rows_;
+  const VectorXd believed_;
+  const double belief_width_;
 };
 
 /// splitmix64's finaliser.
@@ -169,7 +180,24 @@ std::vector<int> FoldsOf(const std::vector<FitRow>& rows, int num_folds) {
   return folds;
 }
 
+std::size_t LeastRows(const Coordinates& coordinates) {
+  return std::max<std::size_t>(kRowsAParameter * static_cast<std::size_t>(coordinates.size()), 1);
+}
+
 }  // namespace
+
+bool TooFewToFit(const std::vector<FitRow>& rows, const std::vector<FitParameter>& parameters,
+                 const FitOptions& options) {
+  const std::vector<int> folds = FoldsOf(rows, options.num_folds);
+  std::vector<std::size_t> in_fold(static_cast<std::size_t>(options.num_folds), 0);
+  std::size_t told = 0;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    if (rows[row].suspect) continue;
+    ++told;
+    ++in_fold[static_cast<std::size_t>(folds[row])];
+  }
+  return told - *std::max_element(in_fold.begin(), in_fold.end()) < LeastRows(Coordinates(parameters));
+}
 
 ErrorStatistics StatisticsOf(std::vector<double> errors) {
   if (errors.empty()) return {};
@@ -195,14 +223,16 @@ FitReport FitCurve(const FitProblem& problem, const std::string& place, const Fi
   const std::size_t n = problem.rows.size();
   const Coordinates coordinates(problem.parameters);
   const VectorXd start = coordinates.Get();
-  const std::size_t least_rows = kRowsAParameter * static_cast<std::size_t>(coordinates.size());
+  const std::size_t least_rows = options.belief_width > 0 ? 1 : LeastRows(coordinates);
   const auto fit = [&](std::vector<std::size_t> rows, const std::string& held_out) {
     std::erase_if(rows, [&](std::size_t row) { return problem.rows[row].suspect; });
-    if (rows.size() < std::max<std::size_t>(least_rows, 1)) {
+    if (rows.size() < least_rows) {
       throw SpecError(place, "found " + std::to_string(rows.size()) + " measurements" + held_out + " for " +
-                                 std::to_string(coordinates.size()) + " parameters, expected five a parameter or more");
+                                 std::to_string(coordinates.size()) + " parameters, expected " +
+                                 (options.belief_width > 0 ? "one" : "five a parameter") + " or more");
     }
-    const LeastSquares solver(problem, place, coordinates, Thinned(std::move(rows), options.max_rows));
+    const LeastSquares solver(problem, place, coordinates, Thinned(std::move(rows), options.max_rows), start,
+                              options.belief_width);
     coordinates.Set(solver.Minimise(start, options.max_iterations));
   };
 

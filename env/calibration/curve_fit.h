@@ -14,7 +14,8 @@
 /// beyond, by Levenberg and Marquardt's damped least squares with Huber's weights (iteratively reweighted). Each
 /// parameter moves on an unbounded scale: ln(x / (1 - x)) of a share, else ln(x - least); derivatives are forward
 /// differences there. A parameter that is 0 at the start stays 0, and a share that is 1 stays 1: the curve
-/// has no such part.
+/// has no such part. With belief in the start (`belief_width`) each parameter adds a squared residual,
+/// 0.08 * (its distance from the start on its scale / belief_width): few measurements move only what they tell.
 ///
 /// Held-out errors: rows of one shape fall into one of five folds, shapes dealt out by a hash; each fold is predicted
 /// by the curve that was fitted to the other four. A fit takes at most `max_rows` of its rows, drawn by a hash.
@@ -51,7 +52,14 @@ struct FitOptions {
   int num_folds = 5;
   int max_iterations = 40;
   std::size_t max_rows = 2500;
+  /// Above 0: the parameters' values at the start are believed like a measurement of each, with this standard
+  /// deviation on its scale, and one row beside each fold is enough.
+  double belief_width = 0;
 };
+
+/// Whether the rows are too few for a fit without belief.
+bool TooFewToFit(const std::vector<FitRow>& rows, const std::vector<FitParameter>& parameters,
+                 const FitOptions& options = {});
 
 ErrorStatistics StatisticsOf(std::vector<double> errors);
 
@@ -65,8 +73,8 @@ struct FitReport {
 };
 
 /// Leaves the parameters at their values for all rows. Throws a SpecError naming `place` where there are fewer rows
-/// than five a parameter that are not suspect, all in all or beside a fold, and where the curve has no finite time for
-/// one.
+/// than five a parameter that are not suspect, all in all or beside a fold (with belief: than one), and where the curve has
+/// no finite time for one.
 FitReport FitCurve(const FitProblem& problem, const std::string& place, const FitOptions& options = {});
 
 }  // namespace shardscout::env

@@ -19,6 +19,10 @@
 
 namespace shardscout::env {
 
+/// How far a device's parameters are from a relative's, scaled, on a fit's scale: those of A100 and H200 from an H100's
+/// by about that much.
+constexpr double kBeliefInRelatives = 0.5;
+
 /// The real numbers of a curve, in place: shares where the largest value is 1. Whole numbers are its structure.
 template <class Curve>
 std::vector<FitParameter> ParametersOf(Curve& curve) {
@@ -57,12 +61,12 @@ struct Measurements {
 /// of (curve, shape). `place` names the measurements in errors.
 template <class Curve, class Shape, class TimeOf>
 FittedCurve FitMeasurements(Curve curve, const Measurements<Shape>& measurements, const std::string& type,
-                            const std::string& place, const TimeOf& time_s) {
+                            const std::string& place, const TimeOf& time_s, const FitOptions& options = {}) {
   FitProblem problem;
   problem.rows = measurements.rows;
   problem.parameters = ParametersOf(curve);
   problem.predict = [&](std::size_t row) { return time_s(curve, measurements.shapes[row]); };
-  FitReport report = FitCurve(problem, place);
+  FitReport report = FitCurve(problem, place, options);
   FittedCurve fitted;
   fitted.type = type;
   auto list = [&](std::string_view name, auto& value, const json::Field&) {
@@ -77,6 +81,17 @@ FittedCurve FitMeasurements(Curve curve, const Measurements<Shape>& measurements
   }
   SetStatistics(fitted);
   return fitted;
+}
+
+/// The same, or where there are too few measurements for that from `reference`: a relative's curve, which is believed.
+template <class Curve, class Shape, class TimeOf>
+FittedCurve FitMeasurements(const Curve& start, Curve reference, const Measurements<Shape>& measurements,
+                            const std::string& type, const std::string& place, const TimeOf& time_s) {
+  Curve free = start;
+  if (!TooFewToFit(measurements.rows, ParametersOf(free))) {
+    return FitMeasurements(start, measurements, type, place, time_s);
+  }
+  return FitMeasurements(reference, measurements, type, place, time_s, {.belief_width = kBeliefInRelatives});
 }
 
 /// The rows of a curve for which `takes` holds, as a curve of its own, without parameters.

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <iomanip>
 #include <iostream>
@@ -12,6 +13,7 @@
 
 #include "experiments/guarded_main.h"
 #include "experiments/validation/engine_fit.h"
+#include "experiments/validation/speculation.h"
 
 namespace shardscout::validation {
 namespace {
@@ -75,10 +77,13 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? EXIT_SUCCESS : 2;
   }
   const std::vector<ServingPoint> points = ReadServingPoints(path);
+  const std::vector<bool> speculates = ShownToSpeculate(points);
   PrintHeader();
   for (const std::string& engine : engines) {
-    std::vector<ServingPoint> of_engine = points;
-    std::erase_if(of_engine, [&](const ServingPoint& point) { return point.engine != engine || point.disaggregated; });
+    std::vector<ServingPoint> of_engine;
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      if (points[i].engine == engine && !points[i].disaggregated && !speculates[i]) of_engine.push_back(points[i]);
+    }
     FitAndPrint(Thinned(of_engine, most), engine, systems);
   }
   return EXIT_SUCCESS;

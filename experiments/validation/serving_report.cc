@@ -1,6 +1,7 @@
 #include "experiments/validation/serving_report.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <iomanip>
 #include <map>
@@ -9,6 +10,7 @@
 #include <sstream>
 
 #include "experiments/validation/prediction_error.h"
+#include "experiments/validation/speculation.h"
 #include "src/embedded_text.h"
 #include "src/export/csv.h"
 #include "src/export/html_page.h"
@@ -126,40 +128,58 @@ std::string SeriesOf(ServingPoint point) {
   return GroupOf(point) + DescribeLayout(point);
 }
 
-/// Of one pool and on other systems than gb200, of all and of each: with and without points that cannot be of one
-/// set-up.
+/// Of one pool and on other systems than gb200, of all and of each: all points, those that are not shown to have
+/// speculated, and of these those that can be of one set-up.
 void PrintTargets(std::ostream& out, const std::vector<ServingPoint>& points,
                   const std::vector<Prediction>& predictions) {
-  const std::vector<bool> contradicts = ContradictsItself(points);
-  std::map<std::string, std::pair<Errors, Errors>> errors;
-  std::map<std::string, std::pair<std::set<std::string>, std::set<std::string>>> series;  // All, and such.
-  std::size_t asked = 0, predicted = 0;
+  const std::vector<bool> speculates = ShownToSpeculate(points);
+  std::vector<ServingPoint> plain;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    if (!speculates[i]) plain.push_back(points[i]);
+  }
+  const std::vector<bool> contradicts = ContradictsItself(plain);
+  struct Series {
+    std::set<std::string> all, contradicting;
+    int speculative = 0;  ///< Points.
+  };
+  std::map<std::string, std::array<Errors, 3>> errors;
+  std::map<std::string, Series> series;
+  std::size_t asked = 0, predicted = 0, next_plain = 0;
   for (std::size_t i = 0; i < points.size(); ++i) {
     const ServingPoint& point = points[i];
+    const bool contradicting = !speculates[i] && contradicts[next_plain];
+    if (!speculates[i]) ++next_plain;
     if (point.disaggregated || point.system == "gb200") continue;
     ++asked;
-    auto& [of_name, contradicting] = series[NameOf(point)];
-    of_name.insert(SeriesOf(point));
-    if (contradicts[i]) contradicting.insert(SeriesOf(point));
+    Series& of_name = series[NameOf(point)];
+    if (speculates[i]) ++of_name.speculative;
+    if (!speculates[i]) of_name.all.insert(SeriesOf(point));
+    if (contradicting) of_name.contradicting.insert(SeriesOf(point));
     if (!predictions[i].evaluation) continue;
     ++predicted;
     for (const std::string& system : {std::string("all"), point.system}) {
-      errors[system].first.Add(point, *predictions[i].evaluation);
-      if (!contradicts[i]) errors[system].second.Add(point, *predictions[i].evaluation);
+      std::array<Errors, 3>& of_system = errors[system];
+      of_system[0].Add(point, *predictions[i].evaluation);
+      if (!speculates[i]) of_system[1].Add(point, *predictions[i].evaluation);
+      if (!speculates[i] && !contradicting) of_system[2].Add(point, *predictions[i].evaluation);
     }
   }
   if (asked == 0) return;
   out << "\n"
       << asked << " points of one pool on other systems than gb200, predicted "
       << Percent(static_cast<double>(predicted) / static_cast<double>(asked)) << "\n";
-  for (const auto& [system, both] : errors) {
-    PrintRow(out, "  " + system, both.first);
-    PrintRow(out, "  " + system + ", without series that contradict themselves", both.second);
+  for (const auto& [system, of_system] : errors) {
+    PrintRow(out, "  " + system, of_system[0]);
+    PrintRow(out, "  " + system + ", without speculation that the table shows", of_system[1]);
+    PrintRow(out, "  " + system + ", and without series that contradict themselves", of_system[2]);
   }
-  for (const auto& [name, both] : series) {
-    if (both.second.empty()) continue;
-    out << "  contradict themselves: " << both.second.size() << " of " << both.first.size() << " series of " << name
-        << "\n";
+  for (const auto& [name, of_name] : series) {
+    if (of_name.speculative > 0) out << "  speculated: " << of_name.speculative << " points of " << name << "\n";
+  }
+  for (const auto& [name, of_name] : series) {
+    if (of_name.contradicting.empty()) continue;
+    out << "  contradict themselves: " << of_name.contradicting.size() << " of " << of_name.all.size()
+        << " other series of " << name << "\n";
   }
 }
 

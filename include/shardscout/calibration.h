@@ -32,11 +32,11 @@ struct FittedCurve {
   std::vector<double> measured_s, held_out_s, fitted_s, roofline_s;  ///< By row.
 };
 
-/// Fits every table of `folder`/operators that belongs to the device of one of the clusters (FAMILY_DEVICE.csv, or
-/// .csv.gz), and its rows in `folder`/collectives, over the cluster's innermost tier. In the order of the clusters,
-/// then of families. A SpecError where there is nothing for any of them, and for a table that is not as documented.
+/// Fits every table of FOLDER/operators that belongs to the device of one of the clusters (FAMILY_DEVICE.csv, or
+/// .csv.gz), and its rows in FOLDER/collectives, over the cluster's innermost tier; of several folders that have a
+/// table the first. In the order of the clusters, then of families. A SpecError where there is nothing for any of them, and for a table that is not as documented.
 /// Deterministic; takes seconds a table. `on_table`, where given, is called before a table is read.
-std::vector<FittedCurve> Calibrate(const std::string& folder, const std::vector<ClusterSpec>& clusters,
+std::vector<FittedCurve> Calibrate(const std::vector<std::string>& folders, const std::vector<ClusterSpec>& clusters,
                                    const std::function<void(const std::string& path)>& on_table = nullptr);
 
 /// The same of all types of a device's family together, as one curve of type "all" without parameters.

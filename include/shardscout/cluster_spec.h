@@ -28,7 +28,7 @@ struct DeviceSpec {
   double power_w = 0;
   double price_usd_per_hour = 0;
   /// How well its kernels reach the peaks. What a cluster file leaves out is the reference device's (H100), scaled
-  /// (ScaledCurves).
+  /// (ReferenceCurves).
   DeviceCurves curves;
 
   /// Peak for `dtype`, falling back int4/mxfp4 -> fp8 -> bf16 (weights are widened before the product), fp8/int8 ->
@@ -79,6 +79,9 @@ ClusterSpec ParseCluster(std::string_view json, std::string_view place, std::opt
 /// The curves of a device that was not measured, from one that was: shares of peaks and bandwidth and times of a launch
 /// or a tile as they are; what one compute unit does in a time, in proportion to its part of the bf16 peak.
 DeviceCurves ScaledCurves(const DeviceSpec& measured, const DeviceSpec& device);
+
+/// The curves that a cluster's file need not say: the reference device's (H100), scaled.
+DeviceCurves ReferenceCurves(const DeviceSpec& device);
 
 /// A file or a preset under configs/clusters (a100-80-sxm, h100-sxm, gb200-nvl72, mi300x, tpu-v5p, ...).
 ClusterSpec LoadCluster(const std::string& name_or_path, std::optional<std::int64_t> num_devices = std::nullopt);

@@ -246,6 +246,7 @@ struct DeviceCurves {
   GemmCurve gemm_bf16;
   GemmCurve gemm_fp8;           ///< Weights and activations with one scale each.
   GemmCurve gemm_fp8_block;     ///< With scales of blocks.
+  GemmCurve gemm_nvfp4;         ///< Weights and activations of four bits (NVFP4, MX).
   GemmCurve gemm_int8;          ///< Weights and activations.
   GemmCurve gemm_int8_weights;  ///< Weights only; the product is in bf16.
   GemmCurve gemm_int4_weights;
@@ -262,6 +263,7 @@ struct DeviceCurves {
   MoeCurve experts_bf16;
   MoeCurve experts_fp8;
   MoeCurve experts_fp8_block;
+  MoeCurve experts_nvfp4;         ///< Weights and activations of four bits (NVFP4, MX).
   MoeCurve experts_4bit_weights;  ///< The product is in bf16.
   StreamCurve norm;
   StreamCurve rotary;

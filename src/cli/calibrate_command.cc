@@ -23,7 +23,7 @@ namespace {
 using nlohmann::ordered_json;
 
 struct Arguments {
-  std::string data;
+  std::vector<std::string> data;
   std::vector<std::string> clusters;
   std::string csv;
   std::string html;
@@ -116,8 +116,10 @@ int Run(const Arguments& arguments, const Context& context) {
 void AddCalibrateCommand(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("calibrate", "Fit a device's curves to tables of measurements");
-  command->add_option("--data", arguments->data, "Folder of tables (docs/calibration.md)")
+  command
+      ->add_option("--data", arguments->data, "Folders of tables (docs/calibration.md); of the same table the first's")
       ->type_name(takes::kFolder)
+      ->delimiter(',')
       ->required();
   command
       ->add_option("--cluster", arguments->clusters,

@@ -57,6 +57,10 @@ TEST(ClusterPresetCurves, RelativesOfMeasuredDevicesHaveTheirs) {
   EXPECT_GT(file("a100-80-sxm").size(), 10u);
   EXPECT_EQ(file("a100-40-sxm"), file("a100-80-sxm"));
   EXPECT_EQ(LoadCluster("h100-superpod").device, LoadCluster("h100-sxm").device);
+  ASSERT_TRUE(file("b200-sxm").contains("gemm_nvfp4"));
+  for (const char* relative : {"gb200-nvl72", "b300-sxm", "gb300-nvl72"}) {
+    EXPECT_EQ(file(relative), file("b200-sxm")) << relative;
+  }
   for (const auto& [measured, relative] :
        {std::pair("a100-80-sxm", "a100-40-sxm"), std::pair("b200-sxm", "b300-sxm"),
         std::pair("gb200-nvl72", "gb300-nvl72"), std::pair("h100-sxm", "h100-superpod")}) {

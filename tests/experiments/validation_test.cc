@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include "experiments/validation/serving_prediction.h"
 #include "experiments/validation/serving_report.h"
 #include "experiments/validation/serving_setup.h"
+#include "experiments/validation/speculation.h"
 
 namespace shardscout::validation {
 namespace {
@@ -285,6 +287,55 @@ TEST(ServingReport, ASeriesThatFallsContradictsItself) {
       << "32 requests take 9.5 ms where 16 take 11; on two devices 16 take 8 where 8 take 10";
   points[4].tpot_s = 10e-3;
   EXPECT_EQ(ContradictsItself(points), (std::vector<bool>{false, false, true, true, false, false}));
+}
+
+/// Runs of one engine on R1 and V3, which are one structure: six settings each, R1's sooner by 0.6 but for the last.
+std::vector<ServingPoint> TwinRuns() {
+  std::vector<ServingPoint> points;
+  for (const char* model : {"org/DeepSeek-R1", "org/DeepSeek-V3"}) {
+    for (const int concurrency : {4, 8, 16, 32, 64, 128}) {
+      ServingPoint& point = points.emplace_back(PointOf(model, "b200_sxm", "trtllm", concurrency, {}));
+      const bool sooner = points.size() < 6;
+      point.tpot_s = (sooner ? 0.6 : 1) * 1e-3 * concurrency;
+      point.ttft_s = (sooner ? 1.1 : 1) * 0.1 * concurrency;
+      point.engine_version = "1";
+    }
+  }
+  return points;
+}
+
+TEST(Speculation, IsShownByTwins) {
+  std::vector<ServingPoint> points = TwinRuns();
+  std::vector<bool> first_five(12, false);
+  std::fill_n(first_five.begin(), 5, true);
+  EXPECT_EQ(ShownToSpeculate(points), first_five) << "the sixth is as fast as its twin";
+
+  // The same measurement again, in a run without twins.
+  points.push_back(points[0]);
+  points.back().engine_version = "";
+  points.back().layout.tensor_parallel = 8;
+  points.push_back(points.back());
+  points.back().tpot_s *= 1.001;
+  std::vector<bool> shown = first_five;
+  shown.insert(shown.end(), {true, false});
+  EXPECT_EQ(ShownToSpeculate(points), shown);
+
+  const auto none = [](const std::vector<ServingPoint>& changed) {
+    const std::vector<bool> speculate = ShownToSpeculate(changed);
+    return std::none_of(speculate.begin(), speculate.end(), [](bool shows) { return shows; });
+  };
+  std::vector<ServingPoint> faster = TwinRuns();
+  for (std::size_t i = 0; i < 5; ++i) faster[i].ttft_s *= 0.7;
+  EXPECT_TRUE(none(faster)) << "a faster engine is so from the first token";
+  std::vector<ServingPoint> few = TwinRuns();
+  few[1].layout.tensor_parallel = few[2].layout.tensor_parallel = 8;
+  EXPECT_TRUE(none(few)) << "four twins";
+  std::vector<ServingPoint> slower = TwinRuns();
+  for (std::size_t i = 0; i < 6; ++i) slower[i].tpot_s = 0.8e-3 * static_cast<double>(slower[i].concurrency);
+  EXPECT_TRUE(none(slower));
+  std::vector<ServingPoint> others = TwinRuns();
+  for (std::size_t i = 6; i < 12; ++i) others[i].model = "org/Qwen3-32B";
+  EXPECT_TRUE(none(others)) << "another structure";
 }
 
 TEST(ServingReport, SaysWhatOneSettingLeaves) {

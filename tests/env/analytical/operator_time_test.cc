@@ -83,6 +83,7 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
       {"gemm_bf16", [](Curves& c) -> double& { return c.gemm_bf16.launch_s; }},
       {"gemm_fp8", [](Curves& c) -> double& { return c.gemm_fp8.launch_s; }},
       {"gemm_fp8_block", [](Curves& c) -> double& { return c.gemm_fp8_block.launch_s; }},
+      {"gemm_nvfp4", [](Curves& c) -> double& { return c.gemm_nvfp4.launch_s; }},
       {"gemm_int8", [](Curves& c) -> double& { return c.gemm_int8.launch_s; }},
       {"gemm_int8_weights", [](Curves& c) -> double& { return c.gemm_int8_weights.launch_s; }},
       {"gemm_int4_weights", [](Curves& c) -> double& { return c.gemm_int4_weights.launch_s; }},
@@ -99,6 +100,7 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
       {"experts_bf16", [](Curves& c) -> double& { return c.experts_bf16.launch_s; }},
       {"experts_fp8", [](Curves& c) -> double& { return c.experts_fp8.launch_s; }},
       {"experts_fp8_block", [](Curves& c) -> double& { return c.experts_fp8_block.launch_s; }},
+      {"experts_nvfp4", [](Curves& c) -> double& { return c.experts_nvfp4.launch_s; }},
       {"experts_4bit_weights", [](Curves& c) -> double& { return c.experts_4bit_weights.launch_s; }},
       {"norm", [](Curves& c) -> double& { return c.norm.launch_s; }},
       {"rotary", [](Curves& c) -> double& { return c.rotary.launch_s; }},
@@ -137,9 +139,9 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_int4_weights") << "widened";
   EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_int4_weights") << "widened";
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 4500e12;
-  EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_fp8");
+  EXPECT_EQ(product(DType::kMxfp4, DType::kMxfp4, true), "gemm_nvfp4");
   EXPECT_EQ(product(DType::kFp8, DType::kFp8, true), "gemm_fp8") << "units that scale blocks";
-  EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_fp8") << "by the units of MXFP4";
+  EXPECT_EQ(product(DType::kNvfp4, DType::kNvfp4, true), "gemm_nvfp4") << "by the units of MXFP4";
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 0;
 
   // By the model.
@@ -186,6 +188,9 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   EXPECT_EQ(experts(DType::kFp8, DType::kFp8, 0, false), "experts_fp8");
   EXPECT_EQ(experts(DType::kFp8, DType::kFp8, 16, false), "experts_fp8_block");
   EXPECT_EQ(experts(DType::kBf16, DType::kInt4, 16, true), "experts_4bit_weights");
+  device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 4500e12;
+  EXPECT_EQ(experts(DType::kNvfp4, DType::kNvfp4, 16, true), "experts_nvfp4");
+  device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = 0;
 
   // Without units for it, fp8 is widened.
   device.peak_flop_per_s[static_cast<std::size_t>(DType::kFp8)] = 0;
@@ -193,6 +198,25 @@ TEST(OperatorTimeTest, EachTaskHasItsCurve) {
   EXPECT_EQ(experts(DType::kFp8, DType::kFp8, 16, false), "experts_bf16");
   EXPECT_EQ(curve_of(TasksOf(grouped, WorkloadKind::kPrefill).at("attention")), "prefill_bf16");
   EXPECT_EQ(curve_of(TasksOf(latent, WorkloadKind::kPrefill).at("attention")), "mla_prefill_bf16");
+}
+
+/// Scales of groups take one kernel wherever the blocks are added up; one scale of a tensor takes its maximum first.
+TEST(OperatorTimeTest, BlocksAreQuantisedAlikeOnUnitsThatScaleThem) {
+  for (const double mxfp4_flop_per_s : {0.0, 9000e12}) {
+    DeviceSpec device = H100();
+    device.peak_flop_per_s[static_cast<std::size_t>(DType::kMxfp4)] = mxfp4_flop_per_s;
+    device.curves.gemm_fp8.quantise_elements_per_s = device.curves.gemm_fp8_block.quantise_elements_per_s = 1e9;
+    Task task = Matmul(256, 1024, 1024);
+    task.work.dtype = task.work.weight_dtype = DType::kFp8;
+    task.work.block_scaled = task.work.quantises = true;
+    const double as_is_s = OperatorTime(device, task);
+    device.curves.gemm_fp8.quantise_s += 1;
+    EXPECT_EQ(OperatorTime(device, task), as_is_s);
+    device.curves.gemm_fp8_block.quantise_s += 1;
+    EXPECT_NEAR(OperatorTime(device, task), as_is_s + 1, 1e-9);
+    task.work.block_scaled = false;
+    EXPECT_GT(OperatorTime(device, task), 1);
+  }
 }
 
 /// Where tokens are sorted by expert is part of the experts' kernels: no task before them moves the tokens once more.

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -7,6 +8,7 @@
 #include <string>
 
 #include "env/analytical/gemm_time.h"
+#include "env/calibration/curve_parameters.h"
 #include "shardscout/calibration.h"
 #include "shardscout/error.h"
 
@@ -25,7 +27,7 @@ class CalibrateTest : public testing::Test {
   }
   std::string ErrorOf(const ClusterSpec& cluster) const {
     try {
-      Calibrate(folder_.string(), {cluster});
+      Calibrate({folder_.string()}, {cluster});
     } catch (const SpecError& error) {
       return error.what();
     }
@@ -36,6 +38,38 @@ class CalibrateTest : public testing::Test {
   const fs::path folder_ =
       fs::path(testing::TempDir()) / ("shardscout_calibrate_" + std::to_string(std::random_device()()));
 };
+
+/// Twenty products do not tell ten parameters. They move the reference's, scaled, by what they tell.
+TEST_F(CalibrateTest, AFewMeasurementsMoveTheReferencesCurve) {
+  const ClusterSpec b200 = LoadCluster("b200-sxm");
+  const GemmCurve before = ReferenceCurves(b200.device).gemm_nvfp4;
+  GemmCurve truth = before;
+  truth.peak_fraction = 0.5;
+  truth.quantise_s = 2e-6;
+  const internal::DeviceRates rates = internal::RatesOf(b200.device, DType::kNvfp4);
+  std::string table = "gemm_dtype,m,n,k,latency_ms\n";
+  double before_error = 0;
+  for (double m : {1, 64, 512, 8192}) {
+    for (double n : {1024, 4096, 8192, 16384, 65536}) {
+      const double k = 8192;
+      const internal::GemmShape shape = {
+          .m = m, .n = n, .k = k, .input_bytes = 9.0 / 16, .bytes = 2 * m * k + 9.0 / 16 * n * k + 2 * m * n};
+      const double time_s = internal::GemmTime(truth, rates, shape);
+      before_error += std::abs(internal::GemmTime(before, rates, shape) / time_s - 1) / 20;
+      table += "nvfp4," + std::to_string(m) + "," + std::to_string(n) + "," + std::to_string(k) + "," +
+               std::to_string(time_s * 1e3) + "\n";
+    }
+  }
+  Write("gemm_b200_sxm.csv", table);
+  const std::vector<FittedCurve> curves = Calibrate({"none", folder_.string()}, {b200});
+  ASSERT_EQ(curves.size(), 1u);
+  EXPECT_EQ(curves.front().type, "nvfp4");
+  EXPECT_GT(before_error, 0.2);
+  EXPECT_LT(curves.front().fitted.median, 0.02);
+  EXPECT_LT(curves.front().held_out.median, 0.06);
+  EXPECT_NEAR(env::CurveOf<GemmCurve>(curves.front()).peak_fraction, 0.5, 0.03);
+  EXPECT_NEAR(env::CurveOf<GemmCurve>(curves.front()).split_s / before.split_s, 1, 0.5) << "hardly told";
+}
 
 TEST_F(CalibrateTest, FindsTheCurveThatATableWasMadeFrom) {
   const GemmCurve truth = {.peak_fraction = 0.7, .hbm_fraction = 0.9, .launch_s = 4e-6, .k_step_s = 2e-9};
@@ -51,7 +85,7 @@ TEST_F(CalibrateTest, FindsTheCurveThatATableWasMadeFrom) {
     }
   }
   Write("gemm_h100_sxm.csv", table);
-  const std::vector<FittedCurve> curves = Calibrate(folder_.string(), {H100()});
+  const std::vector<FittedCurve> curves = Calibrate({folder_.string()}, {H100()});
   ASSERT_EQ(curves.size(), 1u);
   const FittedCurve& curve = curves.front();
   EXPECT_EQ(curve.device, "h100_sxm");
@@ -79,7 +113,10 @@ TEST_F(CalibrateTest, MistakesNameTheTable) {
   Write("gemm_h100_sxm.csv", "gemm_dtype,m,n,k,latency_ms\nfp8,1,1,1,0\n");
   EXPECT_NE(ErrorOf(H100()).find("row 1, column latency_ms: found \"0\""), std::string::npos);
   Write("gemm_h100_sxm.csv", "gemm_dtype,m,n,k,latency_ms\nfp8,1,1,1,1\n");
-  EXPECT_NE(ErrorOf(H100()).find("found 1 measurements"), std::string::npos);
+  EXPECT_NE(ErrorOf(H100()).find("found 0 measurements beside the shapes that are held out for 12 parameters, expected "
+                                 "one or more"),
+            std::string::npos)
+      << ErrorOf(H100());
 }
 
 TEST(PooledTest, TakesAllTypesOfADevicesFamilyTogether) {

@@ -66,6 +66,36 @@ TEST(CurveFitTest, FindsTheParametersThatTheTimesWereMadeWith) {
   }
 }
 
+/// Few rows of one kind move what they tell of and leave the rest.
+TEST(CurveFitTest, BelievesTheStartAsFarAsRowsDoNotSayOtherwise) {
+  TwoRoofs exact(0);
+  FitProblem& problem = exact.problem();
+  // Small transfers alone: the launch.
+  const std::size_t all = problem.rows.size();
+  FitProblem few = problem;
+  std::vector<std::size_t> kept;
+  for (std::size_t row = 0; row < all && kept.size() < 6; ++row) {
+    if (problem.rows[row].measured_s < 3.1e-6) kept.push_back(row);
+  }
+  ASSERT_EQ(kept.size(), 6u);
+  few.rows.clear();
+  for (const std::size_t row : kept) few.rows.push_back(problem.rows[row]);
+  few.predict = [&](std::size_t row) { return problem.predict(kept[row]); };
+  EXPECT_TRUE(TooFewToFit(few.rows, few.parameters));
+  EXPECT_FALSE(TooFewToFit(problem.rows, problem.parameters));
+  EXPECT_THROW(FitCurve(few, "test"), SpecError);
+  FitCurve(few, "test", {.belief_width = 0.5});
+  EXPECT_NEAR(exact.launch_s_ / 3e-6, 1, 0.1);
+  EXPECT_NEAR(exact.share_, 0.9, 0.01);
+  EXPECT_NEAR(exact.bytes_per_s_ / 1e12, 1, 0.1);
+
+  TwoRoofs doubtful(0), certain(0);
+  FitCurve(doubtful.problem(), "test", {.belief_width = 5});
+  FitCurve(certain.problem(), "test", {.belief_width = 1e-3});
+  EXPECT_NEAR(doubtful.share_, 0.6, 0.01);
+  EXPECT_NEAR(certain.share_, 0.9, 0.02);
+}
+
 TEST(CurveFitTest, AFewWildMeasurementsDoNotBendIt) {
   TwoRoofs wild(0.02);
   for (std::size_t row = 0; row < wild.problem().rows.size(); row += 20) wild.problem().rows[row].measured_s *= 5;
