@@ -77,7 +77,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? EXIT_SUCCESS : 2;
   }
   const std::vector<ServingPoint> points = ReadServingPoints(path);
-  const std::vector<bool> speculates = ShownToSpeculate(points);
+  const std::vector<bool> speculates = FindSpeculation(points).shown;
   PrintHeader();
   for (const std::string& engine : engines) {
     std::vector<ServingPoint> of_engine;

@@ -132,7 +132,8 @@ std::string SeriesOf(ServingPoint point) {
 /// speculated, and of these those that can be of one set-up.
 void PrintTargets(std::ostream& out, const std::vector<ServingPoint>& points,
                   const std::vector<Prediction>& predictions) {
-  const std::vector<bool> speculates = ShownToSpeculate(points);
+  const Speculation speculation = FindSpeculation(points);
+  const std::vector<bool>& speculates = speculation.shown;
   std::vector<ServingPoint> plain;
   for (std::size_t i = 0; i < points.size(); ++i) {
     if (!speculates[i]) plain.push_back(points[i]);
@@ -176,6 +177,7 @@ void PrintTargets(std::ostream& out, const std::vector<ServingPoint>& points,
   for (const auto& [name, of_name] : series) {
     if (of_name.speculative > 0) out << "  speculated: " << of_name.speculative << " points of " << name << "\n";
   }
+  for (const std::string& evidence : speculation.evidence) out << "    " << evidence << "\n";
   for (const auto& [name, of_name] : series) {
     if (of_name.contradicting.empty()) continue;
     out << "  contradict themselves: " << of_name.contradicting.size() << " of " << of_name.all.size()

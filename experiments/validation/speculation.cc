@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iomanip>
 #include <map>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -52,10 +54,21 @@ double MedianOf(std::vector<double> values) {
 struct Twins {
   std::map<std::string, double> tpot;
   std::vector<double> ttft;
-  bool ShowSpeculation() const {
+  std::vector<double> SortedTpot() const {
     std::vector<double> ratios;
     for (const auto& [setting, ratio] : tpot) ratios.push_back(ratio);
-    return ratios.size() >= kLeastTwins && MedianOf(ratios) <= kMostTpot && MedianOf(ttft) >= kLeastTtft;
+    std::sort(ratios.begin(), ratios.end());
+    return ratios;
+  }
+  bool ShowSpeculation() const {
+    return tpot.size() >= kLeastTwins && MedianOf(SortedTpot()) <= kMostTpot && MedianOf(ttft) >= kLeastTtft;
+  }
+  std::string Describe() const {
+    const std::vector<double> ratios = SortedTpot();
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(2) << "TPOT " << MedianOf(ratios) << " (" << ratios.front() << " to "
+         << ratios.back() << "), TTFT " << MedianOf(ttft) << " of the other's in " << ratios.size() << " settings";
+    return text.str();
   }
 };
 
@@ -74,7 +87,7 @@ Twins TwinsOf(const Run& run, const Run& other) {
 
 }  // namespace
 
-std::vector<bool> ShownToSpeculate(const std::vector<ServingPoint>& points) {
+Speculation FindSpeculation(const std::vector<ServingPoint>& points) {
   Structures structures;
   // What a point's model and engine are but for names and versions, which tell runs of it apart.
   std::map<std::string, std::map<std::string, Run>> kinds;
@@ -86,12 +99,15 @@ std::vector<bool> ShownToSpeculate(const std::vector<ServingPoint>& points) {
     return std::to_string(structures.Of(point.model)) + "|" + point.system + "|" + point.engine + "|" +
            point.gemm_type + "|" + point.moe_type;
   };
-  const auto run_of = [](const ServingPoint& point) { return point.model + "|" + point.engine_version; };
+  const auto run_of = [](const ServingPoint& point) {
+    return point.model.substr(point.model.rfind('/') + 1) + " " + point.engine_version;
+  };
   for (const ServingPoint& point : points) {
     if (point.disaggregated || point.tpot_s <= 0 || point.ttft_s <= 0) continue;
     kinds[kind_of(point)][run_of(point)].emplace(setting_of(point), &point);
   }
-  std::set<std::pair<std::string, std::string>> speculative;               // Kind and run.
+  Speculation found;
+  std::set<std::pair<std::string, std::string>> speculative;                     // Kind and run.
   std::map<std::pair<std::string, std::string>, std::set<std::string>> as_fast;  // Their settings.
   for (const auto& [kind, runs] : kinds) {
     for (const auto& [name, run] : runs) {
@@ -99,6 +115,8 @@ std::vector<bool> ShownToSpeculate(const std::vector<ServingPoint>& points) {
         const Twins twins = TwinsOf(run, other);
         if (!twins.ShowSpeculation()) continue;
         speculative.emplace(kind, name);
+        found.evidence.push_back(kind.substr(kind.find('|') + 1) + ": " + name + " beside " + other_name + ", " +
+                                 twins.Describe());
         for (const auto& [setting, ratio] : twins.tpot) {
           if (ratio >= kAsFast) as_fast[{kind, name}].insert(setting);
         }
@@ -111,10 +129,9 @@ std::vector<bool> ShownToSpeculate(const std::vector<ServingPoint>& points) {
     if (point.disaggregated || !speculative.contains(run) || as_fast[run].contains(setting_of(point))) continue;
     measurements.emplace(point.ttft_s, point.tpot_s);
   }
-  std::vector<bool> shown;
-  shown.reserve(points.size());
-  for (const ServingPoint& point : points) shown.push_back(measurements.contains({point.ttft_s, point.tpot_s}));
-  return shown;
+  found.shown.reserve(points.size());
+  for (const ServingPoint& point : points) found.shown.push_back(measurements.contains({point.ttft_s, point.tpot_s}));
+  return found;
 }
 
 }  // namespace shardscout::validation

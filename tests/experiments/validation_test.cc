@@ -308,7 +308,10 @@ TEST(Speculation, IsShownByTwins) {
   std::vector<ServingPoint> points = TwinRuns();
   std::vector<bool> first_five(12, false);
   std::fill_n(first_five.begin(), 5, true);
-  EXPECT_EQ(ShownToSpeculate(points), first_five) << "the sixth is as fast as its twin";
+  EXPECT_EQ(FindSpeculation(points).shown, first_five) << "the sixth is as fast as its twin";
+  EXPECT_EQ(FindSpeculation(points).evidence,
+            (std::vector<std::string>{"b200_sxm|trtllm||: DeepSeek-R1 1 beside DeepSeek-V3 1, TPOT 0.60 (0.60 to 1.00), "
+                                      "TTFT 1.10 of the other's in 6 settings"}));
 
   // The same measurement again, in a run without twins.
   points.push_back(points[0]);
@@ -318,10 +321,10 @@ TEST(Speculation, IsShownByTwins) {
   points.back().tpot_s *= 1.001;
   std::vector<bool> shown = first_five;
   shown.insert(shown.end(), {true, false});
-  EXPECT_EQ(ShownToSpeculate(points), shown);
+  EXPECT_EQ(FindSpeculation(points).shown, shown);
 
   const auto none = [](const std::vector<ServingPoint>& changed) {
-    const std::vector<bool> speculate = ShownToSpeculate(changed);
+    const std::vector<bool> speculate = FindSpeculation(changed).shown;
     return std::none_of(speculate.begin(), speculate.end(), [](bool shows) { return shows; });
   };
   std::vector<ServingPoint> faster = TwinRuns();
