@@ -136,11 +136,10 @@ std::vector<FittedCurve> CalibrateMoe(const MeasurementTable& table, const Devic
     const Kind& kind = KindOf(kKinds, name, place, "a type of experts");
     if (kind.kernel == MoeKernel::kLibrary) MarkSharedTuning(measurements);
     const internal::DeviceRates rates = internal::RatesOf(device, kind.peak);
-    const FittedCurve whole =
-        FitMeasurements(StartOf(kind), ReferenceOf(kind, reference), measurements, name, place,
-                        [&](const MoeCurve& curve, const Layer& layer) {
-                          return internal::MoeTime(curve, rates, layer.shape, layer.loads);
-                        });
+    const FittedCurve whole = FitMeasurements(StartOf(kind), ReferenceOf(kind, reference), measurements, name, place,
+                                              [&](const MoeCurve& curve, const Layer& layer) {
+                                                return internal::MoeTime(curve, rates, layer.shape, layer.loads);
+                                              });
     for (FittedCurve& part :
          Split(whole, name + "/shared_tuning", [&](std::size_t row) { return measurements.rows[row].suspect; })) {
       curves.push_back(std::move(part));

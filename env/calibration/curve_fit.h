@@ -73,8 +73,8 @@ struct FitReport {
 };
 
 /// Leaves the parameters at their values for all rows. Throws a SpecError naming `place` where there are fewer rows
-/// than five a parameter that are not suspect, all in all or beside a fold (with belief: than one), and where the curve has
-/// no finite time for one.
+/// than five a parameter that are not suspect, all in all or beside a fold (with belief: than one), and where the curve
+/// has no finite time for one.
 FitReport FitCurve(const FitProblem& problem, const std::string& place, const FitOptions& options = {});
 
 }  // namespace shardscout::env

@@ -15,8 +15,8 @@ std::vector<bool> ContradictsItself(const std::vector<ServingPoint>& points);
 
 /// Errors by model, system, engine and number formats, by system and by engine, and of all; whether predictions choose
 /// the layout as measurements do; how far points of one and the same setting are from each other; the errors without
-/// points that are shown to have speculated (speculation.h), and without series that contradict themselves; and what was not predicted, with the reasons. `predictions` has one of each
-/// point.
+/// points that are shown to have speculated (speculation.h), and without series that contradict themselves; and what
+/// was not predicted, with the reasons. `predictions` has one of each point.
 std::string ServingTable(const std::vector<ServingPoint>& points, const std::vector<Prediction>& predictions);
 
 /// A row of each point.

@@ -34,8 +34,9 @@ struct FittedCurve {
 
 /// Fits every table of FOLDER/operators that belongs to the device of one of the clusters (FAMILY_DEVICE.csv, or
 /// .csv.gz), and its rows in FOLDER/collectives, over the cluster's innermost tier; of several folders that have a
-/// table the first. In the order of the clusters, then of families. A SpecError where there is nothing for any of them, and for a table that is not as documented.
-/// Deterministic; takes seconds a table. `on_table`, where given, is called before a table is read.
+/// table the first. In the order of the clusters, then of families. A SpecError where there is nothing for any of them,
+/// and for a table that is not as documented. Deterministic; takes seconds a table. `on_table`, where given, is called
+/// before a table is read.
 std::vector<FittedCurve> Calibrate(const std::vector<std::string>& folders, const std::vector<ClusterSpec>& clusters,
                                    const std::function<void(const std::string& path)>& on_table = nullptr);
 

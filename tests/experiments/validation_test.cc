@@ -309,9 +309,10 @@ TEST(Speculation, IsShownByTwins) {
   std::vector<bool> first_five(12, false);
   std::fill_n(first_five.begin(), 5, true);
   EXPECT_EQ(FindSpeculation(points).shown, first_five) << "the sixth is as fast as its twin";
-  EXPECT_EQ(FindSpeculation(points).evidence,
-            (std::vector<std::string>{"b200_sxm|trtllm||: DeepSeek-R1 1 beside DeepSeek-V3 1, TPOT 0.60 (0.60 to 1.00), "
-                                      "TTFT 1.10 of the other's in 6 settings"}));
+  EXPECT_EQ(
+      FindSpeculation(points).evidence,
+      (std::vector<std::string>{"b200_sxm|trtllm||: DeepSeek-R1 1 beside DeepSeek-V3 1, TPOT 0.60 (0.60 to 1.00), "
+                                "TTFT 1.10 of the other's in 6 settings"}));
 
   // The same measurement again, in a run without twins.
   points.push_back(points[0]);
