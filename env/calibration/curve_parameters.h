@@ -19,8 +19,8 @@
 
 namespace shardscout::env {
 
-/// How far a device's parameters are from a relative's, scaled, on a fit's scale: those of A100 and H200 from an H100's
-/// by about that much.
+/// How far a device's parameters may be from a relative's, scaled, on a fit's scale: a choice, of the order in which
+/// an A100's differ from an H100's.
 constexpr double kBeliefInRelatives = 0.5;
 
 /// The real numbers of a curve, in place: shares where the largest value is 1. Whole numbers are its structure.

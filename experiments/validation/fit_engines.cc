@@ -18,8 +18,6 @@
 namespace shardscout::validation {
 namespace {
 
-std::string ModelOf(const ServingPoint& point) { return point.model.substr(point.model.rfind('/') + 1); }
-
 void PrintHeader() {
   std::cout << "errors: |log(predicted / measured)| of TPOT and TTFT, added; of what is left out, by a fit to the "
                "others\n"
@@ -49,14 +47,14 @@ void FitAndPrint(const std::vector<ServingPoint>& all, const std::string& engine
   for (const ServingPoint& point : all) {
     const bool fits = std::find(systems.begin(), systems.end(), point.system) != systems.end();
     (fits ? points : elsewhere).push_back(point);
-    if (fits) models.insert(ModelOf(point));
+    if (fits) models.insert(ModelNameOf(point));
   }
   const EngineModel fitted = FitEngine(points, engine);
   PrintEngine(engine + ", all that it is fitted to", fitted, points);
   PrintEngine("  on other systems", fitted, elsewhere);
   for (const std::string& model : models) {
     std::vector<ServingPoint> seen, unseen;
-    for (const ServingPoint& point : points) (ModelOf(point) == model ? unseen : seen).push_back(point);
+    for (const ServingPoint& point : points) (ModelNameOf(point) == model ? unseen : seen).push_back(point);
     if (!seen.empty()) PrintEngine("  left out: " + model, FitEngine(seen, engine), unseen);
   }
 }

@@ -85,6 +85,8 @@ std::vector<ServingPoint> ReadServingPoints(const std::string& path) {
   return points;
 }
 
+std::string ModelNameOf(const ServingPoint& point) { return point.model.substr(point.model.rfind('/') + 1); }
+
 std::string DescribeLayout(const ServingPoint& point) {
   const auto describe = [](const PoolLayout& layout) {
     return "tp" + std::to_string(layout.tensor_parallel) + " pp" + std::to_string(layout.pipeline_parallel) + " dp" +

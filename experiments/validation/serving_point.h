@@ -39,6 +39,9 @@ std::vector<ServingPoint> ReadServingPoints(const std::string& path);
 /// concurrency. The number of devices is part of a layout.
 std::string GroupOf(const ServingPoint& point);
 
+/// The model's path without the organisation: "DeepSeek-V3".
+std::string ModelNameOf(const ServingPoint& point);
+
 /// The layout alone, as text: "tp8 pp1 dp1 etp8 ep1", "2 x ... + 1 x ...".
 std::string DescribeLayout(const ServingPoint& point);
 

@@ -117,9 +117,7 @@ void PrintSpread(std::ostream& out, const std::vector<ServingPoint>& points) {
       << Percent(tpot.Summary().mean) << ", TTFT " << Percent(ttft.Summary().mean) << "\n";
 }
 
-std::string NameOf(const ServingPoint& point) {
-  return point.model.substr(point.model.rfind('/') + 1) + ", " + point.system + ", " + point.engine;
-}
+std::string NameOf(const ServingPoint& point) { return ModelNameOf(point) + ", " + point.system + ", " + point.engine; }
 
 /// What points share that differ in their concurrency and the engine's version alone.
 std::string SeriesOf(ServingPoint point) {

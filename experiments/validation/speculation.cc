@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "experiments/validation/serving_prediction.h"
+#include "shardscout/comparison_statistics.h"
 #include "shardscout/model_spec.h"
 
 namespace shardscout::validation {
@@ -45,29 +46,18 @@ class Structures {
   std::map<std::string, std::size_t> by_path_;
 };
 
-double MedianOf(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
-/// Ratios of a run's times to another's in the settings of both, by setting.
+/// Ratios of a run's times to another's in the settings of both.
 struct Twins {
-  std::map<std::string, double> tpot;
-  std::vector<double> ttft;
-  std::vector<double> SortedTpot() const {
-    std::vector<double> ratios;
-    for (const auto& [setting, ratio] : tpot) ratios.push_back(ratio);
-    std::sort(ratios.begin(), ratios.end());
-    return ratios;
-  }
+  std::vector<std::string> settings;
+  std::vector<double> tpot, ttft;  ///< Of each setting.
   bool ShowSpeculation() const {
-    return tpot.size() >= kLeastTwins && MedianOf(SortedTpot()) <= kMostTpot && MedianOf(ttft) >= kLeastTtft;
+    return settings.size() >= kLeastTwins && Quantile(tpot, 0.5) <= kMostTpot && Quantile(ttft, 0.5) >= kLeastTtft;
   }
   std::string Describe() const {
-    const std::vector<double> ratios = SortedTpot();
     std::ostringstream text;
-    text << std::fixed << std::setprecision(2) << "TPOT " << MedianOf(ratios) << " (" << ratios.front() << " to "
-         << ratios.back() << "), TTFT " << MedianOf(ttft) << " of the other's in " << ratios.size() << " settings";
+    text << std::fixed << std::setprecision(2) << "TPOT " << Quantile(tpot, 0.5) << " (" << Quantile(tpot, 0) << " to "
+         << Quantile(tpot, 1) << "), TTFT " << Quantile(ttft, 0.5) << " of the other's in " << settings.size()
+         << " settings";
     return text.str();
   }
 };
@@ -79,7 +69,8 @@ Twins TwinsOf(const Run& run, const Run& other) {
   for (const auto& [setting, point] : run) {
     const auto twin = other.find(setting);
     if (twin == other.end()) continue;
-    twins.tpot[setting] = point->tpot_s / twin->second->tpot_s;
+    twins.settings.push_back(setting);
+    twins.tpot.push_back(point->tpot_s / twin->second->tpot_s);
     twins.ttft.push_back(point->ttft_s / twin->second->ttft_s);
   }
   return twins;
@@ -99,9 +90,7 @@ Speculation FindSpeculation(const std::vector<ServingPoint>& points) {
     return std::to_string(structures.Of(point.model)) + "|" + point.system + "|" + point.engine + "|" +
            point.gemm_type + "|" + point.moe_type;
   };
-  const auto run_of = [](const ServingPoint& point) {
-    return point.model.substr(point.model.rfind('/') + 1) + " " + point.engine_version;
-  };
+  const auto run_of = [](const ServingPoint& point) { return ModelNameOf(point) + " " + point.engine_version; };
   for (const ServingPoint& point : points) {
     if (point.disaggregated || point.tpot_s <= 0 || point.ttft_s <= 0) continue;
     kinds[kind_of(point)][run_of(point)].emplace(setting_of(point), &point);
@@ -117,8 +106,8 @@ Speculation FindSpeculation(const std::vector<ServingPoint>& points) {
         speculative.emplace(kind, name);
         found.evidence.push_back(kind.substr(kind.find('|') + 1) + ": " + name + " beside " + other_name + ", " +
                                  twins.Describe());
-        for (const auto& [setting, ratio] : twins.tpot) {
-          if (ratio >= kAsFast) as_fast[{kind, name}].insert(setting);
+        for (std::size_t i = 0; i < twins.settings.size(); ++i) {
+          if (twins.tpot[i] >= kAsFast) as_fast[{kind, name}].insert(twins.settings[i]);
         }
       }
     }
