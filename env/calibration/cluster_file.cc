@@ -116,7 +116,6 @@ std::string ClusterFileWithCurves(const std::string& text, const std::string& pl
   const ClusterSpec cluster = ParseCluster(text, place, std::nullopt);
   const std::string& measured_as = cluster.device.measured_as;
   ordered_json file = ordered_json::parse(text);
-  file["device"].erase("curves");
   const ordered_json of_device = Collect(kDevicePlaces, measured_as, curves);
   if (!of_device.empty()) {
     ordered_json& written = file["device"]["curves"];

@@ -44,8 +44,8 @@ std::vector<FittedCurve> Calibrate(const std::vector<std::string>& folders, cons
 std::vector<FittedCurve> Pooled(const std::vector<FittedCurve>& curves);
 
 /// `text`, the file of a cluster whose device is among the curves', with them as its device's curves and as its
-/// innermost tier's, in place of those that it had: parameters to four digits, held-out errors as comments. `place`
-/// names the file in errors.
+/// innermost tier's, in place of those that it had: parameters to four digits, held-out errors as comments. Where
+/// none of them is the device's, it keeps its own, such as a relative's. `place` names the file in errors.
 std::string ClusterFileWithCurves(const std::string& text, const std::string& place,
                                   const std::vector<FittedCurve>& curves);
 

@@ -11,6 +11,7 @@
 #include "env/calibration/curve_parameters.h"
 #include "shardscout/calibration.h"
 #include "shardscout/error.h"
+#include "shardscout/preset_paths.h"
 
 namespace shardscout {
 namespace {
@@ -117,6 +118,16 @@ TEST_F(CalibrateTest, MistakesNameTheTable) {
                                  "one or more"),
             std::string::npos)
       << ErrorOf(H100());
+}
+
+/// GB200's products were not measured: it carries B200's curves, which its own collectives do not replace.
+TEST(ClusterFile, KeepsCurvesThatNoTableTellsOf) {
+  const std::string path = ResolvePreset("clusters", "gb200-nvl72", "test");
+  const ClusterSpec before = LoadCluster(path);
+  const ClusterSpec after = ParseCluster(ClusterFileWithCurves(ReadTextFile(path), path, {}), path, std::nullopt);
+  EXPECT_EQ(after.device.curves, before.device.curves);
+  EXPECT_NE(after.device.curves.gemm_nvfp4, ReferenceCurves(before.device).gemm_nvfp4);
+  EXPECT_FALSE(after.tiers[0].nccl.has_value());
 }
 
 TEST(PooledTest, TakesAllTypesOfADevicesFamilyTogether) {
