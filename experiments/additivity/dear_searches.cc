@@ -150,10 +150,20 @@ class Dear {
     if (competitor.estimates) options.estimator = analytical_.get();
     SearchEnvironment environment(space_, measured, options);
     searchers_.Make(competitor.searcher)->Search(environment, seed);
-    Row row{.problem = "", .competitor = competitor.name, .seed = seed, .budget = budget, .noise = noise};
-    for (const Strategy& start : starts_) row.at_start = std::max(row.at_start, TrueReward(start));
-    row.found = TrueReward(environment.best()->strategy);
-    return row;
+    return {.problem = "",
+            .competitor = competitor.name,
+            .seed = seed,
+            .budget = budget,
+            .noise = noise,
+            .at_start = AtStart(),
+            .found = TrueReward(environment.best()->strategy)};
+  }
+
+  /// The true reward of the best of the start.
+  double AtStart() const {
+    double best = 0;
+    for (const Strategy& start : starts_) best = std::max(best, TrueReward(start));
+    return best;
   }
 
  private:
@@ -170,6 +180,19 @@ class Dear {
   double normaliser_ = 1;
   std::vector<Strategy> starts_;
 };
+
+/// Throws where rows of this problem start elsewhere, as those of other presets or of another simulator do: their
+/// scores are not comparable with what would be searched now.
+void CheckSameStart(const std::vector<Row>& rows, const std::string& problem, double at_start,
+                    const std::string& path) {
+  constexpr double kRelativeTolerance = 1e-5;  // Rows keep six digits.
+  for (const Row& row : rows) {
+    if (row.problem != problem || std::abs(row.at_start - at_start) <= kRelativeTolerance * at_start) continue;
+    throw SpecError(path, "has rows of " + problem + " that start from " + std::to_string(row.at_start) +
+                              " where it is " + std::to_string(at_start) +
+                              " now: other presets; give the name of another file");
+  }
+}
 
 /// Each competitor's share of the best that any run found, over problems and seeds; then problem by problem.
 void Print(const std::vector<Row>& rows) {
@@ -231,7 +254,10 @@ int Main(int argc, char** argv) {
     for (std::uint64_t seed = 1; seed <= num_seeds; ++seed) {
       for (const Competitor& competitor : kCompetitors) {
         if (known.contains(std::tuple(spec.name, std::string(competitor.name), seed, budget, noise))) continue;
-        if (!dear) dear = std::make_unique<const Dear>(spec, searchers, evaluators);
+        if (!dear) {
+          dear = std::make_unique<const Dear>(spec, searchers, evaluators);
+          CheckSameStart(rows, spec.name, dear->AtStart(), path);
+        }
         Row row = dear->Search(competitor, seed, budget, noise);
         row.problem = spec.name;
         rows.push_back(row);
