@@ -54,6 +54,22 @@ inline float Dot8(const float* x, const float* y, std::int64_t n) {
   return Sum(low + high);
 }
 
+/// The largest of x. n >= 1.
+inline float Top(const float* x, std::int64_t n) {
+  float top = x[0];
+  std::int64_t i = 0;
+  if (n >= 4) {
+    Float4 tops = Load(x);
+    for (i = 4; i + 4 <= n; i += 4) {
+      const Float4 next = Load(x + i);
+      tops = tops < next ? next : tops;
+    }
+    top = std::max(std::max(tops[0], tops[1]), std::max(tops[2], tops[3]));
+  }
+  for (; i < n; ++i) top = std::max(top, x[i]);
+  return top;
+}
+
 inline float Sum8(const float* x, std::int64_t n) {
   Float4 low = {}, high = {};
   for (std::int64_t i = 0; i < n; i += kLanes) {
@@ -66,8 +82,7 @@ inline float Sum8(const float* x, std::int64_t n) {
 /// Softmax of the first n of x; what follows up to the next multiple of kLanes becomes 0.
 inline void Softmax(float* x, std::int64_t n) {
   const std::int64_t padded = Padded(n);
-  float top = x[0];
-  for (std::int64_t s = 1; s < n; ++s) top = std::max(top, x[s]);
+  const float top = Top(x, n);
   for (std::int64_t s = n; s < padded; ++s) x[s] = top;
   for (std::int64_t s = 0; s < padded; s += 4) Store(x + s, Exp(Load(x + s) - top));
   for (std::int64_t s = n; s < padded; ++s) x[s] = 0;
@@ -78,9 +93,24 @@ inline void Softmax(float* x, std::int64_t n) {
 /// Keys or values by dimension, to[d * padded + s] = from[s * stride + d], zero where s >= count, padded =
 /// Padded(count).
 void Transpose(const float* from, std::int64_t stride, std::int64_t count, std::int64_t head_size, float* to) {
-  const std::int64_t padded = Padded(count);
+  const std::int64_t padded = Padded(count), whole = count / 4 * 4;
+  for (std::int64_t s = 0; s < whole; s += 4) {
+    const float* rows = from + s * stride;
+    for (std::int64_t d = 0; d < head_size; d += 4) {
+      const Float4 a = Load(rows + d), b = Load(rows + stride + d), c = Load(rows + 2 * stride + d),
+                   e = Load(rows + 3 * stride + d);
+      const Float4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                   ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const Float4 ce_low = __builtin_shufflevector(c, e, 0, 4, 1, 5),
+                   ce_high = __builtin_shufflevector(c, e, 2, 6, 3, 7);
+      Store(to + d * padded + s, __builtin_shufflevector(ab_low, ce_low, 0, 1, 4, 5));
+      Store(to + (d + 1) * padded + s, __builtin_shufflevector(ab_low, ce_low, 2, 3, 6, 7));
+      Store(to + (d + 2) * padded + s, __builtin_shufflevector(ab_high, ce_high, 0, 1, 4, 5));
+      Store(to + (d + 3) * padded + s, __builtin_shufflevector(ab_high, ce_high, 2, 3, 6, 7));
+    }
+  }
   for (std::int64_t d = 0; d < head_size; ++d) {
-    for (std::int64_t s = 0; s < count; ++s) to[d * padded + s] = from[s * stride + d];
+    for (std::int64_t s = whole; s < count; ++s) to[d * padded + s] = from[s * stride + d];
     for (std::int64_t s = count; s < padded; ++s) to[d * padded + s] = 0;
   }
 }
@@ -180,8 +210,7 @@ void DotTableBackward(const float* dout, const float* x, const float* table, std
 }
 
 float LogSoftmax(float* x, std::int64_t n) {
-  float top = x[0];
-  for (std::int64_t i = 1; i < n; ++i) top = std::max(top, x[i]);
+  const float top = Top(x, n);
   double total = 0, weighted = 0;  // Sums of e^z and z e^z for z = x - top.
   const auto add = [&](Float4 z, std::int64_t lanes) {
     const Float4 e = Exp(z);

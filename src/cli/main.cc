@@ -9,11 +9,11 @@
 
 #include "shardscout/error.h"
 #include "shardscout/plan.h"
-#include "src/cli/blas_kernels.h"
 #include "src/cli/commands.h"
 #include "src/cli/load_agents.h"
 #include "src/cli/logging.h"
 #include "src/cli/option_table.h"
+#include "src/cli/process_settings.h"
 
 namespace shardscout::cli {
 namespace {
@@ -156,6 +156,7 @@ void CheckSearcherIsBuilt(const std::string& name) {
 int main(int argc, char** argv) {
   try {
     shardscout::cli::ChooseBlasKernels();
+    shardscout::cli::KeepFreedMemory();
     return shardscout::cli::Main(argc, argv);
   } catch (const shardscout::SpecError& error) {
     shardscout::cli::PrintError(std::string("shardscout: ") + error.what() + "\n");

@@ -1,6 +1,10 @@
-#include "src/cli/blas_kernels.h"
+#include "src/cli/process_settings.h"
 
 #include <cstdlib>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace shardscout::cli {
 
@@ -13,6 +17,14 @@ void ChooseBlasKernels() {
   const char* const kernels = avx512 ? "SKYLAKEX" : avx2 ? "HASWELL" : nullptr;
   constexpr int kKeep = 0;
   if (kernels != nullptr) ::setenv("OPENBLAS_CORETYPE", kernels, kKeep);
+#endif
+}
+
+void KeepFreedMemory() {
+#if defined(__GLIBC__)
+  constexpr int kMiB = 1 << 20;
+  ::mallopt(M_TRIM_THRESHOLD, 128 * kMiB);
+  ::mallopt(M_MMAP_THRESHOLD, 32 * kMiB);
 #endif
 }
 
