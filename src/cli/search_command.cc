@@ -150,15 +150,18 @@ void PrintJson(const Problem& problem, const SearchRequest& request, const Searc
   PrintDocument(json);
 }
 
-/// Who searches: with a front, unless the user says so, the one whose answer is on it.
-std::string SearcherOf(const Arguments& arguments, const Context& context) {
+/// Who searches unless the user says so: with a front the one whose answer is on it, and in training, of which `ppo`
+/// has learned nothing beforehand, the one that proves the optimum.
+std::string SearcherOf(const Arguments& arguments, const Problem& problem, const Context& context) {
+  if (arguments.searcher_given) return arguments.searcher;
   const bool exact = context.searchers.entries().at("exact").WorksWith(arguments.search.evaluator);
-  return arguments.pareto.Asked() && !arguments.searcher_given && exact ? "exact" : arguments.searcher;
+  const bool preferred = arguments.pareto.Asked() || problem.workload().IsTraining();
+  return exact && preferred ? "exact" : arguments.searcher;
 }
 
 int Run(const Arguments& arguments, const Context& context) {
   const Problem problem = MakeProblem(arguments.problem);
-  SearchRequest request = MakeRequests({SearcherOf(arguments, context)}, arguments.search, context).front();
+  SearchRequest request = MakeRequests({SearcherOf(arguments, problem, context)}, arguments.search, context).front();
   if (!arguments.pareto.csv.empty()) CheckCanWrite(arguments.pareto.csv);
   if (!arguments.report.empty()) CheckCanWriteReport(arguments.report);
   const std::string& out = arguments.search.out;
@@ -204,11 +207,13 @@ void AddSearchCommand(CLI::App& app, Context& context) {
   if (!context.searchers.entries().contains(arguments->searcher)) arguments->searcher = "annealing";
   CLI::App* command = app.add_subcommand("search", "Search the best strategy and write it as a plan");
   AddProblemOptions(*command, arguments->problem);
-  command->add_option("--searcher,-s", arguments->searcher, "Which algorithm searches (shardscout list searchers)")
+  command
+      ->add_option("--searcher,-s", arguments->searcher,
+                   "Which algorithm searches (shardscout list searchers) [" + arguments->searcher +
+                       "; exact for training and with --pareto, under the analytical evaluator]")
       ->type_name(takes::kSearcher)
       ->group("Search")
-      ->take_last()
-      ->capture_default_str();
+      ->take_last();
   AddSearchOptions(*command, arguments->search);
   command
       ->add_option(

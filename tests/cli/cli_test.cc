@@ -306,6 +306,21 @@ TEST_F(Cli, ASearchEndsAtTheGapThatWasAskedFor) {
   ExpectUserError(Run(Search({"--until-gap", "1%", "--evaluator", "simulator"})), "no bound is known");
 }
 
+TEST_F(Cli, TrainingIsProvedUnlessAnotherSearcherIsNamed) {
+  const auto searcher_of = [&](const Words& more) {
+    Words words = {"search",     "--model",  "llama-3.1-8b",   "--cluster", "h100-sxm", "--devices", "8",
+                   "--workload", "train-4k", "--global-batch", "64",        "--budget", "20",        "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProcessResult result = Run(words);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const auto report = nlohmann::json::parse(result.out, nullptr, false);
+    return std::pair(report.value("searcher", ""), report.contains("certificate") && !report["certificate"].is_null());
+  };
+  EXPECT_EQ(searcher_of({}), std::pair(std::string("exact"), true));
+  EXPECT_EQ(searcher_of({"--searcher", "local-search"}), std::pair(std::string("local-search"), false));
+  EXPECT_NE(searcher_of({"--evaluator", "simulator"}).first, "exact");
+}
+
 TEST_F(Cli, ACheapEvaluatorScreensForADearOne) {
   const Words search = Search({"--evaluator", "simulator", "--budget", "20", "--screen", "analytical",
                                "--screen-budget", "200", "--screen-keep", "5", "--out", Path("plan.json")});
