@@ -24,11 +24,12 @@ internal::DeviceRates RatesOfCache(const DeviceSpec& device, bool fp8) {
 }
 
 template <class Curve, class TimeOf>
-FittedCurve Fit(const Curve& start, const Measurements<DecodeAttentionShape>& measurements, const std::string& type,
-                const MeasurementTable& table, const DeviceSpec& device, const TimeOf& time_s) {
+FittedCurve Fit(const Curve& start, const Curve& reference, const Measurements<DecodeAttentionShape>& measurements,
+                const std::string& type, const MeasurementTable& table, const DeviceSpec& device,
+                const TimeOf& time_s) {
   const internal::DeviceRates rates = RatesOfCache(device, measurements.shapes.front().fp8);
   return FitMeasurements(
-      start, measurements, type, table.path() + ": " + type,
+      start, reference, measurements, type, table.path() + ": " + type,
       [&](const Curve& curve, const DecodeAttentionShape& shape) { return time_s(curve, rates, shape); });
 }
 
@@ -57,6 +58,7 @@ std::vector<FittedCurve> CalibrateDecodeAttention(const MeasurementTable& table,
                                  .measured_s = Seconds(table, row, latency),
                                  .roofline_s = internal::DecodeRoofline(RatesOfCache(device, shape.fp8), shape)});
   }
+  const DeviceCurves reference = ReferenceCurves(device);
   std::vector<FittedCurve> curves;
   for (const auto& [key, measurements] : by_kernel) {
     const auto& [kernel, cache_type] = key;
@@ -64,16 +66,18 @@ std::vector<FittedCurve> CalibrateDecodeAttention(const MeasurementTable& table,
       case DecodeKernel::kHead: {
         HeadDecodeCurve start;
         if (!HasFp8(device)) start.shared_memory_bytes = kSharedMemoryBeforeHopper;
-        curves.push_back(Fit(start, measurements, "head/" + cache_type, table, device, &internal::HeadDecodeTime));
+        const bool fp8 = measurements.shapes.front().fp8;
+        curves.push_back(Fit(start, fp8 ? reference.head_decode_fp8_cache : reference.head_decode_bf16, measurements,
+                             "head/" + cache_type, table, device, &internal::HeadDecodeTime));
         break;
       }
       case DecodeKernel::kGroup:
-        curves.push_back(
-            Fit(GroupDecodeCurve(), measurements, "group/" + cache_type, table, device, &internal::GroupDecodeTime));
+        curves.push_back(Fit(GroupDecodeCurve(), reference.group_decode, measurements, "group/" + cache_type, table,
+                             device, &internal::GroupDecodeTime));
         break;
       case DecodeKernel::kGroupFp8:
-        curves.push_back(Fit(GroupFp8DecodeCurve(), measurements, "group_fp8/" + cache_type, table, device,
-                             &internal::GroupFp8DecodeTime));
+        curves.push_back(Fit(GroupFp8DecodeCurve(), reference.group_decode_fp8_cache, measurements,
+                             "group_fp8/" + cache_type, table, device, &internal::GroupFp8DecodeTime));
         break;
     }
   }
@@ -99,10 +103,13 @@ std::vector<FittedCurve> CalibrateDecodeMla(const MeasurementTable& table, const
                                  .measured_s = Seconds(table, row, latency),
                                  .roofline_s = internal::MlaDecodeRoofline(RatesOfCache(device, fp8), shape)});
   }
+  const DeviceCurves reference = ReferenceCurves(device);
   std::vector<FittedCurve> curves;
   for (const auto& [type, measurements] : by_type) {
-    const internal::DeviceRates rates = RatesOfCache(device, measurements.shapes.front().element_bytes < 2);
-    curves.push_back(FitMeasurements(MlaDecodeCurve(), measurements, type, table.path() + ": " + type,
+    const bool fp8 = measurements.shapes.front().element_bytes < 2;
+    const internal::DeviceRates rates = RatesOfCache(device, fp8);
+    curves.push_back(FitMeasurements(MlaDecodeCurve(), fp8 ? reference.mla_decode_fp8_cache : reference.mla_decode_bf16,
+                                     measurements, type, table.path() + ": " + type,
                                      [&](const MlaDecodeCurve& curve, const internal::MlaDecodeShape& shape) {
                                        return internal::MlaDecodeTime(curve, rates, shape);
                                      }));

@@ -39,9 +39,10 @@ void Add(const PrefillAttentionShape& shape, double measured_s, const internal::
                                .roofline_s = std::max(flop / rates.peak_flop_per_s, bytes / rates.hbm_bytes_per_s)});
 }
 
-FittedCurve Fit(const PrefillAttentionCurve& start, const Measurements<PrefillAttentionShape>& measurements,
-                const std::string& type, const std::string& place, const internal::DeviceRates& rates) {
-  return FitMeasurements(start, measurements, type, place,
+FittedCurve Fit(const PrefillAttentionCurve& start, const PrefillAttentionCurve& reference,
+                const Measurements<PrefillAttentionShape>& measurements, const std::string& type,
+                const std::string& place, const internal::DeviceRates& rates) {
+  return FitMeasurements(start, reference, measurements, type, place,
                          [&](const PrefillAttentionCurve& curve, const PrefillAttentionShape& shape) {
                            return internal::PrefillAttentionTime(curve, rates, shape);
                          });
@@ -70,10 +71,13 @@ std::vector<FittedCurve> CalibratePrefillAttention(const MeasurementTable& table
     Add(shape, Seconds(table, row, latency), rates, ShapeKey({shape.heads, shape.kv_heads, d, shape.window}), 2 * d,
         by_type[type]);
   }
+  const DeviceCurves reference = ReferenceCurves(device);
   std::vector<FittedCurve> curves;
   curves.reserve(by_type.size());
   for (const auto& [type, measurements] : by_type) {
-    curves.push_back(Fit(StartOf(device), measurements, type, table.path() + ": " + type, rates_of.at(type)));
+    const bool fp8_cache = measurements.shapes.front().element_bytes < 2;
+    curves.push_back(Fit(StartOf(device), fp8_cache ? reference.prefill_fp8_cache : reference.prefill_bf16,
+                         measurements, type, table.path() + ": " + type, rates_of.at(type)));
   }
   return curves;
 }
@@ -94,6 +98,7 @@ std::vector<FittedCurve> CalibratePrefillMla(const MeasurementTable& table, cons
         rates_of.try_emplace(type, RatesOf(device, fp8 ? DType::kFp8 : DType::kBf16)).first->second;
     Add(shape, Seconds(table, row, latency), rates, ShapeKey({shape.heads}), shape.qk_dim + shape.v_dim, by_type[type]);
   }
+  const DeviceCurves reference = ReferenceCurves(device);
   std::vector<FittedCurve> curves;
   for (const auto& [type, measurements] : by_type) {
     PrefillAttentionCurve start;
@@ -101,7 +106,8 @@ std::vector<FittedCurve> CalibratePrefillMla(const MeasurementTable& table, cons
     start.window_first_steps = start.window_step_fraction = 0;
     start.head_128_launch_fraction = 1;
     start.cached_saving = 0.1;
-    curves.push_back(Fit(start, measurements, type, table.path() + ": " + type, rates_of.at(type)));
+    curves.push_back(Fit(start, type == "fp8" ? reference.mla_prefill_fp8_cache : reference.mla_prefill_bf16,
+                         measurements, type, table.path() + ": " + type, rates_of.at(type)));
   }
   return curves;
 }

@@ -103,6 +103,85 @@ TEST(FamiliesTest, PrefillAttention) {
   }
 }
 
+double Parameter(const FittedCurve& curve, const std::string& name) {
+  const std::map<std::string, double> fitted(curve.parameters.begin(), curve.parameters.end());
+  return fitted.at(name);
+}
+
+/// A dozen rows of another device do not tell a kernel's parameters. They move those of the H100's kernel for that
+/// type, scaled, of which they tell: here the launch. Without windows they tell nothing of windows.
+TEST(FamiliesTest, AFewRowsOfPrefillMoveTheReferencesCurve) {
+  const ClusterSpec b200 = LoadCluster("b200-sxm");
+  const DeviceCurves reference = ReferenceCurves(b200.device);
+  Csv csv("batch_size,isl,num_heads,num_key_value_heads,kv_cache_dtype,latency_ms");
+  for (const bool fp8 : {false, true}) {
+    PrefillAttentionCurve truth = fp8 ? reference.prefill_fp8_cache : reference.prefill_bf16;
+    truth.launch_s = 6e-6;
+    const internal::DeviceRates rates = internal::RatesOf(b200.device, fp8 ? DType::kFp8 : DType::kBf16);
+    for (const double heads : {4, 16, 64}) {
+      for (const double length : {16, 256, 1024, 8192}) {
+        const auto shape = internal::GroupedPrefillShape(2, length, heads, 4, 128, fp8, 2);
+        csv.Add(2, length, heads, 4, fp8 ? "fp8" : "bfloat16",
+                1e3 * internal::PrefillAttentionTime(truth, rates, shape));
+      }
+    }
+  }
+  const std::vector<FittedCurve> curves = CalibratePrefillAttention(csv.Table(), b200.device);
+  ASSERT_EQ(curves.size(), 2u);
+  for (const FittedCurve& curve : curves) {
+    EXPECT_LT(curve.fitted.median, 0.02) << curve.type;
+    EXPECT_NEAR(Parameter(curve, "launch_s") / 6e-6, 1, 0.15) << curve.type;
+  }
+  EXPECT_EQ(Parameter(curves[0], "window_step_fraction"), reference.prefill_bf16.window_step_fraction);
+  EXPECT_EQ(Parameter(curves[1], "window_step_fraction"), reference.prefill_fp8_cache.window_step_fraction);
+}
+
+TEST(FamiliesTest, AFewRowsOfDecodeMoveTheReferencesCurve) {
+  const ClusterSpec b200 = LoadCluster("b200-sxm");
+  const DeviceCurves reference = ReferenceCurves(b200.device);
+  HeadDecodeCurve head = reference.head_decode_bf16;
+  GroupDecodeCurve group = reference.group_decode;
+  GroupFp8DecodeCurve group_fp8 = reference.group_decode_fp8_cache;
+  HeadDecodeCurve head_fp8 = reference.head_decode_fp8_cache;
+  for (double* launch_s : {&head.launch_s, &group.launch_s, &group_fp8.launch_s, &head_fp8.launch_s}) *launch_s *= 0.5;
+  const auto units = static_cast<double>(b200.device.num_compute_units);
+  Csv csv("batch_size,num_heads,num_key_value_heads,kv_cache_dtype,step,latency_ms");
+  for (const bool fp8 : {false, true}) {
+    const internal::DeviceRates rates = internal::RatesOf(b200.device, fp8 ? DType::kFp8 : DType::kBf16);
+    for (const double of_group : {1, 8}) {
+      for (const double kv_heads : {1, 4, 8}) {
+        for (const double length : {64, 1024, 16384}) {
+          const internal::DecodeAttentionShape shape{
+              .requests = 8, .heads = kv_heads * of_group, .kv_heads = kv_heads, .length = length, .fp8 = fp8};
+          double time_s = 0;
+          switch (internal::ChooseDecodeKernel(shape, units, true)) {
+            case internal::DecodeKernel::kHead:
+              time_s = internal::HeadDecodeTime(fp8 ? head_fp8 : head, rates, shape);
+              break;
+            case internal::DecodeKernel::kGroup:
+              time_s = internal::GroupDecodeTime(group, rates, shape);
+              break;
+            case internal::DecodeKernel::kGroupFp8:
+              time_s = internal::GroupFp8DecodeTime(group_fp8, rates, shape);
+              break;
+          }
+          csv.Add(8, kv_heads * of_group, kv_heads, fp8 ? "fp8" : "bfloat16", length - 1, 1e3 * time_s);
+        }
+      }
+    }
+  }
+  const std::map<std::string, double> truths = {{"head/bfloat16", head.launch_s},
+                                                {"head/fp8", head_fp8.launch_s},
+                                                {"group/bfloat16", group.launch_s},
+                                                {"group_fp8/fp8", group_fp8.launch_s}};
+  const std::vector<FittedCurve> curves = CalibrateDecodeAttention(csv.Table(), b200.device);
+  EXPECT_GE(curves.size(), 3u);
+  for (const FittedCurve& curve : curves) {
+    EXPECT_LT(curve.fitted.median, 0.05) << curve.type;
+    EXPECT_LT(Parameter(curve, "launch_s") / truths.at(curve.type), 1.7) << "the reference: 2; " << curve.type;
+  }
+}
+
 TEST(FamiliesTest, DecodeAttention) {
   HeadDecodeCurve head;
   head.launch_s = 6e-6;
