@@ -219,6 +219,12 @@ std::optional<std::string> EnginePresetOf(const std::string& framework) {
   return std::nullopt;
 }
 
+EngineModel BatchEngineOf(const std::string& framework) {
+  if (Has(framework, "FasterTransformer")) return {.name = "fastertransformer", .layer_gap_s = 86e-6};
+  if (Has(framework, "TensorRT-LLM")) return {.name = "trtllm, static batches", .layer_gap_s = 58e-6};
+  return {};
+}
+
 bool ReducesByNccl(const std::string& framework) { return IsBatchEngine(framework); }
 
 std::int64_t FasterTransformerMicrobatches(std::int64_t batch, std::int64_t tokens, std::int64_t pipeline_parallel) {

@@ -7,10 +7,12 @@
 #include "experiments/validation/engine_memory.h"
 #include "experiments/validation/published_record.h"
 #include "shardscout/cluster_spec.h"
+#include "shardscout/engine_model.h"
 #include "shardscout/model_spec.h"
 #include "shardscout/request_model.h"
 
-/// What engines are published to do where a record leaves it to them. Nothing here is fitted to the records.
+/// What engines are published to do where a record leaves it to them. Nothing here is fitted to the records but
+/// BatchEngineOf.
 namespace shardscout::validation {
 
 enum class LoadKind : std::uint8_t {
@@ -46,6 +48,11 @@ std::optional<std::int64_t> OfflineRequests(std::int64_t input_tokens, std::int6
 
 /// The preset of what an engine adds to its devices' kernels (configs/engines); nullopt: none of its name.
 std::optional<std::string> EnginePresetOf(const std::string& framework);
+
+/// What an engine of static batches adds to its devices' kernels; nothing where nothing was fitted. FasterTransformer,
+/// and TensorRT-LLM in its own benchmark before 0.10, launch kernel after kernel, without CUDA graphs: `layer_gap_s` is
+/// fitted to their records by `fit_batch_engine`, which prints the error over models that a fit has not seen.
+EngineModel BatchEngineOf(const std::string& framework);
 
 /// How an engine fills its steps and its memory.
 struct EngineLimits {

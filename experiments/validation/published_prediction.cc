@@ -106,7 +106,7 @@ std::optional<double> MetricOf(const PublishedRecord& record, const PublishedSet
 }
 
 std::optional<PublishedFigures> PredictStaticBatch(const PublishedRecord& record, const PublishedSetup& setup,
-                                                   std::string& why_not) {
+                                                   const EngineModel& engine, std::string& why_not) {
   const std::int64_t batch = CeilDiv(setup.load.requests, Ranks(setup)), stages = setup.layout.pipeline_parallel;
   const bool faster_transformer = record.framework.starts_with("FasterTransformer");
   const std::int64_t prompt_parts =
@@ -116,8 +116,12 @@ std::optional<PublishedFigures> PredictStaticBatch(const PublishedRecord& record
   const auto decode = prefill ? PassOf(setup, WorkloadKind::kDecode, batch, step_parts, why_not) : std::nullopt;
   if (!decode) return std::nullopt;
   PublishedFigures figures;
-  figures.ttft_s = prefill->metrics.ttft_s;
-  figures.tpot_s = decode->metrics.tpot_s;
+  // One after another, a stage's layers once for each micro-batch and each other stage.
+  const auto layers_in_turn = [&](std::int64_t parts) {
+    return CeilDiv(setup.model.num_layers, stages) * (parts + stages - 1);
+  };
+  figures.ttft_s = engine.StepTime(prefill->metrics.ttft_s, batch, layers_in_turn(prompt_parts), true);
+  figures.tpot_s = engine.StepTime(decode->metrics.tpot_s, batch, layers_in_turn(step_parts), false);
   figures.latency_s = figures.ttft_s + static_cast<double>(setup.output_tokens - 1) * figures.tpot_s;
   const auto requests = static_cast<double>(setup.load.requests), output = static_cast<double>(setup.output_tokens);
   const bool decodes_only = record.phase == "decode";
@@ -204,8 +208,9 @@ PublishedPrediction Predict(const PublishedRecord& record) {
       return prediction;
     }
     const bool together = setup->load.kind == LoadKind::kStaticBatch;
-    const auto figures = together ? PredictStaticBatch(record, *setup, prediction.reason)
-                                  : PredictEngine(record, *setup, prediction.reason);
+    const auto figures = together
+                             ? PredictStaticBatch(record, *setup, BatchEngineOf(record.framework), prediction.reason)
+                             : PredictEngine(record, *setup, prediction.reason);
     if (!figures) return prediction;
     prediction.fits = figures->fits;
     // An engine that has no room for a request says nothing of its speed.

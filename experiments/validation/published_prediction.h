@@ -6,11 +6,13 @@
 
 #include "experiments/validation/published_record.h"
 #include "experiments/validation/published_setup.h"
+#include "shardscout/engine_model.h"
 
 /// From a published record to what this library says of its set-up, in the record's own metric.
 ///
 ///   static batch   by the analytical evaluator: a prefill pass of the whole batch, and output - 1 decode steps at the
-///                  mean context (WorkloadSpec::DecodeContext). Latency is their sum, throughput batch * output / sum.
+///                  mean context (WorkloadSpec::DecodeContext), each with what the engine adds (EngineModel::StepTime).
+///                  Latency is their sum, throughput batch * output / sum.
 ///                  It fits where weights, cache and the larger pass's activations do in all of the memory.
 ///   otherwise      by the simulator, request by request, under the engine's limits (published_engine.h): a closed
 ///                  loop, a rate, or all requests at once, whose throughput is over the whole run, its end included.
@@ -40,9 +42,10 @@ bool IsTime(const std::string& metric);
 std::optional<double> MetricOf(const PublishedRecord& record, const PublishedSetup& setup,
                                const PublishedFigures& figures);
 
-/// Figures of a static batch; `why_not` where the mapping is none that the model can have.
+/// Figures of a static batch; `why_not` where the mapping is none that the model can have. `engine`: what it adds to
+/// its kernels (BatchEngineOf).
 std::optional<PublishedFigures> PredictStaticBatch(const PublishedRecord& record, const PublishedSetup& setup,
-                                                   std::string& why_not);
+                                                   const EngineModel& engine, std::string& why_not);
 
 /// Figures of an engine that batches continuously.
 std::optional<PublishedFigures> PredictEngine(const PublishedRecord& record, const PublishedSetup& setup,

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "experiments/validation/prediction_error.h"
+#include "experiments/validation/published_copies.h"
 #include "shardscout/plan.h"
 #include "src/export/csv.h"
 
@@ -146,6 +147,7 @@ void PrintPublished(std::ostream& out, const std::vector<PublishedRecord>& recor
                     const std::vector<PublishedPrediction>& predictions) {
   std::map<std::string, Part> models, hardware, frameworks, phases, metrics, whole;
   std::map<std::string, std::size_t> reasons;
+  const Copies copies = FindCopies(records);
   for (std::size_t i = 0; i < records.size(); ++i) {
     const PublishedRecord& record = records[i];
     const PublishedPrediction& prediction = predictions[i];
@@ -153,9 +155,14 @@ void PrintPublished(std::ostream& out, const std::vector<PublishedRecord>& recor
       if (!prediction.reason.empty()) ++reasons[prediction.reason];
       continue;
     }
-    for (Part* part :
-         {&models[record.model.substr(record.model.rfind('/') + 1) + ", " + record.dtype], &hardware[record.hardware],
-          &frameworks[record.framework], &phases[record.phase], &metrics[record.metric], &whole["all"]}) {
+    std::vector<Part*> parts = {&models[record.model.substr(record.model.rfind('/') + 1) + ", " + record.dtype],
+                                &hardware[record.hardware],
+                                &frameworks[record.framework],
+                                &phases[record.phase],
+                                &metrics[record.metric],
+                                &whole["all"]};
+    if (!copies.shown[i]) parts.push_back(&whole["all, without copied digits"]);
+    for (Part* part : parts) {
       part->all.Add(record.value, *prediction.value);
       if (prediction.unstated.empty()) part->stated.Add(record.value, *prediction.value);
     }
@@ -166,6 +173,10 @@ void PrintPublished(std::ostream& out, const std::vector<PublishedRecord>& recor
   PrintParts(out, "phase", phases);
   PrintParts(out, "metric", metrics);
   PrintParts(out, "", whole);
+  for (const Copies::Pair& pair : copies.evidence) {
+    out << "the same digits: " << pair.records << " records of " << pair.model << " on " << pair.hardware << " and on "
+        << pair.other_hardware << "\n";
+  }
   PrintRanking(out, RankingOf(records, predictions));
   PrintFits(out, FitsOf(records, predictions));
   out << "\nnot predicted:\n";

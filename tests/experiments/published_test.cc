@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "env/analytical/analytical_evaluator.h"
+#include "experiments/validation/published_copies.h"
 #include "experiments/validation/published_engine.h"
 #include "experiments/validation/published_prediction.h"
 #include "experiments/validation/published_record.h"
@@ -242,6 +243,7 @@ TEST(PublishedPrediction, AStaticBatchIsAPrefillAndItsSteps) {
     const Metrics metrics = env::AnalyticalEvaluator(problem).Evaluate(strategy).metrics;
     seconds += kind == WorkloadKind::kPrefill ? metrics.ttft_s : 20 * metrics.tpot_s;
   }
+  seconds += 21 * 32 * BatchEngineOf(record.framework).layer_gap_s;  // 21 passes through 32 layers.
   EXPECT_NEAR(*prediction.value, 32 * 21 / seconds, 1e-9 * *prediction.value);
   PublishedRecord latency = record;
   latency.metric = "latency_ms";
@@ -251,6 +253,30 @@ TEST(PublishedPrediction, AStaticBatchIsAPrefillAndItsSteps) {
 /// 6.74e9 parameters of 2 bytes are 13.5 GB, the runtime has 3.5 GB, and a request of 4,096 positions of 262,144
 /// elements takes 2.15 GB: of 85.9 GB, 27 requests leave 11 GB to the prefill's activations, and 33 are too many
 /// without any.
+/// An engine's gap comes once for each layer that runs after another: 32 of one stage, and with two stages and four
+/// micro-batches, (4 + 1) * 16.
+TEST(PublishedPrediction, AnEngineOfStaticBatchesAddsToEachLayer) {
+  PublishedRecord record = BatchRecord();
+  record.framework = "FasterTransformer 5.x";
+  const auto added_s = [&] {
+    std::string why_not;
+    const auto setup = SetupOf(record, why_not);
+    EXPECT_TRUE(setup) << why_not;
+    const auto without = PredictStaticBatch(record, *setup, {}, why_not);
+    const auto with = PredictStaticBatch(record, *setup, {.layer_gap_s = 1e-3}, why_not);
+    EXPECT_NEAR(with->latency_s, with->ttft_s + 20 * with->tpot_s, 1e-9);
+    return std::pair(with->ttft_s - without->ttft_s, with->tpot_s - without->tpot_s);
+  };
+  EXPECT_NEAR(added_s().first, 32e-3, 1e-9);
+  EXPECT_NEAR(added_s().second, 32e-3, 1e-9);
+  record.n_gpus = record.pipeline_parallel = 2;
+  record.load = "32";  // Prompts: two halves of 16 * 128 tokens, halved to 1,024. Steps: two halves.
+  EXPECT_NEAR(added_s().first, (4 + 1) * 16e-3, 1e-9);
+  EXPECT_NEAR(added_s().second, (2 + 1) * 16e-3, 1e-9);
+  EXPECT_GT(BatchEngineOf("FasterTransformer 5.x").layer_gap_s, 0);
+  EXPECT_EQ(BatchEngineOf("accelerate"), EngineModel{}) << "nothing was fitted";
+}
+
 TEST(PublishedPrediction, SeesWhatFits) {
   PublishedRecord record = BatchRecord();
   record.metric = "out_of_memory";
@@ -284,6 +310,39 @@ TEST(PublishedPrediction, AllAtOnceUnderAnEnginesLimits) {
   record.metric = "requests_per_s";
   record.notes = "--speculative-algorithm EAGLE3";
   EXPECT_EQ(Predict(record).reason, "speculative decoding");
+}
+
+/// Three figures of one model that stand under two kinds of hardware are no chance; two are, and round figures.
+TEST(PublishedReport, FindsFiguresThatWereCopied) {
+  std::vector<PublishedRecord> records;
+  const auto add = [&](const std::string& model, const std::string& hardware, std::int64_t input_tokens, double value) {
+    PublishedRecord record = BatchRecord();
+    record.model = model;
+    record.hardware = hardware;
+    record.input_tokens = input_tokens;
+    record.value = value;
+    records.push_back(record);
+  };
+  for (const char* hardware : {"A100-SXM4 80GB", "H100-SXM 80GB"}) {
+    add("copied", hardware, 128, 330.75);
+    add("copied", hardware, 256, 20.02);
+    add("copied", hardware, 512, 411.83);
+    add("copied", hardware, 1024, 4500);  // Two digits.
+    add("chance", hardware, 128, 330.75);
+    add("chance", hardware, 256, 20.02);
+  }
+  add("copied", "H200-SXM 141GB", 128, 330.76);
+  records.push_back(records.front());  // The same hardware again.
+  const Copies copies = FindCopies(records);
+  ASSERT_EQ(copies.evidence.size(), 1u);
+  EXPECT_EQ(copies.evidence.front().model, "copied");
+  EXPECT_EQ(copies.evidence.front().other_hardware, "H100-SXM 80GB");
+  EXPECT_EQ(copies.evidence.front().records, 7u);
+  const std::vector<bool> expected = {true, true, true,  false, false, false, true,
+                                      true, true, false, false, false, false, true};
+  EXPECT_EQ(copies.shown, expected);
+  for (PublishedRecord& record : records) record.data_parallel = record.hardware.size();
+  EXPECT_TRUE(FindCopies(records).evidence.empty()) << "other mappings";
 }
 
 TEST(PublishedReport, RanksMappingsOfAGroup) {
