@@ -255,6 +255,8 @@ void VisitFields(V& visit, TrainingSpec& training) {
   visit("optimizer", training.optimizer, {.doc = "adam: 12 bytes of fp32 state a weight; sgd with momentum: 8."});
   visit("fp32_gradients", training.fp32_gradients,
         {.doc = "Whether gradients are summed and exchanged in 32 bits, else 16."});
+  visit("keep_16_bit_gradients", training.keep_16_bit_gradients,
+        {.doc = "Whether 16-bit gradients of the backward pass stay beside 32-bit sums (DeepSpeed's BF16 optimizer)."});
   visit("fused_attention", training.fused_attention,
         {.doc = "Whether attention is one kernel (FlashAttention); false: scores go through memory."});
   visit("dropout", training.dropout,

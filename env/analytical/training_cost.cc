@@ -17,7 +17,7 @@
 // ZeRO 2 on gradients are exchanged for each micro-batch, and with ZeRO 3 weights are gathered before each forward and
 // backward of a layer, both beside the computing. The optimizer reads and writes its states once.
 //
-// Memory of stage i: weights (2 bytes), gradients (4 or 2), the optimizer's states, each over the ranks that share it;
+// Memory of stage i: weights (2 bytes), gradients (4 or 2, or both), the optimizer's states, each over the ranks that share it;
 // what is kept of the micro-batches in flight, min(m, pp - i + (v > 1: (pp - 1) / v)) of them (arXiv 2205.05198,
 // section 4.2.3); and the largest block's passing values, forward and gradients.
 
@@ -148,7 +148,7 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
   };
   const double fp8 = training.precision == TrainingPrecision::kFp8 ? 1 : 0;
   memory.weight_bytes = share(3, kWeightBytes + fp8);
-  memory.gradient_bytes = share(2, training.GradientBytes());
+  memory.gradient_bytes = share(2, training.KeptGradientBytes());
   memory.optimizer_bytes = share(1, training.OptimizerBytes());
   double passing = 0, recomputed = 0, payload = cost.transfer.max_payload_bytes;
   for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.window_attention, &cost.linear_attention,

@@ -141,6 +141,7 @@ void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
     training.overlap_tensor = false;
     SetNodeBandwidth(point.cluster, 50e9);
     training.fp32_gradients = record.dtype != "FP16";
+    training.keep_16_bit_gradients = training.fp32_gradients;
     constexpr std::int64_t kBlockingGpus = 160;
     training.blocking_launches = record.n_gpus.value_or(0) >= kBlockingGpus;
     point.zero_stage = point.data_parallel > 1 && !Has(record.framework, "ZeRO-0") ? 1 : 0;

@@ -27,6 +27,8 @@ struct TrainingSpec {
   TrainingPrecision precision = TrainingPrecision::kBf16;
   Optimizer optimizer = Optimizer::kAdam;
   bool fp32_gradients = true;   ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
+  /// With 32-bit sums: the backward's own gradients, 16 bits, stay in memory beside them (DeepSpeed's bf16_optimizer.py).
+  bool keep_16_bit_gradients = false;
   bool fused_attention = true;  ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
   bool dropout = false;         ///< Of attention's weights (not fused) and of what is added to the residual stream.
   double host_task_s = kHostTaskSeconds;  ///< The host's time to launch one task of the program; 0: CUDA graphs.
@@ -41,7 +43,9 @@ struct TrainingSpec {
   ParameterExchange parameter_exchange = ParameterExchange::kGather;
   bool operator==(const TrainingSpec&) const = default;
 
+  /// Of one weight's gradient as it is exchanged, and of all that is kept of it.
   double GradientBytes() const { return fp32_gradients ? 4 : 2; }
+  double KeptGradientBytes() const { return GradientBytes() + (fp32_gradients && keep_16_bit_gradients ? 2 : 0); }
   /// Of one weight, fp32.
   double OptimizerBytes() const { return optimizer == Optimizer::kAdam ? 12 : 8; }
 };

@@ -118,6 +118,26 @@ Problem With(const Problem& problem, const std::function<void(TrainingSpec&)>& c
   return {problem.model(), problem.cluster(), workload};
 }
 
+/// 2 bytes a weight beside the 4 of the sums; not where the sums have 16 bits themselves. Exchanged are the sums.
+TEST(TrainingCost, GradientsOf16BitsMayStayBesideTheirSums) {
+  const Problem problem = Gpt(64);
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.data_parallel_size = 8;
+  s.batch_size = s.num_microbatches = 8;
+  const auto evaluate = [&](bool fp32, bool keep) {
+    const auto change = [&](TrainingSpec& t) {
+      t.fp32_gradients = fp32;
+      t.keep_16_bit_gradients = keep;
+    };
+    return AnalyticalEvaluator(With(problem, change)).Evaluate(s);
+  };
+  const double weights = evaluate(true, false).memory.weight_bytes;
+  EXPECT_DOUBLE_EQ(evaluate(true, false).memory.gradient_bytes, 2 * weights);
+  EXPECT_DOUBLE_EQ(evaluate(true, true).memory.gradient_bytes, 3 * weights);
+  EXPECT_DOUBLE_EQ(evaluate(false, true).memory.gradient_bytes, weights);
+  EXPECT_EQ(evaluate(true, true).metrics.step_time_s, evaluate(true, false).metrics.step_time_s);
+}
+
 /// Over many ranks a broadcast each costs more than a gather; where nothing is shared, neither does.
 TEST(TrainingCost, SharingByBroadcastTakesLongerOverManyRanks) {
   const Problem gather = With(Gpt(512), [](TrainingSpec& t) { t.overlap_parameters = false; });
