@@ -1,9 +1,8 @@
 #include "experiments/validation/published_copies.h"
 
-#include <algorithm>
 #include <map>
 #include <set>
-#include <string_view>
+#include <string>
 #include <tuple>
 #include <utility>
 

@@ -26,8 +26,9 @@ struct TrainingSpec {
   std::int64_t global_batch_size = 1;  ///< Sequences of a step over the whole cluster.
   TrainingPrecision precision = TrainingPrecision::kBf16;
   Optimizer optimizer = Optimizer::kAdam;
-  bool fp32_gradients = true;   ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
-  /// With 32-bit sums: the backward's own gradients, 16 bits, stay in memory beside them (DeepSpeed's bf16_optimizer.py).
+  bool fp32_gradients = true;  ///< Gradients are summed and exchanged in 32 bits (Megatron's main_grad), else 16.
+  /// With 32-bit sums: the backward's own gradients, 16 bits, stay in memory beside them (DeepSpeed's
+  /// bf16_optimizer.py).
   bool keep_16_bit_gradients = false;
   bool fused_attention = true;  ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
   bool dropout = false;         ///< Of attention's weights (not fused) and of what is added to the residual stream.
