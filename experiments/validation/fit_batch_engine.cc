@@ -17,7 +17,7 @@
 namespace shardscout::validation {
 namespace {
 
-constexpr double kCandidateStep_s = 1e-6;
+constexpr double kCandidateStep = 1e-6;  // Seconds.
 constexpr std::size_t kNumCandidates = 201;
 
 /// A record, and what is predicted of it by each candidate for the gap.
@@ -32,9 +32,9 @@ std::optional<Row> RowOf(const PublishedRecord& record) {
   std::string why_not;
   const auto setup = SetupOf(record, why_not);
   if (!setup || setup->load.kind != LoadKind::kStaticBatch || record.value <= 0) return std::nullopt;
-  Row row{.model = record.model, .measured = record.value};
+  Row row{.model = record.model, .measured = record.value, .predicted = {}};
   for (std::size_t c = 0; c < kNumCandidates; ++c) {
-    const EngineModel engine{.layer_gap_s = static_cast<double>(c) * kCandidateStep_s};
+    const EngineModel engine{.layer_gap_s = static_cast<double>(c) * kCandidateStep};
     const auto figures = PredictStaticBatch(record, *setup, engine, why_not);
     const auto value = figures ? MetricOf(record, *setup, *figures) : std::nullopt;
     if (!value) return std::nullopt;
