@@ -182,7 +182,8 @@ class Dear {
 };
 
 /// Throws where rows of this problem start elsewhere, as those of other presets or of another simulator do: their
-/// scores are not comparable with what would be searched now.
+/// scores are not comparable with what would be searched now. A start that breaks a limit is worth 0 under any presets,
+/// and shows nothing.
 void CheckSameStart(const std::vector<Row>& rows, const std::string& problem, double at_start,
                     const std::string& path) {
   constexpr double kRelativeTolerance = 1e-5;  // Rows keep six digits.
