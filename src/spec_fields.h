@@ -257,6 +257,13 @@ void VisitFields(V& visit, TrainingSpec& training) {
         {.doc = "Whether gradients are summed and exchanged in 32 bits, else 16."});
   visit("keep_16_bit_gradients", training.keep_16_bit_gradients,
         {.doc = "Whether 16-bit gradients of the backward pass stay beside 32-bit sums (DeepSpeed's BF16 optimizer)."});
+  visit("exchange_bucket_elements", training.exchange_bucket_elements,
+        {.doc = "Elements of the buffers through which 16-bit gradients are exchanged and shared weights gathered "
+                "(DeepSpeed: 5e8); 0: where they lie.",
+         .min = 0,
+         .max = kMaxCount});
+  visit("keep_stage_outputs", training.keep_stage_outputs,
+        {.doc = "Whether a pipeline stage's output stays in memory until its backward (DeepSpeed, torchtitan)."});
   visit("fused_attention", training.fused_attention,
         {.doc = "Whether attention is one kernel (FlashAttention); false: scores go through memory."});
   visit("dropout", training.dropout,

@@ -148,7 +148,8 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
   };
   const double fp8 = training.precision == TrainingPrecision::kFp8 ? 1 : 0;
   memory.weight_bytes = share(3, kWeightBytes + fp8);
-  memory.gradient_bytes = share(2, training.KeptGradientBytes());
+  memory.gradient_bytes =
+      share(2, training.KeptGradientBytes()) + (s.zero_stage < 3 ? share(1, training.CastGradientBytes()) : 0);
   memory.optimizer_bytes = share(1, training.OptimizerBytes());
   double passing = 0, recomputed = 0, payload = cost.transfer.max_payload_bytes;
   for (const BlockCost* block : {&cost.embedding, &cost.attention, &cost.window_attention, &cost.linear_attention,
@@ -165,8 +166,18 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
                            again.linear_attention.recomputed_bytes});
     if (layers) recomputed += std::max(again.dense_ffn.recomputed_bytes, again.moe.recomputed_bytes);
   }
-  memory.activation_bytes = InFlight(s, c.first_index) * (t.kept_bytes - head) + head + recomputed + passing;
+  // The output of the last layer is what the next stage keeps as its input.
+  const double residual =
+      std::max({cost.attention.input_bytes, cost.window_attention.input_bytes, cost.linear_attention.input_bytes});
+  const double output = training.keep_stage_outputs && !c.last ? residual : 0;
+  memory.activation_bytes = InFlight(s, c.first_index) * (t.kept_bytes - head + output) + head + recomputed + passing;
   memory.communication_bytes = payload;
+  if (training.exchange_bucket_elements > 0) {
+    const bool shared = s.zero_stage > 0 && exchanges.SharedRanks() > 1;
+    memory.communication_bytes +=
+        static_cast<double>(training.exchange_bucket_elements) *
+        ((training.fp32_gradients ? 0 : training.GradientBytes()) + (shared ? kWeightBytes : 0));
+  }
   if (s.zero_stage == 3) {
     // The layer at hand and the next one.
     memory.communication_bytes += 2 * kWeightBytes * (t.largest_layer_elements + t.largest_layer_expert_elements);

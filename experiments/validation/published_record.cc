@@ -36,6 +36,12 @@ std::optional<std::int64_t> Count(const json& object, const char* key, const std
   return found->get<std::int64_t>();
 }
 
+std::optional<double> Number(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number()) return std::nullopt;
+  return found->get<double>();
+}
+
 double Value(const json& object, const std::string& metric, const std::string& place) {
   const auto found = object.find("value");
   if (metric == "out_of_memory") return 0;
@@ -89,6 +95,8 @@ PublishedRecord ParsePublishedRecord(std::string_view text, const std::string& p
   record.context_parallel = Count(object, "cp", place);
   if (const auto extra = object.find("extra"); extra != object.end() && extra->is_object()) {
     record.micro_batch = Count(*extra, "micro_batch", place + "#/extra");
+    record.memory_gib = Number(*extra, "memory_GB");
+    record.tflops_per_gpu = Number(*extra, "tflops_per_gpu");
   }
   record.input_tokens = Count(object, "isl", place);
   if (IsInference(record)) record.output_tokens = Count(object, "osl", place);

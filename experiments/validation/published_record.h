@@ -19,6 +19,9 @@ struct PublishedRecord {
   std::optional<std::int64_t> context_parallel;
   std::optional<std::int64_t> micro_batch;                  ///< Of training, where it is no part of a note.
   std::optional<std::int64_t> input_tokens, output_tokens;  ///< Unset too where the record names a data set.
+  /// Of the fullest device, training: 2^30 bytes, though sources write GB (80 is all that an A100 has).
+  std::optional<double> memory_gib;
+  std::optional<double> tflops_per_gpu;  ///< Beside the record's own figure.
   double value = 0;
   bool operator==(const PublishedRecord&) const = default;
 };

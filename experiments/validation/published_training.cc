@@ -15,6 +15,8 @@
 namespace shardscout::validation {
 namespace {
 
+constexpr double kGib = 1024.0 * 1024 * 1024;
+
 bool Has(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
 /// The whole number after the first of `names` that `text` has: of "MBS 6, ..." and "MBS " 6.
@@ -44,14 +46,18 @@ constexpr std::array<GptSize, 9> kMpt = {{{"MPT 125m", 768, 12, 12},
                                           {"MPT 30b", 7168, 56, 48},
                                           {"MPT 70b", 8192, 64, 80}}};
 
+/// Of BLOOM's sweep where a table gives layers and no heads: "all NHEADS=64 (above too)" (chronicles-prequel.md).
+constexpr std::int64_t kBloomHeads = 64;
+
 std::optional<ModelSpec> SpelledOut(const PublishedRecord& record) {
   const std::int64_t positions = record.input_tokens.value_or(1);
   const std::string& model = record.model;
   long long hidden = 0, layers = 0, heads = 0, vocabulary = 0;
   if (const std::size_t at = model.find("(hidden "); at != std::string::npos) {
-    if (std::sscanf(model.c_str() + at, "(hidden %lld, layers %lld, heads %lld", &hidden, &layers, &heads) != 3) {
-      return std::nullopt;
-    }
+    const int found =
+        std::sscanf(model.c_str() + at, "(hidden %lld, layers %lld, heads %lld", &hidden, &layers, &heads);
+    if (found < 2) return std::nullopt;
+    if (found == 2) heads = kBloomHeads;
     return Gpt(hidden, heads, layers, positions, 250880);
   }
   if (std::sscanf(record.notes.c_str(), "heads %lld, hidden %lld, layers %lld, vocab %lld", &heads, &hidden, &layers,
@@ -125,6 +131,18 @@ double StepSeconds(const PublishedRecord& record, const TrainingPoint& point, st
   return 0;
 }
 
+/// Of a step whose layers are all computed again (a forward pass more): more than half again or less than two thirds of
+/// the FLOP/s that the record states beside its time, whatever the formula. (Three of BLOOM's are headed "GBS=512" and
+/// listed with 2,048.)
+bool ContradictsItself(const PublishedRecord& record, const TrainingPoint& point) {
+  if (!record.tflops_per_gpu || point.recomputation != Recomputation::kFull) return false;
+  const Problem problem(point.model, point.cluster, point.workload);
+  const auto tokens = static_cast<double>(point.workload.training->global_batch_size * point.workload.input_tokens);
+  const double flop = 4.0 / 3 * env::ModelFlopPerToken(problem) * tokens;
+  const double ratio = flop / (point.step_s * static_cast<double>(*record.n_gpus) * *record.tflops_per_gpu * 1e12);
+  return ratio > 1.5 || ratio < 2.0 / 3;
+}
+
 /// Racks of 72 are used 64 at a time where the devices then fill them.
 void SpreadOverRacks(ClusterSpec& cluster) {
   NetworkTier& rack = cluster.tiers.front();
@@ -133,6 +151,10 @@ void SpreadOverRacks(ClusterSpec& cluster) {
   if (cluster.num_devices % racks == 0) rack.size = cluster.num_devices / racks;
 }
 
+/// NCCL 2.10 on Jean Zay's A100 nodes sustained 40.5 Gb/s of a link's 100 (bigscience,
+/// experiments/bandwidth/all_reduce_bench-a100-n4.txt: 4 GB over 32 devices in 1.53 s, by one of the four links).
+constexpr double kOmniPathFraction = 0.405;
+
 /// How the framework trains, where the record says nothing else.
 void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
   TrainingSpec& training = *point.workload.training;
@@ -140,8 +162,14 @@ void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
   if (record.framework.starts_with("Megatron-DeepSpeed")) {
     training.overlap_tensor = false;
     SetNodeBandwidth(point.cluster, 50e9);
+    point.cluster.tiers.back().achieved_fraction = kOmniPathFraction;
     training.fp32_gradients = record.dtype != "FP16";
     training.keep_16_bit_gradients = training.fp32_gradients;
+    training.exchange_bucket_elements = 500'000'000;
+    training.keep_stage_outputs = true;
+    // "type:transformer|embedding": the embedding and the head each count as a layer.
+    const bool balanced = training.fp32_gradients || Has(record.notes, "run 02-27");
+    if (balanced && (point.model.num_layers + 2) % point.pipeline_parallel == 0) point.head_layers = 1;
     constexpr std::int64_t kBlockingGpus = 160;
     training.blocking_launches = record.n_gpus.value_or(0) >= kBlockingGpus;
     point.zero_stage = point.data_parallel > 1 && !Has(record.framework, "ZeRO-0") ? 1 : 0;
@@ -222,10 +250,12 @@ std::optional<TrainingPoint> TrainingPointOf(const PublishedRecord& record, std:
     point.workload.training->precision = TrainingPrecision::kFp8;
   }
   SetFramework(record, point);
+  point.memory_bytes = record.memory_gib.value_or(0) * kGib;
   point.out_of_memory = record.metric == "out_of_memory";
   if (point.out_of_memory) return point;
   point.step_s = StepSeconds(record, point, why_not);
   if (point.step_s == 0) return std::nullopt;
+  if (ContradictsItself(record, point)) return refuse("its time and its FLOP/s are of different batches");
   return point;
 }
 

@@ -18,11 +18,13 @@ struct TrainingPoint {
   WorkloadSpec workload;
   std::int64_t tensor_parallel = 1, data_parallel = 1, pipeline_parallel = 1, virtual_pipeline_parallel = 1;
   std::int64_t context_parallel = 1, expert_parallel = 1;
+  std::int64_t head_layers = 0;  ///< Strategy::head_layers.
   std::int64_t micro_batch = 1;  ///< Sequences.
   bool sequence_parallel = false;
   std::int64_t zero_stage = 0;
   std::optional<Recomputation> recomputation;  ///< nullopt: not stated; the least with which it fits.
   double step_s = 0;                           ///< 0: not measured.
+  double memory_bytes = 0;                     ///< On the fullest device, as reported; 0: not reported.
   bool out_of_memory = false;                  ///< Reported as not fitting.
 };
 

@@ -26,7 +26,7 @@ std::string Line(const std::string& name, const Figures& figures) {
 }  // namespace
 
 std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const TrainingPrediction> predictions) {
-  std::map<std::string, Figures> sets, groups;
+  std::map<std::string, Figures> sets, groups, memories;
   std::map<std::string, int> missing;
   std::map<std::string, std::set<std::string>> clusters;
   for (const TrainingPoint& point : points) clusters[point.set].insert(point.cluster.name);
@@ -51,9 +51,16 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
     if (point.model.HasMoe()) add(sets[point.set + ", experts"]);
     if (point.recomputation == Recomputation::kSelective) add(sets[point.set + ", selective recomputation"]);
     if (!point.group.empty()) add(groups[point.group]);
+    if (point.memory_bytes > 0) {
+      Figures& memory = memories[point.set];
+      memory.measured.push_back(point.memory_bytes);
+      memory.predicted.push_back(predictions[i].evaluation.memory.TotalBytes());
+    }
   }
   std::string text = "                                              points     mean    median    signed\n";
   for (const auto& [name, figures] : sets) text += Line(name, figures);
+  if (!memories.empty()) text += "\nbytes of the fullest device\n";
+  for (const auto& [name, figures] : memories) text += Line(name, figures);
   std::size_t count = 0;
   double regret = 0, tau = 0, worst = 0;
   std::string by_group = "\nchoice of the split                           points   regret      tau\n";
@@ -87,13 +94,14 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
 }
 
 std::string TrainingCsv(std::span<const TrainingPoint> points, std::span<const TrainingPrediction> predictions) {
-  std::string csv = "set,group,tp,pp,dp,micro_batch,strategy,measured_s,predicted_s,memory_bytes,why_not\n";
+  std::string csv =
+      "set,group,tp,pp,dp,micro_batch,strategy,measured_s,predicted_s,measured_bytes,memory_bytes,why_not\n";
   for (std::size_t i = 0; i < points.size(); ++i) {
     const TrainingPoint& p = points[i];
     const TrainingPrediction& prediction = predictions[i];
     char numbers[160];
-    std::snprintf(numbers, sizeof numbers, "%.6g,%.6g,%.6g", p.step_s, prediction.evaluation.metrics.step_time_s,
-                  prediction.evaluation.memory.TotalBytes());
+    std::snprintf(numbers, sizeof numbers, "%.6g,%.6g,%.6g,%.6g", p.step_s, prediction.evaluation.metrics.step_time_s,
+                  p.memory_bytes, prediction.evaluation.memory.TotalBytes());
     csv += p.set + ",\"" + p.group + "\"," + std::to_string(p.tensor_parallel) + "," +
            std::to_string(p.pipeline_parallel) + "," + std::to_string(p.data_parallel) + "," +
            std::to_string(p.micro_batch) + "," + ToShortString(prediction.strategy) + "," + numbers + ",\"" +

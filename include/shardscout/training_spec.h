@@ -30,6 +30,13 @@ struct TrainingSpec {
   /// With 32-bit sums: the backward's own gradients, 16 bits, stay in memory beside them (DeepSpeed's
   /// bf16_optimizer.py).
   bool keep_16_bit_gradients = false;
+  /// DeepSpeed's reduce_bucket_size and allgather_bucket_size (5e8 by default): 16-bit gradients are copied into a
+  /// buffer of so many elements to be exchanged, and weights that ranks share are gathered through one; 0: both are
+  /// exchanged where they lie (Megatron-LM's contiguous buffers).
+  std::int64_t exchange_bucket_elements = 0;
+  /// A stage's output stays in memory until its backward (PyTorch's pipelining, DeepSpeed); false: what was sent is
+  /// given up (Megatron-LM's deallocate_pipeline_outputs).
+  bool keep_stage_outputs = false;
   bool fused_attention = true;  ///< FlashAttention; false: scores are written to memory, all of them, masked or not.
   bool dropout = false;         ///< Of attention's weights (not fused) and of what is added to the residual stream.
   double host_task_s = kHostTaskSeconds;  ///< The host's time to launch one task of the program; 0: CUDA graphs.
@@ -47,6 +54,10 @@ struct TrainingSpec {
   /// Of one weight's gradient as it is exchanged, and of all that is kept of it.
   double GradientBytes() const { return fp32_gradients ? 4 : 2; }
   double KeptGradientBytes() const { return GradientBytes() + (fp32_gradients && keep_16_bit_gradients ? 2 : 0); }
+  /// Of one weight that a rank updates, ZeRO 0 to 2: the optimizer reads its gradient in 32 bits, a copy where it has
+  /// 16 (Megatron-LM's Float16OptimizerWithFloat16Params, DeepSpeed's stage_1_and_2.py). ZeRO 3 updates by small parts
+  /// (DeepSpeed's sub_group_size), or casts as it exchanges (FSDP).
+  double CastGradientBytes() const { return fp32_gradients ? 0 : 4; }
   /// Of one weight, fp32.
   double OptimizerBytes() const { return optimizer == Optimizer::kAdam ? 12 : 8; }
 };

@@ -69,6 +69,8 @@ TEST(PublishedRecord, ReadsWhatARecordHas) {
   EXPECT_EQ(records[0].expert_parallel, std::nullopt);
   EXPECT_EQ(records[0].load, "16");
   EXPECT_DOUBLE_EQ(records[0].value, 565);
+  EXPECT_EQ(records[0].memory_gib, 1);
+  EXPECT_EQ(records[0].tflops_per_gpu, std::nullopt);
   EXPECT_EQ(records[1].input_tokens, std::nullopt) << "a data set";
   EXPECT_EQ(records[1].load, "QPS 16");
   EXPECT_FALSE(IsInference(records[2]));

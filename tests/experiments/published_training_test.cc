@@ -9,6 +9,7 @@
 
 #include "env/analytical/analytical_evaluator.h"
 #include "experiments/validation/training_prediction.h"
+#include "shardscout/program.h"
 
 namespace shardscout::validation {
 namespace {
@@ -158,6 +159,63 @@ TEST(PublishedTraining, WhatIsNotStatedIsNotPredicted) {
             "states shared by some of the data parallel ranks");
   EXPECT_EQ(with(Foundry(), [](auto& r) { r.model = "BLOOM-like GPT 200B (hidden 14400, layers not stated)"; }),
             "sizes of the model not stated");
+}
+
+PublishedRecord Bloom() {
+  PublishedRecord record = Foundry();
+  record.group = "bloom-topology|181B|H14336|L72|n384|gbs2048|02-21";
+  record.group_kind = "ranking_same_gpus";
+  record.model = "BLOOM-like GPT 181B (hidden 14336, layers 72, heads not stated)";
+  record.framework = "Megatron-DeepSpeed (ZeRO-1)";
+  record.hardware = "A100-SXM4 80GB";
+  record.dtype = "FP16";
+  record.other_parallelism = "ZeRO stage 1";
+  record.notes = "MBS 4; memory 49GB; run 02-21";
+  record.load = "2048";
+  record.n_gpus = 384;
+  record.tensor_parallel = 8;
+  record.pipeline_parallel = 12;
+  record.data_parallel = 4;
+  record.memory_gib = 49;
+  record.metric = "step_time_s";
+  record.value = 123.69;
+  return record;
+}
+
+TEST(PublishedTraining, BloomsSweep) {
+  const TrainingPoint point = PointOf(Bloom());
+  EXPECT_EQ(point.model.attention.num_heads, 64) << "of the source";
+  EXPECT_EQ(point.model.num_layers, 72);
+  EXPECT_EQ(point.head_layers, 0);
+  EXPECT_DOUBLE_EQ(point.memory_bytes, 49.0 * (1 << 30));
+  EXPECT_FALSE(point.workload.training->fp32_gradients);
+  EXPECT_EQ(point.workload.training->exchange_bucket_elements, 500'000'000);
+  const MemoryUse memory = Predict(point).evaluation.memory;
+  EXPECT_NEAR(memory.TotalBytes(), point.memory_bytes, 0.15 * point.memory_bytes);
+  PublishedRecord other_batch = Bloom();
+  other_batch.tflops_per_gpu = 130.34;
+  EXPECT_EQ(PointOf(other_batch).step_s, point.step_s) << "the source's own";
+  other_batch.value /= 4;
+  EXPECT_EQ(WhyNot(other_batch), "its time and its FLOP/s are of different batches");
+  PublishedRecord no_layers = Bloom();
+  no_layers.model = "BLOOM-like GPT 200B (hidden 14400, layers not stated, heads not stated)";
+  EXPECT_EQ(WhyNot(no_layers), "sizes of the model not stated");
+}
+
+/// From 28 February on the embedding and the head counted as layers, and gradients were summed in 32 bits.
+TEST(PublishedTraining, BloomsEvenStages) {
+  PublishedRecord record = Bloom();
+  record.dtype = "BF16 (fp32 grad accumulation)";
+  record.model = "BLOOM-like GPT 176B (hidden 14336, layers 70, heads 112)";
+  const TrainingPoint point = PointOf(record);
+  EXPECT_EQ(point.model.attention.num_heads, 112);
+  EXPECT_TRUE(point.workload.training->keep_16_bit_gradients);
+  EXPECT_EQ(point.head_layers, 1);
+  const Strategy strategy = Predict(point).strategy;
+  const std::vector<Stage> stages = StagesOf(point.model, strategy);
+  EXPECT_EQ(stages.front().num_layers, 5);
+  EXPECT_EQ(stages[1].num_layers, 6);
+  EXPECT_EQ(stages.back().num_layers, 5);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "env/analytical/analytical_evaluator.h"
 #include "shardscout/program.h"
 #include "shardscout/random.h"
+#include "shardscout/stage_memory.h"
 #include "shardscout/strategy_space.h"
 
 namespace shardscout::env {
@@ -51,6 +52,9 @@ TEST(TrainingCost, KeepsWhatThePaperCounts) {
   EXPECT_DOUBLE_EQ(kept(sequence, Recomputation::kSelective), s * h * 34 / t);
   EXPECT_DOUBLE_EQ(kept(tensor, Recomputation::kFull), s * h * 2);
   EXPECT_DOUBLE_EQ(kept(sequence, Recomputation::kFull), s * h * 2 / t);
+  // Section 4.3: the last norm's and the head's inputs, and the logits in 32 bits.
+  const auto v = static_cast<double>(problem.model().vocab_size);
+  EXPECT_DOUBLE_EQ(LowerBlock(problem, sequence, Phase::kPrefill, BlockKind::kHead).kept_bytes, 4 * s * (h + v) / t);
 }
 
 /// Each product is derived by its input and by its weight, with as many FLOP each.
@@ -118,7 +122,8 @@ Problem With(const Problem& problem, const std::function<void(TrainingSpec&)>& c
   return {problem.model(), problem.cluster(), workload};
 }
 
-/// 2 bytes a weight beside the 4 of the sums; not where the sums have 16 bits themselves. Exchanged are the sums.
+/// 2 bytes a weight beside the 4 of the sums; not where the sums have 16 bits themselves: they are cast to 32 for the
+/// update. Exchanged are the sums.
 TEST(TrainingCost, GradientsOf16BitsMayStayBesideTheirSums) {
   const Problem problem = Gpt(64);
   Strategy s = Megatron(8, Layout::kTokenSharded);
@@ -134,8 +139,53 @@ TEST(TrainingCost, GradientsOf16BitsMayStayBesideTheirSums) {
   const double weights = evaluate(true, false).memory.weight_bytes;
   EXPECT_DOUBLE_EQ(evaluate(true, false).memory.gradient_bytes, 2 * weights);
   EXPECT_DOUBLE_EQ(evaluate(true, true).memory.gradient_bytes, 3 * weights);
-  EXPECT_DOUBLE_EQ(evaluate(false, true).memory.gradient_bytes, weights);
+  EXPECT_DOUBLE_EQ(evaluate(false, true).memory.gradient_bytes, 3 * weights);
   EXPECT_EQ(evaluate(true, true).metrics.step_time_s, evaluate(true, false).metrics.step_time_s);
+  s.zero_stage = 1;
+  EXPECT_DOUBLE_EQ(evaluate(false, false).memory.gradient_bytes, (1 + 2.0 / 8) * weights);
+  s.zero_stage = 2;
+  EXPECT_DOUBLE_EQ(evaluate(false, false).memory.gradient_bytes, 3.0 / 8 * weights);
+  s.zero_stage = 3;
+  EXPECT_DOUBLE_EQ(evaluate(false, false).memory.gradient_bytes, 1.0 / 8 * weights) << "updated by small parts";
+}
+
+/// Gradients of 16 bits pass through a bucket, weights too where ranks share them; sums of 32 bits lie together.
+TEST(TrainingCost, BucketsOfExchangesTakeMemory) {
+  const Problem problem = Gpt(64);
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.data_parallel_size = 8;
+  s.batch_size = s.num_microbatches = 8;
+  const auto bucket_bytes = [&](bool fp32) {
+    const auto total = [&](std::int64_t elements) {
+      const auto change = [&](TrainingSpec& t) {
+        t.fp32_gradients = fp32;
+        t.exchange_bucket_elements = elements;
+      };
+      return AnalyticalEvaluator(With(problem, change)).Evaluate(s).memory.TotalBytes();
+    };
+    return total(1'000'000) - total(0);
+  };
+  EXPECT_DOUBLE_EQ(bucket_bytes(true), 0);
+  EXPECT_DOUBLE_EQ(bucket_bytes(false), 2e6);
+  s.zero_stage = 1;
+  EXPECT_DOUBLE_EQ(bucket_bytes(true), 2e6);
+  EXPECT_DOUBLE_EQ(bucket_bytes(false), 4e6);
+}
+
+/// A residual stream more of each micro-batch in flight; the last stage has its loss at once.
+TEST(TrainingCost, OutputsOfStagesMayBeKept) {
+  const Problem problem = Gpt(64);
+  const Problem kept = With(problem, [](TrainingSpec& t) { t.keep_stage_outputs = true; });
+  Strategy s = Megatron(8, Layout::kTokenSharded);
+  s.pipeline_parallel_size = 4;
+  s.recomputation = Recomputation::kFull;
+  const std::vector<MemoryUse> without = MemoryByStage(problem, s), with = MemoryByStage(kept, s);
+  const double residual = 2.0 * 2048 * 6144 / 8;
+  for (std::size_t stage = 0; stage < 4; ++stage) {
+    const double in_flight = 4 - static_cast<double>(stage);
+    EXPECT_NEAR(with[stage].TotalBytes() - without[stage].TotalBytes(), stage == 3 ? 0 : in_flight * residual, 1)
+        << stage;
+  }
 }
 
 /// Over many ranks a broadcast each costs more than a gather; where nothing is shared, neither does.
