@@ -17,9 +17,10 @@
 // ZeRO 2 on gradients are exchanged for each micro-batch, and with ZeRO 3 weights are gathered before each forward and
 // backward of a layer, both beside the computing. The optimizer reads and writes its states once.
 //
-// Memory of stage i: weights (2 bytes), gradients (4 or 2, or both), the optimizer's states, each over the ranks that
-// share it; what is kept of the micro-batches in flight, min(m, pp - i + (v > 1: (pp - 1) / v)) of them (arXiv
-// 2205.05198, section 4.2.3); and the largest block's passing values, forward and gradients.
+// Memory of stage i: weights (2 bytes), gradients (4 or 2, or both; with ZeRO 0 to 2 those of 2 are cast for the
+// update), the optimizer's states, each over the ranks that share it; what is kept of the micro-batches in flight,
+// min(m, pp - i + (v > 1: (pp - 1) / v)) of them (arXiv 2205.05198, section 4.2.3), and their outputs where they stay;
+// the largest block's passing values, forward and gradients; and the buckets of exchanges.
 
 #include "env/analytical/training_cost.h"
 

@@ -64,6 +64,9 @@ std::optional<ModelSpec> SpelledOut(const PublishedRecord& record) {
                   &vocabulary) == 4) {
     return Gpt(hidden, heads, layers, positions, vocabulary);
   }
+  if (model == "GPT 1.3B" && record.framework.starts_with("Megatron-DeepSpeed")) {
+    return Gpt(2048, 16, 24, positions, 50304);  // bigscience, train/tr3-1B3-baseline/tr3m-1B3-emb-norm-pile.slurm
+  }
   for (const GptSize& size : kMpt) {
     if (model == size.name) return Gpt(size.hidden, size.heads, size.layers, positions, kMptVocabulary);
   }
@@ -151,9 +154,9 @@ void SpreadOverRacks(ClusterSpec& cluster) {
   if (cluster.num_devices % racks == 0) rack.size = cluster.num_devices / racks;
 }
 
-/// NCCL 2.10 on Jean Zay's A100 nodes sustained 40.5 Gb/s of a link's 100 (bigscience,
-/// experiments/bandwidth/all_reduce_bench-a100-n4.txt: 4 GB over 32 devices in 1.53 s, by one of the four links).
-constexpr double kOmniPathFraction = 0.405;
+/// What NCCL 2.10 sustained of a link's 100 Gb/s on Jean Zay (bigscience, experiments/bandwidth): 40.5 Gb/s between
+/// nodes of A100s (all_reduce_bench-a100-n4.txt), 55 between nodes of V100s (README.md), by one of a node's four links.
+constexpr double kA100OmniPathFraction = 0.405, kV100OmniPathFraction = 0.55;
 
 /// How the framework trains, where the record says nothing else.
 void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
@@ -161,19 +164,18 @@ void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
   const std::string& mapping = record.other_parallelism;
   if (record.framework.starts_with("Megatron-DeepSpeed")) {
     training.overlap_tensor = false;
+    const bool v100 = record.hardware.starts_with("V100");
+    if (v100) point.cluster.devices_per_node = point.cluster.tiers.front().size = 4;
     SetNodeBandwidth(point.cluster, 50e9);
-    point.cluster.tiers.back().achieved_fraction = kOmniPathFraction;
+    point.cluster.tiers.back().achieved_fraction = v100 ? kV100OmniPathFraction : kA100OmniPathFraction;
     training.fp32_gradients = record.dtype != "FP16";
     training.keep_16_bit_gradients = training.fp32_gradients;
     training.exchange_bucket_elements = 500'000'000;
     training.keep_stage_outputs = true;
-    // "type:transformer|embedding": the embedding and the head each count as a layer.
-    const bool balanced = training.fp32_gradients || Has(record.notes, "run 02-27");
-    if (balanced && (point.model.num_layers + 2) % point.pipeline_parallel == 0) point.head_layers = 1;
     constexpr std::int64_t kBlockingGpus = 160;
     training.blocking_launches = record.n_gpus.value_or(0) >= kBlockingGpus;
     point.zero_stage = point.data_parallel > 1 && !Has(record.framework, "ZeRO-0") ? 1 : 0;
-    point.recomputation = Recomputation::kFull;
+    point.recomputation = Has(mapping, "checkpointing off") ? Recomputation::kNone : Recomputation::kFull;
     return;
   }
   training.fused_attention = true;
@@ -199,6 +201,7 @@ void SetFramework(const PublishedRecord& record, TrainingPoint& point) {
 
 std::optional<std::string> ClusterPreset(const std::string& hardware) {
   if (hardware == "A100-SXM4 40GB") return "a100-40-sxm";
+  if (hardware == "V100-SXM2 32GB" || hardware == "V100-SXM2 16GB") return "v100-32-sxm";
   return PublishedClusterPreset(hardware);
 }
 
@@ -236,6 +239,7 @@ std::optional<TrainingPoint> TrainingPointOf(const PublishedRecord& record, std:
   }
   point.model = std::move(*model);
   point.cluster = LoadCluster(*cluster, *record.n_gpus);
+  if (record.hardware == "V100-SXM2 16GB") point.cluster.device.hbm_bytes /= 2;
   SpreadOverRacks(point.cluster);
   point.workload = TrainingWorkload(*record.input_tokens, batch);
   point.tensor_parallel = *record.tensor_parallel;
@@ -250,7 +254,8 @@ std::optional<TrainingPoint> TrainingPointOf(const PublishedRecord& record, std:
     point.workload.training->precision = TrainingPrecision::kFp8;
   }
   SetFramework(record, point);
-  point.memory_bytes = record.memory_gib.value_or(0) * kGib;
+  const auto noted_gib = NumberAfter(record.notes, {"memory/notes "});
+  point.memory_bytes = record.memory_gib.value_or(static_cast<double>(noted_gib.value_or(0))) * kGib;
   point.out_of_memory = record.metric == "out_of_memory";
   if (point.out_of_memory) return point;
   point.step_s = StepSeconds(record, point, why_not);

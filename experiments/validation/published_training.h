@@ -16,9 +16,7 @@ namespace shardscout::validation {
 ///   Megatron-DeepSpeed (BigScience, BLOOM)  ZeRO 1, every layer computed again, no fused attention, dropout, nothing
 ///                                           overlapped, four Omni-Path links of 100 Gb/s a node, a vocabulary of
 ///                                           250,880, 64 heads; FP16 has 16-bit gradients; from 20 nodes on launches
-///                                           block, without which its jobs hung; with BF16 (and in the runs of 27
-///                                           February) the embedding and the head count as layers where layers are
-///                                           split; memory is nvidia-smi's (bigscience,
+///                                           block, without which its jobs hung; memory is nvidia-smi's (bigscience,
 ///                                           train/tr11-176B-ml/chronicles-prequel.md); buckets of 5e8 elements
 ///                                           (DeepSpeed's runtime/zero/config.py)
 ///   llm-foundry                             MPT's sizes from its scripts/train/yamls/pretrain; FSDP is ZeRO 3 with

@@ -35,7 +35,9 @@ WorkloadSpec TrainingWorkload(std::int64_t sequence, std::int64_t global_batch) 
 }
 
 void SetNodeBandwidth(ClusterSpec& cluster, double bytes_per_s) {
-  cluster.tiers.back().bytes_per_s = bytes_per_s / static_cast<double>(cluster.devices_per_node);
+  NetworkTier& network = cluster.tiers.back();
+  network.rails = cluster.devices_per_node;
+  network.bytes_per_s = bytes_per_s / static_cast<double>(cluster.devices_per_node);
 }
 
 bool HoldsTrainingPoints(const std::string& path) {

@@ -18,7 +18,6 @@ struct TrainingPoint {
   WorkloadSpec workload;
   std::int64_t tensor_parallel = 1, data_parallel = 1, pipeline_parallel = 1, virtual_pipeline_parallel = 1;
   std::int64_t context_parallel = 1, expert_parallel = 1;
-  std::int64_t head_layers = 0;  ///< Strategy::head_layers.
   std::int64_t micro_batch = 1;  ///< Sequences.
   bool sequence_parallel = false;
   std::int64_t zero_stage = 0;

@@ -17,7 +17,6 @@ Strategy StrategyOf(const TrainingPoint& point) {
   s.context_parallel_size = point.context_parallel;
   s.data_parallel_size = point.data_parallel;
   s.virtual_pipeline_parallel_size = point.virtual_pipeline_parallel;
-  s.head_layers = point.head_layers;
   s.zero_stage = point.zero_stage;
   s.batch_size = point.workload.training->global_batch_size / point.data_parallel;
   s.num_microbatches = s.batch_size / point.micro_batch;

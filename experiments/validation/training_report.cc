@@ -15,6 +15,20 @@ struct Figures {
   std::vector<double> measured, predicted;
 };
 
+/// Of runs that were reported not to fit, and of those that ran, how many are predicted not to.
+struct MemoryVerdicts {
+  int reported = 0, found = 0, ran = 0, wrong = 0;
+
+  void Add(bool out_of_memory, bool predicted_so) {
+    ++(out_of_memory ? reported : ran);
+    if (predicted_so) ++(out_of_memory ? found : wrong);
+  }
+  std::string Text() const {
+    return std::to_string(found) + " of " + std::to_string(reported) + " that were reported so are predicted so, and " +
+           std::to_string(wrong) + " of " + std::to_string(ran) + " that ran";
+  }
+};
+
 std::string Line(const std::string& name, const Figures& figures) {
   const ErrorSummary errors = SummariseErrors(figures.measured, figures.predicted);
   char text[160];
@@ -30,15 +44,17 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
   std::map<std::string, int> missing;
   std::map<std::string, std::set<std::string>> clusters;
   for (const TrainingPoint& point : points) clusters[point.set].insert(point.cluster.name);
-  int oom_found = 0, oom_missed = 0, oom_wrong = 0, fits = 0;
+  // What CUDA offers, which runs may have filled, and what plans may use unless a workload says otherwise.
+  MemoryVerdicts device, plan;
   for (std::size_t i = 0; i < points.size(); ++i) {
     const TrainingPoint& point = points[i];
     if (!predictions[i].why_not.empty()) {
       ++missing[predictions[i].why_not.substr(0, predictions[i].why_not.find(" after "))];
       continue;
     }
-    const bool infeasible = predictions[i].evaluation.excess.memory > 0;
-    (point.out_of_memory ? (infeasible ? oom_found : oom_missed) : infeasible ? oom_wrong : fits) += 1;
+    const double bytes = predictions[i].evaluation.memory.TotalBytes(), hbm_bytes = point.cluster.device.hbm_bytes;
+    device.Add(point.out_of_memory, bytes > point.workload.memory_fraction * hbm_bytes);
+    plan.Add(point.out_of_memory, bytes > WorkloadSpec{}.memory_fraction * hbm_bytes);
     if (point.out_of_memory) continue;
     const auto add = [&](Figures& figures) {
       figures.measured.push_back(point.step_s);
@@ -63,7 +79,8 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
   for (const auto& [name, figures] : memories) text += Line(name, figures);
   std::size_t count = 0;
   double regret = 0, tau = 0, worst = 0;
-  std::string by_group = "\nchoice of the split                           points   regret      tau\n";
+  std::string by_group =
+      "\nchoice of the split                                               points   regret      tau\n";
   for (const auto& [name, figures] : groups) {
     if (figures.measured.size() < 2) continue;
     ++count;
@@ -73,7 +90,7 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
     worst = std::max(worst, lost);
     tau += order;
     char line[200];
-    std::snprintf(line, sizeof line, "%-44.44s%8zu%7.1f %%%9.2f\n", name.c_str(), figures.measured.size(), 100 * lost,
+    std::snprintf(line, sizeof line, "%-64.64s%8zu%7.1f %%%9.2f\n", name.c_str(), figures.measured.size(), 100 * lost,
                   order);
     by_group += line;
   }
@@ -86,9 +103,12 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
                   100 * regret / n, 100 * worst, tau / n);
     text += line;
   }
-  text += "out of memory: " + std::to_string(oom_found) + " of " + std::to_string(oom_found + oom_missed) +
-          " that were reported so are predicted so, and " + std::to_string(oom_wrong) + " of " +
-          std::to_string(oom_wrong + fits) + " that ran\n";
+  text += "out of memory: " + device.Text() + "\n";
+  if (plan.reported > 0) {
+    char fraction[80];
+    std::snprintf(fraction, sizeof fraction, "  in the %.0f %% that plans use: ", 100 * WorkloadSpec{}.memory_fraction);
+    text += fraction + plan.Text() + "\n";
+  }
   for (const auto& [why, times] : missing) text += "not predicted: " + std::to_string(times) + "  " + why + "\n";
   return text;
 }
