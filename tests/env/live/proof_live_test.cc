@@ -65,7 +65,7 @@ TEST_P(ProofTest, RandomStrategiesGiveTheUnshardedModel) {
   options.num_processes = processes;
   WorkerPool pool(options);
   const auto seed = static_cast<std::uint64_t>(FromEnvironment("SHARDSCOUT_LIVE_SEED", 30));
-  const std::int64_t rounds = FromEnvironment("SHARDSCOUT_LIVE_ROUNDS", 3);
+  const std::int64_t rounds = FromEnvironment("SHARDSCOUT_LIVE_ROUNDS", 2);
   Rng rng = Rng::Stream(seed, "live");
   interpret::SpreadSampler sampler;
   std::int64_t proved = 0, rows = 0, payloads = 0, in_stages = 0;
