@@ -1,5 +1,6 @@
 #include "src/export/deepspeed.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -77,6 +78,12 @@ DeepSpeedArguments ArgumentsOf(const Plan& plan, const Problem& problem, const S
   return a;
 }
 
+/// Whether the plan's memory has the buckets of ZeRO 1 and 2.
+bool HasBuckets(const Problem& problem, const Strategy& s) {
+  const std::optional<TrainingSpec>& training = problem.workload().training;
+  return training && training->exchange_bucket_elements > 0 && (s.zero_stage == 1 || s.zero_stage == 2);
+}
+
 ordered_json ConfigOf(const Problem& problem, const Strategy& s, const DeepSpeedArguments& a) {
   ordered_json config;
   const std::optional<TrainingSpec>& training = problem.workload().training;
@@ -87,6 +94,12 @@ ordered_json ConfigOf(const Problem& problem, const Strategy& s, const DeepSpeed
   if (training) config["data_types"]["grad_accum_dtype"] = training->fp32_gradients ? "fp32" : "bf16";
   config["zero_optimization"]["stage"] = a.zero_stage;
   if (training && a.zero_stage > 0) config["zero_optimization"]["overlap_comm"] = training->overlap_gradients;
+  if (HasBuckets(problem, s)) {
+    // A multiple of two elements, which NCCL's buffers begin at (stage_1_and_2.py).
+    const std::int64_t elements = std::max<std::int64_t>(training->exchange_bucket_elements / 2 * 2, 2);
+    config["zero_optimization"]["reduce_bucket_size"] = elements;
+    config["zero_optimization"]["allgather_bucket_size"] = elements;
+  }
   if (a.autoep_size > 1) {
     config["expert_parallel"] = {{"enabled", true},
                                  {"autoep_size", a.autoep_size},
@@ -145,6 +158,11 @@ ExportResult DeepSpeedExporter::Export(const Plan& plan, const Reevaluate& reeva
   if (!launch.note.empty()) result.notes.push_back(launch.note);
   result.notes.emplace_back("train.py is your own: it calls deepspeed_setup.initialize, whose model, optimizer (" +
                             std::string(ToString(problem.workload().training->optimizer)) + ") and data are its own");
+  if ((s.zero_stage == 1 || s.zero_stage == 2) && !HasBuckets(problem, s)) {
+    result.notes.emplace_back(
+        "DeepSpeed's buckets (5e8 elements by default) are not in the plan's memory: exchange_bucket_elements in the "
+        "workload prices them, and is written here");
+  }
   if (problem.workload().training->precision == TrainingPrecision::kFp8) {
     result.notes.emplace_back("products in FP8 are the model's own layers' (Transformer Engine): no key says it");
   }

@@ -1,5 +1,6 @@
 // What torchtitan, DeepSpeed and MaxText are given to train by a plan.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -128,9 +129,32 @@ TEST(DeepSpeedTraining, TensorParallelWithZero) {
   EXPECT_EQ(config["train_micro_batch_size_per_gpu"], 2);
   EXPECT_EQ(config["gradient_accumulation_steps"], 8);
   EXPECT_EQ(config["zero_optimization"]["stage"], 2);
+  EXPECT_FALSE(config["zero_optimization"].contains("reduce_bucket_size"));
+  EXPECT_THAT(result.notes, ::testing::Contains(::testing::HasSubstr("exchange_bucket_elements")));
   EXPECT_EQ(config["data_types"]["grad_accum_dtype"], "fp32");
   EXPECT_EQ(config["tensor_parallel"]["autotp_size"], 4);
   EXPECT_NE(TextOf(result, "deepspeed_setup.py").find("model.gradient_checkpointing_enable()"), std::string::npos);
+}
+
+/// Of an even number of elements, with ZeRO 1 and 2 alone.
+TEST(DeepSpeedTraining, BucketsThatThePlanHas) {
+  const Problem without = MakeProblem("llama-3.1-8b", 16, 64);
+  WorkloadSpec workload = without.workload();
+  workload.training->exchange_bucket_elements = 50'000'001;
+  const Problem problem(without.model(), without.cluster(), workload);
+  Strategy s;
+  s.data_parallel_size = 16;
+  s.batch_size = 4;
+  s.recomputation = Recomputation::kFull;
+  const auto zero = [&](std::int64_t stage) {
+    s.zero_stage = stage;
+    return nlohmann::json::parse(TextOf(ExportTo("deepspeed", problem, s), "deepspeed.json"))["zero_optimization"];
+  };
+  for (const std::int64_t stage : {1, 2}) {
+    EXPECT_EQ(zero(stage)["reduce_bucket_size"], 50'000'000);
+    EXPECT_EQ(zero(stage)["allgather_bucket_size"], 50'000'000);
+  }
+  EXPECT_FALSE(zero(3).contains("reduce_bucket_size"));
 }
 
 TEST(DeepSpeedTraining, StagesAreThePipelineModules) {
