@@ -163,7 +163,8 @@ void GradientRunner::PadSlice(const Task& task) {
 
 Eigen::VectorXd GradientRunner::Products(BlockRunner& runner, const Task& forward, const Task& back, std::size_t rank) {
   ForgetStates(runner, rank);
-  const auto [first, second] = runner.Compute(forward, static_cast<std::int64_t>(rank));
+  const auto outputs = runner.Compute(forward, static_cast<std::int64_t>(rank));
+  const Local &first = outputs.first, &second = outputs.second;  // Clang's lambdas capture no structured bindings.
   if (forward.kind == TaskKind::kLoss) return first.data.rowwise().sum();  // The loss itself: its gradient is 1.
   Eigen::VectorXd products = Eigen::VectorXd::Zero(first.data.rows());
   const auto add = [&](ValueId gradient, const Local& output) {
