@@ -24,6 +24,19 @@ constexpr double kSpread = 0.0642;
 
 bool Names(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
+/// By `calibrate --data experiments/blackwell_kernels/flashinfer --cluster b200-sxm` (that page has the errors). The
+/// time to quantise is not in it: operator_time.cc takes it from gemm_fp8_block.
+constexpr GemmCurve kFlashInferBlocks = {.peak_fraction = 0.1037,
+                                         .hbm_fraction = 0.5766,
+                                         .launch_s = 1.265e-6,
+                                         .k_step_s = 1.150e-9,
+                                         .feed_bytes_per_s = 4.440e11,
+                                         .tile_s = 2.195e-8,
+                                         .tile_element_s = 2.214e-11,
+                                         .split_s = 3.649e-6,
+                                         .split_bytes_per_s = 4.643e15,
+                                         .overlap_exponent = 2.836};
+
 bool OnBlackwell(const ServingPoint& point) { return Names(point.system, "b200"); }
 
 /// Of a version such as 0.19.0; nightly builds have none.
@@ -108,6 +121,7 @@ void SetSglang(const ServingPoint& point, ServingSetup& setup) {
   setup.poll_interval_steps = point.concurrency >= 16 ? 30 : 10;
   if (!fp4) setup.stream_interval = 30;
   if (point.precision != "bf16") setup.kv_dtype = "fp8";
+  setup.flashinfer_blocks = point.precision == "fp8";
   if (point.precision == "fp8" && Names(point.model, "DeepSeek") && point.layout.tensor_parallel == 4 &&
       point.input_tokens == 8192) {
     setup.max_running = 32;
@@ -140,6 +154,7 @@ ServingSetup SetupOf(const ServingPoint& point) {
 
 void UseEnginesKernels(const ServingSetup& setup, DeviceCurves& curves) {
   if (setup.unpacks_in_library) curves.experts_4bit_weights = curves.experts_bf16;
+  if (setup.flashinfer_blocks) curves.gemm_fp8 = kFlashInferBlocks;
 }
 
 std::int64_t RequestsOf(const ServingPoint& point, std::int64_t instances) {

@@ -24,6 +24,7 @@ struct ServingSetup {
   CacheRule cache;
   std::string kv_dtype;             ///< "": the model's.
   bool unpacks_in_library = false;  ///< UseEnginesKernels.
+  bool flashinfer_blocks = false;   ///< UseEnginesKernels.
 };
 
 /// Rows with 1024 or 8192 tokens in and out are InferenceX's (formerly InferenceMAX); the others ran with defaults.
@@ -45,9 +46,10 @@ struct ServingSetup {
 ///                 DeepSeek and 50, the default, for gpt-oss: here, of each rank by itself
 ///   SGLang        32768 tokens a step (16384 with FP4 and for Qwen3.5 on H200); on B200 an fp8 cache,
 ///                 --scheduler-recv-interval 10, from a concurrency of 16 on 30, and --stream-interval 30 or 10.
-///                 Weights and cache get 82 % (85 % with FP4, 80 % for Qwen3.5 on H200). DeepSeek in FP8 on four B200:
-///                 32 requests, 8192 tokens, 95 %. (Later scripts limit the others to 128 or 256 requests; points with
-///                 twice as many in flight were not held back.)
+///                 Products in FP8 on B200 are FlashInfer's (SGLANG_ENABLE_FLASHINFER_GEMM; DeepSeek's script, and
+///                 three of four revisions of Qwen3.5's). Weights and cache get 82 % (85 % with FP4, 80 % for Qwen3.5
+///                 on H200). DeepSeek in FP8 on four B200: 32 requests, 8192 tokens, 95 %. (Later scripts limit the
+///                 others to 128 or 256 requests; points with twice as many in flight were not held back.)
 /// Defaults: vLLM's 8192 tokens on devices of 70 GB and more, SGLang's --chunked-prefill-size of 8192 and
 /// TensorRT-LLM's max_num_tokens of 8192, GUARANTEED_NO_EVICT and 90 % of what is free. TensorRT-LLM takes the number
 /// format of the cache from NVIDIA's FP8 and NVFP4 checkpoints (kv_cache_quant_algo of hf_quant_config.json, which is
@@ -62,7 +64,8 @@ ServingSetup SetupOf(const ServingPoint& point);
 
 /// Experts with weights of four bits were measured with TensorRT-LLM's kernel on Hopper, Triton's, which first sorts
 /// tokens into tables. Marlin unpacks weights on their way into a library's product of bf16, and so has that product's
-/// curve, with a quarter of its weights' bytes.
+/// curve, with a quarter of its weights' bytes. FlashInfer's product of FP8 with scales of blocks on Blackwell has a
+/// tenth of the peak (experiments/blackwell_kernels), where DeepGEMM's has the units for MX formats scale.
 void UseEnginesKernels(const ServingSetup& setup, DeviceCurves& curves);
 
 /// Of one of so many instances: ten times its concurrency, all counted, from a cold start, as the clients send them.

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "env/analytical/device_rates.h"
+#include "env/analytical/gemm_time.h"
 #include "experiments/validation/engine_fit.h"
 #include "experiments/validation/engine_memory.h"
 #include "experiments/validation/prediction_error.h"
@@ -208,6 +210,29 @@ TEST(ServingSetup, MarlinHasTheLibrarysCurve) {
   curves = measured;
   UseEnginesKernels(SetupOf(triton), curves);
   EXPECT_EQ(curves, measured);
+}
+
+/// FP8 by SGLang on B200 alone; 1.63 ms are the thread's that experiments/blackwell_kernels names.
+TEST(ServingSetup, FlashInfersProductsOfBlocksAreSlow) {
+  const ServingPoint sglang = PointOf("deepseek-ai/DeepSeek-R1", "b200_sxm", "sglang", 8, {.tensor_parallel = 8});
+  const DeviceSpec b200 = LoadCluster("b200-sxm").device;
+  DeviceCurves curves = b200.curves;
+  UseEnginesKernels(SetupOf(sglang), curves);
+  const auto product_s = [&](const GemmCurve& curve) {
+    const double m = 2048, n = 24576, k = 7168;
+    return internal::GemmTime(curve, internal::RatesOf(b200, DType::kFp8),
+                              {.m = m, .n = n, .k = k, .input_bytes = 1, .bytes = m * k + n * k + 2 * m * n});
+  };
+  EXPECT_NEAR(product_s(curves.gemm_fp8), 1.633e-3, 0.1 * 1.633e-3);
+  EXPECT_LT(product_s(b200.curves.gemm_fp8), product_s(curves.gemm_fp8) / 4) << "DeepGEMM's";
+  for (const char* other : {"h200_sxm", "fp4", "bf16", "vllm"}) {
+    ServingPoint point = sglang;
+    const std::string name = other;
+    (name == "vllm" ? point.engine : name == "h200_sxm" ? point.system : point.precision) = name;
+    curves = b200.curves;
+    UseEnginesKernels(SetupOf(point), curves);
+    EXPECT_EQ(curves, b200.curves) << name;
+  }
 }
 
 /// The header's example, and what a step of more tokens takes from the cache.
