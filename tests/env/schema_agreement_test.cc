@@ -134,7 +134,10 @@ TEST(SchemaAgreementTest, SchemaAndReaderRefuseTheSame) {
     // A family's reader ignores keys of other families, which the schema still types; one cluster stands for all.
     if (document.kind == SpecKind::kModel) continue;
     if (document.kind == SpecKind::kCluster && !done.insert(document.kind).second) continue;
+    int of_document = 0;
     for (const auto& [name, variant] : Variants(document.json)) {
+      // The parts of a plan's problem are documents of their own: every fourth variant.
+      if (document.kind == SpecKind::kPlan && name.starts_with("/problem/") && ++of_document % 4 != 0) continue;
       ++variants;
       const bool taken = schemas.SchemaTakes(document.kind, variant);
       const std::string error = schemas.ReaderError(document.kind, variant);
