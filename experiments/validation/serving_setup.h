@@ -47,7 +47,7 @@ struct ServingSetup {
 ///   SGLang        32768 tokens a step (16384 with FP4 and for Qwen3.5 on H200); on B200 an fp8 cache,
 ///                 --scheduler-recv-interval 10, from a concurrency of 16 on 30, and --stream-interval 30 or 10.
 ///                 Products in FP8 on B200 are FlashInfer's (SGLANG_ENABLE_FLASHINFER_GEMM; DeepSeek's script, and
-///                 three of four revisions of Qwen3.5's). Weights and cache get 82 % (85 % with FP4, 80 % for Qwen3.5
+///                 three of five revisions of Qwen3.5's). Weights and cache get 82 % (85 % with FP4, 80 % for Qwen3.5
 ///                 on H200). DeepSeek in FP8 on four B200: 32 requests, 8192 tokens, 95 %. (Later scripts limit the
 ///                 others to 128 or 256 requests; points with twice as many in flight were not held back.)
 /// Defaults: vLLM's 8192 tokens on devices of 70 GB and more, SGLang's --chunked-prefill-size of 8192 and
