@@ -45,7 +45,7 @@ run_tests() { # preset
 
 build test
 if [ "$all" = yes ]; then
-  export SHARDSCOUT_CALIBRATE_ALL=1 SHARDSCOUT_LIVE_ROUNDS=3
+  export SHARDSCOUT_CALIBRATE_ALL=1 SHARDSCOUT_LIVE_ROUNDS=3 SHARDSCOUT_ALL_VARIANTS=1
   build asan core_tests
   run_tests asan
   if command -v clang++ >/dev/null; then

@@ -523,7 +523,7 @@ class BackwardMaker {
   void Keep() {
     Block& block = b_.block_;
     std::set<ValueId> kept;
-    double scores_bytes = 0, softmax_bytes = 0;
+    double bytes = 0, scores_bytes = 0;
     const auto keep = [&](ValueId id) {
       if (id != kNoValue && ValueOf(id).kind != TensorKind::kIds) kept.insert(id);
     };
@@ -537,12 +537,10 @@ class BackwardMaker {
         case TaskKind::kGateOutput:
           keep(task.input);
           break;
-        case TaskKind::kLoss: {
-          // Not the logits but their softmax, in 32 bits (arXiv 2205.05198, section 4.3).
-          const Value& logits = ValueOf(task.input);
-          softmax_bytes += logits.Bytes() / BytesPerElement(logits.dtype) * BytesPerElement(DType::kFp32);
+        case TaskKind::kLoss:  // Not the logits but their softmax, in 32 bits (arXiv 2205.05198, section 4.3).
+          bytes +=
+              ValueOf(task.input).Bytes() / BytesPerElement(ValueOf(task.input).dtype) * BytesPerElement(DType::kFp32);
           break;
-        }
         case TaskKind::kNorm: {
           const std::int32_t gather = TokenGatherOf(task.input);
           keep(gather < 0 ? task.input : Forward(gather).input);
@@ -557,9 +555,7 @@ class BackwardMaker {
           break;
       }
     }
-    double bytes = 0;
     for (const ValueId id : kept) bytes += KeptBytes(id);
-    bytes += softmax_bytes;
     const bool stream =
         block.kind != BlockKind::kHead && block.kind != BlockKind::kEmbedding && block.kind != BlockKind::kTransfer;
     if (stream && b_.problem_.workload().training->dropout) {

@@ -135,6 +135,12 @@ double InFlight(const Strategy& s, std::int64_t index) {
   return std::min(static_cast<double>(s.num_microbatches), most);
 }
 
+/// Of TrainingSpec::exchange_bucket_elements: gradients' where they have 16 bits, weights' where ranks share them.
+double BucketBytes(const TrainingSpec& training, bool gathers_weights) {
+  return static_cast<double>(training.exchange_bucket_elements) *
+         ((training.fp32_gradients ? 0 : training.GradientBytes()) + (gathers_weights ? kWeightBytes : 0));
+}
+
 MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& c, const StageTotals& t,
                    const TrainingBlocks& blocks, const TrainingExchanges& exchanges) {
   const TrainingSpec& training = *problem.workload().training;
@@ -172,13 +178,7 @@ MemoryUse MemoryOf(const Problem& problem, const Strategy& s, const StageClass& 
       std::max({cost.attention.input_bytes, cost.window_attention.input_bytes, cost.linear_attention.input_bytes});
   const double output = training.keep_stage_outputs && !c.last ? residual : 0;
   memory.activation_bytes = InFlight(s, c.first_index) * (t.kept_bytes - head + output) + head + recomputed + passing;
-  memory.communication_bytes = payload;
-  if (training.exchange_bucket_elements > 0) {
-    const bool shared = s.zero_stage > 0 && exchanges.SharedRanks() > 1;
-    memory.communication_bytes +=
-        static_cast<double>(training.exchange_bucket_elements) *
-        ((training.fp32_gradients ? 0 : training.GradientBytes()) + (shared ? kWeightBytes : 0));
-  }
+  memory.communication_bytes = payload + BucketBytes(training, s.zero_stage > 0 && exchanges.SharedRanks() > 1);
   if (s.zero_stage == 3) {
     // The layer at hand and the next one.
     memory.communication_bytes += 2 * kWeightBytes * (t.largest_layer_elements + t.largest_layer_expert_elements);

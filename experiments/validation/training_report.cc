@@ -13,6 +13,11 @@ namespace {
 
 struct Figures {
   std::vector<double> measured, predicted;
+
+  void Add(double one_measured, double one_predicted) {
+    measured.push_back(one_measured);
+    predicted.push_back(one_predicted);
+  }
 };
 
 /// Of runs that were reported not to fit, and of those that ran, how many are predicted not to.
@@ -56,21 +61,20 @@ std::string TrainingTable(std::span<const TrainingPoint> points, std::span<const
     device.Add(point.out_of_memory, bytes > point.workload.memory_fraction * hbm_bytes);
     plan.Add(point.out_of_memory, bytes > WorkloadSpec{}.memory_fraction * hbm_bytes);
     if (point.out_of_memory) continue;
-    const auto add = [&](Figures& figures) {
-      figures.measured.push_back(point.step_s);
-      figures.predicted.push_back(predictions[i].evaluation.metrics.step_time_s);
-    };
+    const double step_s = predictions[i].evaluation.metrics.step_time_s;
+    const auto add = [&](Figures& figures) { figures.Add(point.step_s, step_s); };
+    const bool by_cluster = clusters[point.set].size() > 1;
+    const std::string on_cluster = point.set + ", " + point.cluster.name;
     add(sets[point.set]);
     add(sets[point.set + ", tp " + std::to_string(point.tensor_parallel)]);
     add(sets[point.set + ", pp " + std::to_string(point.pipeline_parallel)]);
-    if (clusters[point.set].size() > 1) add(sets[point.set + ", " + point.cluster.name]);
+    if (by_cluster) add(sets[on_cluster]);
     if (point.model.HasMoe()) add(sets[point.set + ", experts"]);
     if (point.recomputation == Recomputation::kSelective) add(sets[point.set + ", selective recomputation"]);
     if (!point.group.empty()) add(groups[point.group]);
     if (point.memory_bytes > 0) {
-      Figures& memory = memories[point.set];
-      memory.measured.push_back(point.memory_bytes);
-      memory.predicted.push_back(predictions[i].evaluation.memory.TotalBytes());
+      memories[point.set].Add(point.memory_bytes, bytes);
+      if (by_cluster) memories[on_cluster].Add(point.memory_bytes, bytes);
     }
   }
   std::string text = "                                              points     mean    median    signed\n";

@@ -34,6 +34,13 @@ PublishedRecord Foundry() {
   return record;
 }
 
+void SetMapping(PublishedRecord& record, std::int64_t tp, std::int64_t pp, std::int64_t dp) {
+  record.n_gpus = tp * pp * dp;
+  record.tensor_parallel = tp;
+  record.pipeline_parallel = pp;
+  record.data_parallel = dp;
+}
+
 PublishedRecord Bridge() {
   PublishedRecord record = Foundry();
   record.group = "megatron-bridge-26.02.01|Pre-Training|LLAMA3_70B";
@@ -44,10 +51,7 @@ PublishedRecord Bridge() {
   record.other_parallelism = "VP=5";
   record.notes = "Pre-Training, NeMo container 26.02.01; Model TFLOP/s/GPU=736; MBS=1";
   record.load = "256";
-  record.n_gpus = 64;
-  record.tensor_parallel = 4;
-  record.pipeline_parallel = 8;
-  record.data_parallel = 2;
+  SetMapping(record, 4, 8, 2);
   record.input_tokens = 8192;
   record.value = 1639;
   return record;
@@ -172,10 +176,7 @@ PublishedRecord Bloom() {
   record.other_parallelism = "ZeRO stage 1";
   record.notes = "MBS 4; memory 49GB; run 02-21";
   record.load = "2048";
-  record.n_gpus = 384;
-  record.tensor_parallel = 8;
-  record.pipeline_parallel = 12;
-  record.data_parallel = 4;
+  SetMapping(record, 8, 12, 4);
   record.memory_gib = 49;
   record.metric = "step_time_s";
   record.value = 123.69;
@@ -213,10 +214,7 @@ TEST(PublishedTraining, NodesOfV100s) {
   record.memory_gib.reset();
   record.micro_batch = 1;
   record.load = "512";
-  record.n_gpus = 8;
-  record.tensor_parallel = 1;
-  record.pipeline_parallel = 2;
-  record.data_parallel = 4;
+  SetMapping(record, 1, 2, 4);
   record.value = 30;
   const TrainingPoint point = PointOf(record);
   EXPECT_NEAR(static_cast<double>(CountParameters(point.model).total), 1.3e9, 0.02e9);

@@ -19,6 +19,7 @@
 #include "experiments/validation/serving_report.h"
 #include "experiments/validation/serving_setup.h"
 #include "experiments/validation/speculation.h"
+#include "shardscout/calibration.h"
 
 namespace shardscout::validation {
 namespace {
@@ -225,6 +226,23 @@ TEST(ServingSetup, FlashInfersProductsOfBlocksAreSlow) {
   };
   EXPECT_NEAR(product_s(curves.gemm_fp8), 1.633e-3, 0.1 * 1.633e-3);
   EXPECT_LT(product_s(b200.curves.gemm_fp8), product_s(curves.gemm_fp8) / 4) << "DeepGEMM's";
+  const std::string folder = std::string(SHARDSCOUT_SOURCE_EXPERIMENTS) + "/blackwell_kernels/flashinfer";
+  const std::vector<FittedCurve> fitted = Calibrate({folder}, {LoadCluster("b200-sxm")});
+  ASSERT_EQ(fitted.size(), 1U);
+  const std::map<std::string, double> parameters(fitted[0].parameters.begin(), fitted[0].parameters.end());
+  const GemmCurve& curve = curves.gemm_fp8;
+  for (const auto& [name, value] : {std::pair("peak_fraction", curve.peak_fraction),
+                                    {"hbm_fraction", curve.hbm_fraction},
+                                    {"launch_s", curve.launch_s},
+                                    {"k_step_s", curve.k_step_s},
+                                    {"feed_bytes_per_s", curve.feed_bytes_per_s},
+                                    {"tile_s", curve.tile_s},
+                                    {"tile_element_s", curve.tile_element_s},
+                                    {"split_s", curve.split_s},
+                                    {"split_bytes_per_s", curve.split_bytes_per_s},
+                                    {"overlap_exponent", curve.overlap_exponent}}) {
+    EXPECT_NEAR(value, parameters.at(name), 1e-3 * value) << name;
+  }
   for (const char* other : {"h200_sxm", "fp4", "bf16", "vllm"}) {
     ServingPoint point = sglang;
     const std::string name = other;
